@@ -1,0 +1,190 @@
+//! All that the proxy may ask of the world, and the words it shares with it.
+//!
+//! A shard never performs an effect: it puts a value into the [`Outbox`] that its caller passed
+//! in, and hears of the outcome as a later input. `io` performs effects on the kernel, the
+//! simulator performs them on a model.
+
+pub mod flow;
+
+use std::rc::Rc;
+
+pub use flow::{Address, ConnId, Destination, Flow, Proto, SocketId};
+
+use crate::slab::Key;
+
+/// Names the question that a later input answers. An answer to a question that has died meanwhile
+/// finds nothing and is counted.
+pub type Token = Key;
+
+/// One thing asked of the world.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Put a message on the wire.
+    Send(Send),
+    /// Close a connection once all that was sent on it before has left.
+    Close(ConnId),
+    /// Find the addresses of a name; answered by `Input::Resolved`.
+    Resolve(Token, Query),
+    /// Write a line to the log.
+    Log(Record),
+}
+
+/// A message on its way out.
+#[derive(Clone, Debug)]
+pub struct Send {
+    /// Where to.
+    pub to: Destination,
+    /// The whole message. Shared, because a transaction keeps it to send it again.
+    pub bytes: Rc<[u8]>,
+    /// Whom to tell with `Input::SendFailed` when it could not be sent; `None`: nobody cares.
+    pub token: Option<Token>,
+}
+
+/// What to look up, by the procedures of RFC 3263 §4.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Query {
+    /// The host name, never a numeric address.
+    pub host: Box<str>,
+    /// The port, when the URI had one: then no SRV and no NAPTR (§4.2).
+    pub port: Option<u16>,
+    /// The transport, when the URI had one or the socket forces one: then no NAPTR (§4.1).
+    pub proto: Option<Proto>,
+    /// Whether only encrypted transports will do (a `sips` URI).
+    pub secure: bool,
+}
+
+/// One address that a [`Query`] found, in the order in which they are to be tried.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Hop {
+    /// The transport to use.
+    pub proto: Proto,
+    /// The address to send to.
+    pub addr: std::net::SocketAddr,
+}
+
+/// Why a name gave no address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ResolveError {
+    /// The name exists nowhere, or has no address of a usable kind.
+    NotFound,
+    /// No server answered within `limits::RESOLVE_TIMEOUT`.
+    TimedOut,
+}
+
+/// Why a message did not leave.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SendError {
+    /// The kernel refused the datagram, or there is no socket of that kind.
+    Refused,
+    /// No connection could be opened in time.
+    NotConnected,
+    /// The connection broke before the message was written.
+    Broken,
+    /// The peer does not read: `limits::STREAM_QUEUE_SIZE_MAX` bytes wait already.
+    QueueFull,
+}
+
+/// How much a log record matters; the numbers are those of the `debug` parameter.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Level {
+    /// Act at once.
+    Alert = -5,
+    /// A defect of this program.
+    Bug = -4,
+    /// A second kind of critical, kept for `L_CRIT2`.
+    Crit2 = -3,
+    /// Service is in danger.
+    Crit = -2,
+    /// Something failed.
+    Err = -1,
+    /// Something is odd.
+    Warn = 0,
+    /// Normal but worth knowing.
+    Notice = 1,
+    /// Progress.
+    Info = 2,
+    /// For whoever hunts a defect.
+    Dbg = 3,
+}
+
+impl Level {
+    /// The word that stands in the log.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Level::Alert => "ALERT",
+            Level::Bug => "BUG",
+            Level::Crit2 | Level::Crit => "CRITICAL",
+            Level::Err => "ERROR",
+            Level::Warn => "WARNING",
+            Level::Notice => "NOTICE",
+            Level::Info => "INFO",
+            Level::Dbg => "DEBUG",
+        }
+    }
+
+    /// The level with this number; beyond either end, the end.
+    pub const fn from_number(n: i64) -> Level {
+        match n {
+            ..=-5 => Level::Alert,
+            -4 => Level::Bug,
+            -3 => Level::Crit2,
+            -2 => Level::Crit,
+            -1 => Level::Err,
+            0 => Level::Warn,
+            1 => Level::Notice,
+            2 => Level::Info,
+            3.. => Level::Dbg,
+        }
+    }
+}
+
+/// One entry of the log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Record {
+    /// How much it matters.
+    pub level: Level,
+    /// The text. A script's text carries its own line ends; the program's own has none.
+    pub text: Box<str>,
+    /// Whether a script wrote it (`xlog`): then it is marked `<script>:` and ends as written.
+    pub from_script: bool,
+}
+
+/// Where a shard puts its effects, in the order in which they are to be performed.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    effects: Vec<Effect>,
+}
+
+impl Outbox {
+    /// An empty outbox with room for what one input usually causes.
+    pub fn new() -> Self {
+        Outbox {
+            effects: Vec::with_capacity(crate::limits::EFFECT_COUNT_HINT),
+        }
+    }
+
+    /// Asks for one effect.
+    pub fn push(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    /// Takes all effects out, oldest first; the memory stays.
+    pub fn drain(&mut self) -> std::vec::Drain<'_, Effect> {
+        self.effects.drain(..)
+    }
+
+    /// How many effects wait.
+    pub fn len(&self) -> usize {
+        self.effects.len()
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.effects.is_empty()
+    }
+
+    /// The effects that wait, oldest first.
+    pub fn as_slice(&self) -> &[Effect] {
+        &self.effects
+    }
+}

@@ -1,0 +1,97 @@
+//! Every bound of the product, with its reason, what happens at it, and the counter that shows it.
+//!
+//! Nothing in this program grows because a peer wants it to. A bound that an operator can choose
+//! is a parameter of a module; what stands here is the ceiling above it.
+
+use crate::time::Duration;
+
+/// Bytes of one SIP message. UDP cannot carry more; streams are cut off there, and offsets into
+/// a message fit 16 bits. Above: streams are closed, counted `stream_too_large`.
+pub const MESSAGE_SIZE_MAX: usize = 65_535;
+
+/// Header fields of one message. RFC 3261 sets no bound; calls in the field carry 20 to 40.
+/// Above: 400, counted `parse_errors`.
+pub const HEADER_COUNT_MAX: usize = 256;
+
+/// Bytes of one URI. RFC 4475 §3.1.1.7 carries about 100 in a header; the database columns of
+/// the `dialog` table hold 255, so this leaves room. Above: 414 for a Request-URI, else 400.
+pub const URI_SIZE_MAX: usize = 8_192;
+
+/// Values of Via in one message, the bound on proxy hops a message may have passed.
+pub const VIA_COUNT_MAX: usize = 128;
+
+/// Branches of one transaction. Kamailio's hard limit; `max_branches` chooses below it.
+/// Above: `append_branch` fails with an error in the log.
+pub const BRANCH_COUNT_MAX: usize = 32;
+
+/// Transactions of one shard. At about 4 KiB each this is 4 GiB: a flood must meet a wall before
+/// the machine does. Above: 503 with Retry-After, counted `transactions_refused`.
+pub const TRANSACTION_COUNT_MAX: usize = 1 << 20;
+
+/// Scripts of one shard that wait for an answer from outside (DNS, later a database).
+/// Above: the message is answered 503, counted `runs_refused`.
+pub const PARKED_RUN_COUNT_MAX: usize = 1 << 16;
+
+/// Messages of one call that queue behind a script that waits. More than a peer's
+/// retransmissions would ever be. Above: the newest is dropped, counted `queue_drops`.
+pub const CALL_QUEUE_MAX: usize = 64;
+
+/// Effects that one input may cause: a reply and a CANCEL or request for each branch, and as many
+/// log records again. The outbox grows to this once and stays.
+pub const EFFECT_COUNT_HINT: usize = 2 * (BRANCH_COUNT_MAX + 2);
+
+/// Statements that one run of a script may execute, loops and calls included. An ordinary route
+/// runs about 100. Above: the script ends with an error that names the place.
+pub const SCRIPT_STEP_MAX: u32 = 1_000_000;
+
+/// Nested route calls. Kamailio's `max_recursive_level` default counts blocks too.
+pub const SCRIPT_DEPTH_MAX: usize = 256;
+
+/// Bytes of strings that one run of a script may make. Above: the expression gives NULL and an
+/// error is logged.
+pub const SCRIPT_HEAP_SIZE_MAX: usize = 1 << 20;
+
+/// Bytes of one configuration file, and depth of inclusion (the original's bound).
+pub const CONFIG_SIZE_MAX: usize = 16 << 20;
+
+/// See [`CONFIG_SIZE_MAX`].
+pub const INCLUDE_DEPTH_MAX: usize = 10;
+
+/// Addresses tried for one branch, the ceiling of DNS failover (RFC 3263 §4.3).
+pub const HOP_COUNT_MAX: usize = 16;
+
+/// How long a name may take to resolve before the branch fails with 478.
+pub const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a stopping process lets transactions finish after SIGTERM.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Bytes waiting to be written to one stream. A peer that does not read loses its own connection,
+/// counted `stream_stuck`.
+pub const STREAM_QUEUE_SIZE_MAX: usize = 1 << 20;
+
+/// Items in one direction between two cores. Above: handed-over bytes are dropped, counted
+/// `mesh_drops`.
+pub const MESH_QUEUE_MAX: usize = 8_192;
+
+/// Records waiting for the log writer. Above: dropped, counted `log_drops`.
+pub const LOG_QUEUE_MAX: usize = 16_384;
+
+const _: () = {
+    assert!(
+        MESSAGE_SIZE_MAX <= u16::MAX as usize,
+        "offsets into a message are 16 bits"
+    );
+    assert!(
+        URI_SIZE_MAX < MESSAGE_SIZE_MAX,
+        "a URI stands inside a message"
+    );
+    assert!(
+        EFFECT_COUNT_HINT >= BRANCH_COUNT_MAX + 2,
+        "a reply and a CANCEL for each branch"
+    );
+    assert!(
+        PARKED_RUN_COUNT_MAX <= TRANSACTION_COUNT_MAX,
+        "what waits is a transaction's work"
+    );
+};

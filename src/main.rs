@@ -1,0 +1,2 @@
+//! The command: arguments, configuration, exit code.
+fn main() {}

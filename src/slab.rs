@@ -1,0 +1,163 @@
+//! Tables whose keys cannot be confused: generational keys over the `slab` crate.
+//!
+//! ```text
+//!   Key { index: 3, generation: 8 } ──▶ slab[3] = (8, value)   found
+//!   Key { index: 3, generation: 7 } ──▶ slab[3] = (8, value)   stale: None
+//! ```
+//!
+//! A timer, a DNS answer or a database answer that arrives for something that has ended finds
+//! nothing; it never finds what took the place. Insert, look-up and removal are O(1).
+
+use slab::Slab;
+
+/// Names one entry of one [`Table`] for as long as it lives.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Key {
+    index: u32,
+    generation: u32,
+}
+
+impl Key {
+    /// The key as one integer, for wire identifiers and hash tables.
+    pub const fn to_u64(self) -> u64 {
+        (self.index as u64) << 32 | self.generation as u64
+    }
+
+    /// The key that [`Key::to_u64`] gave.
+    pub const fn from_u64(n: u64) -> Self {
+        Key {
+            index: (n >> 32) as u32,
+            generation: n as u32,
+        }
+    }
+}
+
+/// A slab whose removed entries cannot be reached by the keys they had.
+#[derive(Debug)]
+pub struct Table<T> {
+    entries: Slab<(u32, T)>,
+    next_generation: u32,
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Table::new()
+    }
+}
+
+impl<T> Table<T> {
+    /// An empty table; it allocates with its first entry.
+    pub const fn new() -> Self {
+        Table {
+            entries: Slab::new(),
+            next_generation: 0,
+        }
+    }
+
+    /// Stores a value and names it.
+    pub fn insert(&mut self, value: T) -> Key {
+        let generation = self.next_generation;
+        self.next_generation = self.next_generation.wrapping_add(1);
+        let index = self.entries.insert((generation, value));
+        Key {
+            index: u32::try_from(index).expect("tables are bounded below 2^32"),
+            generation,
+        }
+    }
+
+    /// The key that the next [`Table::insert`] will give.
+    pub fn next_key(&self) -> Key {
+        Key {
+            index: self.entries.vacant_key() as u32,
+            generation: self.next_generation,
+        }
+    }
+
+    /// The entry, unless it is gone.
+    pub fn get(&self, key: Key) -> Option<&T> {
+        let (generation, value) = self.entries.get(key.index as usize)?;
+        (*generation == key.generation).then_some(value)
+    }
+
+    /// The entry, unless it is gone.
+    pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+        let (generation, value) = self.entries.get_mut(key.index as usize)?;
+        (*generation == key.generation).then_some(value)
+    }
+
+    /// Takes the entry out, unless it is gone.
+    pub fn remove(&mut self, key: Key) -> Option<T> {
+        self.get(key)?;
+        Some(self.entries.remove(key.index as usize).1)
+    }
+
+    /// Whether the key still names an entry.
+    pub fn contains(&self, key: Key) -> bool {
+        self.get(key).is_some()
+    }
+
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is no entry.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// All entries with their keys, in index order.
+    pub fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
+        self.entries.iter().map(|(i, (generation, v))| {
+            (
+                Key {
+                    index: i as u32,
+                    generation: *generation,
+                },
+                v,
+            )
+        })
+    }
+
+    /// Gives memory back that a peak left behind.
+    pub fn shrink(&mut self) {
+        self.entries.shrink_to_fit();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+    use std::collections::HashMap;
+
+    #[test]
+    fn a_stale_key_finds_nothing() {
+        let mut t = Table::new();
+        let old = t.insert("old");
+        assert_eq!(t.remove(old), Some("old"));
+        let new = t.insert("new");
+        assert_eq!((t.get(old), t.get(new)), (None, Some(&"new")));
+        assert_eq!(t.remove(old), None);
+        assert_eq!(Key::from_u64(new.to_u64()), new);
+    }
+
+    #[test]
+    fn a_table_is_a_map() {
+        let (mut rng, mut table, mut model) = (Rng::new(3), Table::new(), HashMap::new());
+        let mut keys: Vec<Key> = vec![];
+        for n in 0..20_000u32 {
+            if rng.chance(3, 5) {
+                assert_eq!(table.next_key(), table.next_key());
+                let key = table.insert(n);
+                assert!(model.insert(key, n).is_none(), "a key was given twice");
+                keys.push(key);
+            } else if !keys.is_empty() {
+                let key = keys[rng.below(keys.len() as u32) as usize];
+                assert_eq!(table.remove(key), model.remove(&key));
+            }
+            assert_eq!(table.len(), model.len());
+        }
+        assert!(table.iter().all(|(k, v)| model[&k] == *v));
+    }
+}
