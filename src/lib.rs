@@ -6,10 +6,10 @@
 //! time are the whole proxy, which is how most of it is tested.
 //!
 //! ```text
-//!  io/udp io/tcp     steer            shard (owned by one core, no I/O, no clock, no locks)         io
-//!  bytes ──────▶ scan Call-ID ─▶ parse ─▶ transaction ─▶ script ─▶ record-route ─▶ edit ─▶ Outbox ─▶ send
-//!               owner(call_id)                ▲                                              │
-//!  deadline, dns answer, send failure ────────┘                              dns, log ◀──────┘
+//! io/udp io/tcp  steer      shard (one core's own: no I/O, no clock, no locks)           io
+//! bytes ─▶ scan Call-ID ─▶ parse ─▶ transaction ─▶ script ─▶ rr ─▶ edit ─▶ Outbox ─▶ send
+//!            owner(call_id)              ▲                                   │
+//! deadline, dns answer, send failure ────┘                   dns, log ◀──────┘
 //! ```
 //!
 //! The modules below stand in the order in which data flows. An arrow never points back: a file

@@ -51,11 +51,34 @@ pub const SCRIPT_DEPTH_MAX: usize = 256;
 /// error is logged.
 pub const SCRIPT_HEAP_SIZE_MAX: usize = 1 << 20;
 
+/// Attribute-value pairs of one transaction, fields of records included. A script that loops over
+/// what a peer sent must not fill the memory. Above: the assignment fails and is logged.
+pub const AVP_COUNT_MAX: usize = 4_096;
+
+/// Script variables (`$var`, `$shv` and their kin) of one shard. Their names may be made from
+/// messages. Above: the assignment fails and is logged.
+pub const SCRIPT_VARIABLE_COUNT_MAX: usize = 65_536;
+
 /// Bytes of one configuration file, and depth of inclusion (the original's bound).
 pub const CONFIG_SIZE_MAX: usize = 16 << 20;
 
 /// See [`CONFIG_SIZE_MAX`].
 pub const INCLUDE_DEPTH_MAX: usize = 10;
+
+/// Files of one configuration, each inclusion counted: files that include each other twice would
+/// otherwise be read 2^10 times. Above: an error.
+pub const CONFIG_FILE_COUNT_MAX: usize = 1_024;
+
+/// Mistakes reported of one configuration; nobody reads more at once.
+pub const CONFIG_ERROR_COUNT_MAX: usize = 200;
+
+/// Nested blocks, parentheses and inner names of a configuration. The parser recurses, and the
+/// stack must hold whatever a file contains.
+pub const CONFIG_NEST_MAX: usize = 100;
+
+/// Tokens that all files and definitions of a configuration may come to. Above: an error; a chain
+/// of definitions could otherwise double at each link.
+pub const CONFIG_TOKEN_COUNT_MAX: usize = 1 << 20;
 
 /// Addresses tried for one branch, the ceiling of DNS failover (RFC 3263 §4.3).
 pub const HOP_COUNT_MAX: usize = 16;
@@ -69,6 +92,15 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes waiting to be written to one stream. A peer that does not read loses its own connection,
 /// counted `stream_stuck`.
 pub const STREAM_QUEUE_SIZE_MAX: usize = 1 << 20;
+
+/// Datagrams of one socket that wait because the kernel takes no more. A full send buffer empties
+/// in milliseconds; what waits longer is of no use to anyone. Above: dropped, counted
+/// `udp_send_drops`.
+pub const DATAGRAM_QUEUE_MAX: usize = 4_096;
+
+/// Names that are being resolved for one core at a time. Above: the branch fails at once as if
+/// nobody had answered, counted `resolve_drops`.
+pub const RESOLVE_COUNT_MAX: usize = 1_024;
 
 /// Items in one direction between two cores. Above: handed-over bytes are dropped, counted
 /// `mesh_drops`.
@@ -89,6 +121,10 @@ const _: () = {
     assert!(
         EFFECT_COUNT_HINT >= BRANCH_COUNT_MAX + 2,
         "a reply and a CANCEL for each branch"
+    );
+    assert!(
+        RESOLVE_COUNT_MAX < MESH_QUEUE_MAX,
+        "every answer fits into the queue that brings it"
     );
     assert!(
         PARKED_RUN_COUNT_MAX <= TRANSACTION_COUNT_MAX,

@@ -11,10 +11,17 @@ use std::rc::Rc;
 pub use flow::{Address, ConnId, Destination, Flow, Proto, SocketId};
 
 use crate::slab::Key;
+use crate::timer::Branch;
 
 /// Names the question that a later input answers. An answer to a question that has died meanwhile
 /// finds nothing and is counted.
-pub type Token = Key;
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Token {
+    /// About the request sent on a branch.
+    Branch(Branch),
+    /// About a script that waits.
+    Run(Key),
+}
 
 /// One thing asked of the world.
 #[derive(Clone, Debug)]
