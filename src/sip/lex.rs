@@ -1,0 +1,242 @@
+//! Byte classes of RFC 3261 §25.1 and a cursor that reads tokens and skips folded white space.
+
+use super::span::Span;
+
+/// A byte of a token: a method, a header name, a parameter name.
+const TOKEN: u8 = 1;
+/// A byte that no URI may hold in any place: blanks, controls, angle brackets, the double quote.
+const NOT_URI: u8 = 2;
+/// Linear white space.
+const BLANK: u8 = 8;
+/// A byte of a host name. The underscore is in no grammar and in many networks.
+const HOST: u8 = 4;
+
+const CLASS: [u8; 256] = classes();
+
+const fn classes() -> [u8; 256] {
+    let mut out = [0; 256];
+    let mut i = 0;
+    while i < 256 {
+        let b = i as u8;
+        if b.is_ascii_alphanumeric() {
+            out[i] = TOKEN | HOST;
+        }
+        if matches!(
+            b,
+            b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~'
+        ) {
+            out[i] |= TOKEN;
+        }
+        if matches!(b, b'-' | b'.' | b'_') {
+            out[i] |= HOST;
+        }
+        if matches!(b, b' ' | b'\t' | b'\r' | b'\n') {
+            out[i] |= BLANK;
+        }
+        if b <= b' ' || matches!(b, 0x7f | b'<' | b'>' | b'"') {
+            out[i] |= NOT_URI;
+        }
+        i += 1;
+    }
+    out
+}
+
+pub(super) const fn is_token(b: u8) -> bool {
+    CLASS[b as usize] & TOKEN != 0
+}
+
+pub(super) const fn is_uri(b: u8) -> bool {
+    CLASS[b as usize] & NOT_URI == 0
+}
+
+pub(super) const fn is_host(b: u8) -> bool {
+    CLASS[b as usize] & HOST != 0
+}
+
+/// A byte of linear white space, line ends of folds included (§25.1 LWS).
+pub(super) const fn is_blank(b: u8) -> bool {
+    CLASS[b as usize] & BLANK != 0
+}
+
+/// The bytes without white space around them. The result is always a part of `bytes`.
+pub(super) fn trim(bytes: &[u8]) -> &[u8] {
+    let end = bytes
+        .iter()
+        .rposition(|b| !is_blank(*b))
+        .map_or(0, |last| last + 1);
+    let start = bytes[..end].iter().position(|b| !is_blank(*b)).unwrap_or(0);
+    &bytes[start..end]
+}
+
+/// [`trim`] on offsets.
+pub(super) fn trim_span(bytes: &[u8], start: usize, end: usize) -> Span {
+    let mut part = &bytes[start..end];
+    let (mut start, mut end) = (start, end);
+    while let [rest @ .., last] = part
+        && is_blank(*last)
+    {
+        part = rest;
+        end -= 1;
+    }
+    while let [first, rest @ ..] = part
+        && is_blank(*first)
+    {
+        part = rest;
+        start += 1;
+    }
+    Span::new(start, end)
+}
+
+/// The decimal number that `digits` are, all of them.
+pub(super) fn number(digits: &[u8]) -> Option<u32> {
+    let mut n = 0u32;
+    for &b in digits {
+        let digit = b.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        n = n.checked_mul(10)?.checked_add(u32::from(digit))?;
+    }
+    (!digits.is_empty()).then_some(n)
+}
+
+/// [`number`] of a port.
+pub(super) fn port(digits: &[u8]) -> Option<u16> {
+    number(digits).and_then(|n| u16::try_from(n).ok())
+}
+
+/// Reads through a part of a message; offsets are those of the message.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cursor<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    /// At the start of `span`, which ends the reading.
+    pub(super) fn new(bytes: &'a [u8], span: Span) -> Cursor<'a> {
+        let end = usize::from(span.end).min(bytes.len());
+        Cursor {
+            bytes: &bytes[..end],
+            at: usize::from(span.start).min(end),
+        }
+    }
+
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    pub(super) fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.at >= self.bytes.len()
+    }
+
+    /// Steps over `wanted` if it is next.
+    pub(super) fn eat(&mut self, wanted: u8) -> bool {
+        let hit = self.peek() == Some(wanted);
+        self.at += usize::from(hit);
+        hit
+    }
+
+    pub(super) fn skip_blanks(&mut self) {
+        self.take_while(is_blank);
+    }
+
+    /// The run of bytes from here for which `is` holds; may be empty.
+    pub(super) fn take_while(&mut self, is: impl Fn(u8) -> bool) -> Span {
+        let start = self.at;
+        while self.at < self.bytes.len() && is(self.bytes[self.at]) {
+            self.at += 1;
+        }
+        Span::new(start, self.at)
+    }
+
+    /// What is left, without white space around it.
+    pub(super) fn rest(&self) -> Span {
+        trim_span(self.bytes, self.at, self.bytes.len())
+    }
+}
+
+/// The index of the first byte from `at` on that `stop` names and that stands outside of quoted
+/// strings (§25.1 quoted-string, with its backslash pairs); the length when there is none.
+/// `None`: a quoted string does not end.
+pub(super) fn find_unquoted(bytes: &[u8], at: usize, stop: impl Fn(u8) -> bool) -> Option<usize> {
+    let mut i = at;
+    while i < bytes.len() {
+        match bytes[i] {
+            b'"' => i = quote_end(bytes, i)?,
+            b if stop(b) => return Some(i),
+            _ => i += 1,
+        }
+    }
+    Some(bytes.len())
+}
+
+/// One past the quote that closes the quoted string which begins at `at`.
+pub(super) fn quote_end(bytes: &[u8], at: usize) -> Option<usize> {
+    let mut i = at + 1;
+    while i < bytes.len() {
+        match bytes[i] {
+            b'"' => return Some(i + 1),
+            b'\\' => i += 2,
+            _ => i += 1,
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_digits_that_fit() {
+        let table: [(&[u8], Option<u32>); 8] = [
+            (b"0", Some(0)),
+            (b"0068", Some(68)),
+            (b"4294967295", Some(u32::MAX)),
+            (b"4294967296", None),
+            (b"", None),
+            (b"-1", None),
+            (b"+1", None),
+            (b"1 ", None),
+        ];
+        for (digits, want) in table {
+            assert_eq!(number(digits), want, "{digits:?}");
+        }
+        assert_eq!((port(b"65535"), port(b"65536")), (Some(u16::MAX), None));
+    }
+
+    #[test]
+    fn quotes_hide_what_they_hold() {
+        let table: [(&[u8], Option<usize>); 7] = [
+            (b"a;b", Some(1)),
+            (b"\";\";", Some(3)),
+            (b"\"\\\";\";", Some(5)),
+            (b"abc", Some(3)),
+            (b"\"abc", None),
+            (b"\"abc\\", None),
+            (b"", Some(0)),
+        ];
+        for (bytes, want) in table {
+            assert_eq!(find_unquoted(bytes, 0, |b| b == b';'), want, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn trimming_leaves_a_part() {
+        for (bytes, want) in [(" \r\n\ta b ", "a b"), ("", ""), (" \r\n ", ""), ("a", "a")] {
+            let whole = bytes.as_bytes();
+            assert_eq!(trim(whole), want.as_bytes(), "{bytes:?}");
+            assert_eq!(
+                trim_span(whole, 0, whole.len()).of(whole),
+                want.as_bytes(),
+                "{bytes:?}"
+            );
+            assert!(Span::within(whole, trim(whole)).is_some());
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! Names of header fields: one table, long and compact forms (RFC 3261 §7.3.3, §20), any case.
+//!
+//! A lookup takes the names of the same length (at most twelve) and compares their first and last
+//! eight bytes as integers. No hash, no allocation.
+
+/// The name of a header field that this program knows; [`HeaderName::Other`] for the rest.
+macro_rules! header_names {
+    ($($variant:ident $long:literal $compact:literal;)*) => {
+        /// The name of a header field, whatever its case and form on the wire.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+        #[repr(u8)]
+        pub enum HeaderName {
+            $(#[doc = concat!("`", $long, "`.")] $variant,)*
+            /// A name that is not in the table.
+            Other,
+        }
+
+        const TABLE: &[Entry] = &[
+            $(Entry { name: HeaderName::$variant, long: $long, compact: $compact },)*
+        ];
+    };
+}
+
+struct Entry {
+    name: HeaderName,
+    long: &'static str,
+    /// The letter of the compact form, 0 when there is none.
+    compact: u8,
+}
+
+header_names! {
+    Accept "Accept" 0;
+    AcceptContact "Accept-Contact" b'a';
+    AcceptEncoding "Accept-Encoding" 0;
+    AcceptLanguage "Accept-Language" 0;
+    AlertInfo "Alert-Info" 0;
+    Allow "Allow" 0;
+    AllowEvents "Allow-Events" b'u';
+    AuthenticationInfo "Authentication-Info" 0;
+    Authorization "Authorization" 0;
+    CallId "Call-ID" b'i';
+    CallInfo "Call-Info" 0;
+    Contact "Contact" b'm';
+    ContentDisposition "Content-Disposition" 0;
+    ContentEncoding "Content-Encoding" b'e';
+    ContentLanguage "Content-Language" 0;
+    ContentLength "Content-Length" b'l';
+    ContentType "Content-Type" b'c';
+    CSeq "CSeq" 0;
+    Date "Date" 0;
+    Diversion "Diversion" 0;
+    ErrorInfo "Error-Info" 0;
+    Event "Event" b'o';
+    Expires "Expires" 0;
+    FlowTimer "Flow-Timer" 0;
+    From "From" b'f';
+    Geolocation "Geolocation" 0;
+    HistoryInfo "History-Info" 0;
+    Identity "Identity" b'y';
+    IdentityInfo "Identity-Info" b'n';
+    InReplyTo "In-Reply-To" 0;
+    Join "Join" 0;
+    MaxBreadth "Max-Breadth" 0;
+    MaxForwards "Max-Forwards" 0;
+    MimeVersion "MIME-Version" 0;
+    MinExpires "Min-Expires" 0;
+    MinSe "Min-SE" 0;
+    Organization "Organization" 0;
+    PAccessNetworkInfo "P-Access-Network-Info" 0;
+    PAssertedIdentity "P-Asserted-Identity" 0;
+    PAssociatedUri "P-Associated-URI" 0;
+    PCalledPartyId "P-Called-Party-ID" 0;
+    PChargingVector "P-Charging-Vector" 0;
+    PEarlyMedia "P-Early-Media" 0;
+    PPreferredIdentity "P-Preferred-Identity" 0;
+    Path "Path" 0;
+    Priority "Priority" 0;
+    Privacy "Privacy" 0;
+    ProxyAuthenticate "Proxy-Authenticate" 0;
+    ProxyAuthorization "Proxy-Authorization" 0;
+    ProxyRequire "Proxy-Require" 0;
+    RAck "RAck" 0;
+    Reason "Reason" 0;
+    RecordRoute "Record-Route" 0;
+    ReferSub "Refer-Sub" 0;
+    ReferTo "Refer-To" b'r';
+    ReferredBy "Referred-By" b'b';
+    RejectContact "Reject-Contact" b'j';
+    RemotePartyId "Remote-Party-ID" 0;
+    Replaces "Replaces" 0;
+    ReplyTo "Reply-To" 0;
+    RequestDisposition "Request-Disposition" b'd';
+    Require "Require" 0;
+    RetryAfter "Retry-After" 0;
+    Route "Route" 0;
+    RSeq "RSeq" 0;
+    Server "Server" 0;
+    ServiceRoute "Service-Route" 0;
+    SessionExpires "Session-Expires" b'x';
+    SipETag "SIP-ETag" 0;
+    SipIfMatch "SIP-If-Match" 0;
+    Subject "Subject" b's';
+    SubscriptionState "Subscription-State" 0;
+    Supported "Supported" b'k';
+    Timestamp "Timestamp" 0;
+    To "To" b't';
+    Unsupported "Unsupported" 0;
+    UserAgent "User-Agent" 0;
+    UserToUser "User-to-User" 0;
+    Via "Via" b'v';
+    Warning "Warning" 0;
+    WwwAuthenticate "WWW-Authenticate" 0;
+}
+
+/// How many names the table knows.
+const COUNT: usize = TABLE.len();
+
+/// The longest name, and the bound of the length switch.
+const LENGTH_MAX: usize = 21;
+
+/// One name of the length switch: its first eight bytes and its last eight, folded, the first
+/// byte lowest. They overlap or, in a name of more than 16 bytes, leave a gap.
+#[derive(Clone, Copy)]
+struct Slot {
+    head: u64,
+    tail: u64,
+    name: HeaderName,
+}
+
+/// The table sorted by length; `STARTS[n]..STARTS[n + 1]` are the names of `n` bytes.
+const SLOTS: [Slot; COUNT] = slots();
+const STARTS: [u8; LENGTH_MAX + 2] = starts();
+const COMPACT: [HeaderName; 26] = compact();
+
+const fn slots() -> [Slot; COUNT] {
+    let mut out = [Slot {
+        head: 0,
+        tail: 0,
+        name: HeaderName::Other,
+    }; COUNT];
+    let (mut used, mut length) = (0, 0);
+    while length <= LENGTH_MAX {
+        let mut i = 0;
+        while i < COUNT {
+            if TABLE[i].long.len() == length {
+                let (head, tail) = ends(TABLE[i].long.as_bytes());
+                out[used] = Slot {
+                    head,
+                    tail,
+                    name: TABLE[i].name,
+                };
+                used += 1;
+            }
+            i += 1;
+        }
+        length += 1;
+    }
+    assert!(used == COUNT, "a name is longer than LENGTH_MAX");
+    out
+}
+
+const fn starts() -> [u8; LENGTH_MAX + 2] {
+    let mut out = [0; LENGTH_MAX + 2];
+    let mut i = 0;
+    while i < COUNT {
+        let mut length = TABLE[i].long.len() + 1;
+        while length < out.len() {
+            out[length] += 1;
+            length += 1;
+        }
+        i += 1;
+    }
+    out
+}
+
+const fn compact() -> [HeaderName; 26] {
+    let mut out = [HeaderName::Other; 26];
+    let mut i = 0;
+    while i < COUNT {
+        if TABLE[i].compact != 0 {
+            out[(TABLE[i].compact - b'a') as usize] = TABLE[i].name;
+        }
+        i += 1;
+    }
+    out
+}
+
+/// The first and the last eight bytes of a name, of a shorter one all of it twice.
+const fn ends(name: &[u8]) -> (u64, u64) {
+    if let (Some(head), Some(tail)) = (name.first_chunk(), name.last_chunk()) {
+        return (
+            fold(u64::from_le_bytes(*head)),
+            fold(u64::from_le_bytes(*tail)),
+        );
+    }
+    if let (Some(head), Some(tail)) = (name.first_chunk::<4>(), name.last_chunk::<4>()) {
+        let (head, tail) = (u32::from_le_bytes(*head), u32::from_le_bytes(*tail));
+        let all = fold(head as u64 | (tail as u64) << 32);
+        return (all, all);
+    }
+    let (mut all, mut i) = (0, 0);
+    while i < name.len() {
+        all = all << 8 | name[i] as u64;
+        i += 1;
+    }
+    (fold(all), fold(all))
+}
+
+/// Makes eight letters lower case. It sets bit 5 where bit 6 is set: letters lose their case,
+/// the hyphen stays what it is, and nothing else becomes either.
+const fn fold(bytes: u64) -> u64 {
+    bytes | (bytes & 0x4040_4040_4040_4040) >> 1
+}
+
+impl HeaderName {
+    /// The name in long or compact form and any case.
+    pub fn from_bytes(name: &[u8]) -> HeaderName {
+        match *name {
+            [letter] if letter.is_ascii_alphabetic() => {
+                COMPACT[usize::from(letter.to_ascii_lowercase() - b'a')]
+            }
+            _ => HeaderName::from_long(name),
+        }
+    }
+
+    fn from_long(name: &[u8]) -> HeaderName {
+        if name.len() > LENGTH_MAX {
+            return HeaderName::Other;
+        }
+        let range = usize::from(STARTS[name.len()])..usize::from(STARTS[name.len() + 1]);
+        let (head, tail) = ends(name);
+        let is_hit = |slot: &&Slot| slot.head == head && slot.tail == tail;
+        match SLOTS[range].iter().find(is_hit) {
+            Some(slot) if name.len() <= 16 || slot.name.as_bytes().eq_ignore_ascii_case(name) => {
+                slot.name
+            }
+            Some(_) | None => HeaderName::Other,
+        }
+    }
+
+    /// The long form as the RFCs write it; empty for [`HeaderName::Other`].
+    pub const fn name(self) -> &'static str {
+        if (self as usize) < COUNT {
+            TABLE[self as usize].long
+        } else {
+            ""
+        }
+    }
+
+    /// The letter of the compact form.
+    pub const fn compact(self) -> Option<u8> {
+        if (self as usize) < COUNT && TABLE[self as usize].compact != 0 {
+            Some(TABLE[self as usize].compact)
+        } else {
+            None
+        }
+    }
+
+    /// Its bit in a set of names.
+    pub(crate) const fn bit(self) -> u128 {
+        1 << self as u8
+    }
+
+    const fn as_bytes(self) -> &'static [u8] {
+        self.name().as_bytes()
+    }
+}
+
+const _: () = assert!(COUNT < 128, "a set of names is 128 bits");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+
+    /// The obviously correct lookup.
+    fn naive(name: &[u8]) -> HeaderName {
+        let same = |e: &&Entry| {
+            e.long.as_bytes().eq_ignore_ascii_case(name)
+                || name.eq_ignore_ascii_case(&[e.compact]) && e.compact != 0
+        };
+        TABLE
+            .iter()
+            .find(same)
+            .map_or(HeaderName::Other, |e| e.name)
+    }
+
+    #[test]
+    fn every_name_is_found_in_every_form() {
+        for entry in TABLE {
+            let (lower, upper) = (entry.long.to_lowercase(), entry.long.to_uppercase());
+            for form in [entry.long, &lower, &upper] {
+                assert_eq!(
+                    HeaderName::from_bytes(form.as_bytes()),
+                    entry.name,
+                    "{form}"
+                );
+            }
+            assert_eq!(entry.name.name(), entry.long);
+            if let Some(letter) = entry.name.compact() {
+                for form in [letter, letter.to_ascii_uppercase()] {
+                    assert_eq!(
+                        HeaderName::from_bytes(&[form]),
+                        entry.name,
+                        "{}",
+                        entry.long
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn near_misses_are_other() {
+        let table: [&[u8]; 12] = [
+            b"",
+            b"X",
+            b"Vi",
+            b"Via ",
+            b"Vias",
+            b"Call\rID",
+            b"Call_ID",
+            b"1",
+            b"-",
+            b"\r",
+            b"P-Access-Network-Info2",
+            b"Content-Lengtx",
+        ];
+        for name in table {
+            let want = if name == b"X" {
+                HeaderName::SessionExpires
+            } else {
+                HeaderName::Other
+            };
+            assert_eq!(HeaderName::from_bytes(name), want, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn the_lookup_agrees_with_a_linear_search() {
+        let mut rng = Rng::new(11);
+        for _ in 0..20_000 {
+            let entry = &TABLE[rng.below(COUNT as u32) as usize];
+            let mut name = entry.long.as_bytes().to_vec();
+            for _ in 0..rng.below(3) {
+                let at = rng.below(name.len() as u32) as usize;
+                match rng.below(3) {
+                    0 => name[at] ^= 0x20,
+                    1 => name[at] = rng.next_u64() as u8,
+                    _ => name.truncate(at.max(1)),
+                }
+            }
+            assert_eq!(HeaderName::from_bytes(&name), naive(&name), "{name:?}");
+        }
+    }
+}
