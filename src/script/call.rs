@@ -1,0 +1,297 @@
+//! Calls of functions: which one a name and a number of arguments mean, whether it may be called
+//! here, and each argument as its signature wants it.
+
+use super::ast::{Call, Expr, ExprKind};
+use super::compile::{Compiler, Constant};
+use super::error::{ErrorKind, Position, nearest};
+use super::host::{Arg, CallSite};
+use super::regex;
+use super::resolve::{Refused, lossy};
+use super::signature::{FunctionId, FunctionSig, ModuleId, ParamKind, RouteKind};
+use super::transform::Substitution;
+use super::value::parse_int;
+use crate::effect::Level;
+
+/// A call that is ready to be emitted; its computed arguments are emitted already.
+pub(super) struct Callee {
+    pub(super) site: CallSite,
+}
+
+/// Where an argument stands.
+#[derive(Clone, Copy)]
+struct Slot<'c> {
+    call: &'c Call,
+    number: usize,
+}
+
+impl Compiler<'_> {
+    /// Resolves a call and its arguments.
+    pub(super) fn callee(&mut self, call: &Call) -> Result<Callee, Refused> {
+        let (function, sig) = self.function(call)?;
+        if !sig.routes.contains(self.kind) {
+            let (name, kind) = (call.name.clone(), self.kind);
+            self.error(call.at, ErrorKind::FunctionRoute { name, kind });
+        }
+        if sig.planned {
+            let (what, name) = ("function", call.name.clone());
+            let kind = ErrorKind::Planned { what, name };
+            self.names.diagnostics.warn(call.at, kind);
+        }
+        let mut args = vec![];
+        let mut computed = 0;
+        let mut refused = false;
+        for (number, (expr, kind)) in call.args.iter().zip(sig.params).enumerate() {
+            let slot = Slot { call, number };
+            match self.argument(slot, expr, *kind, &mut computed) {
+                Ok(arg) => args.push(arg),
+                Err(Refused) => refused = true,
+            }
+        }
+        if refused {
+            return Err(Refused);
+        }
+        Ok(Callee {
+            site: CallSite {
+                function,
+                args: args.into(),
+                at: call.at,
+                computed,
+            },
+        })
+    }
+
+    fn function(&mut self, call: &Call) -> Result<(FunctionId, &'static FunctionSig), Refused> {
+        let vocabulary = *self.names.vocabulary;
+        let all = self.names.loaded.iter().flat_map(|&module| {
+            let functions = vocabulary.sig(module).functions.iter().enumerate();
+            functions.map(move |(index, sig)| {
+                let index = index as u16;
+                (FunctionId { module, index }, sig)
+            })
+        });
+        let named: Vec<_> = all.filter(|(_, sig)| sig.name == call.name).collect();
+        let given = call.args.len();
+        let fits = |sig: &FunctionSig| (sig.required..=sig.params.len()).contains(&given);
+        if let Some(found) = named.iter().find(|(_, sig)| fits(sig)) {
+            return Ok(*found);
+        }
+        let name = call.name.clone();
+        let kind = if named.is_empty() {
+            self.unknown_function(name)
+        } else {
+            let wanted = named.iter().map(|(_, sig)| arity(sig));
+            let wanted = wanted.collect::<Vec<_>>().join(" or ");
+            ErrorKind::FunctionArity {
+                name,
+                given,
+                wanted,
+            }
+        };
+        self.names.refuse(call.at, kind)
+    }
+
+    fn unknown_function(&self, name: String) -> ErrorKind {
+        let modules = self.names.vocabulary.modules;
+        let has_it = modules
+            .iter()
+            .find(|m| m.functions.iter().any(|f| f.name == name));
+        if let Some(module) = has_it {
+            let module = module.name;
+            return ErrorKind::FunctionUnloaded { name, module };
+        }
+        let loaded = self.names.loaded.iter();
+        let known = loaded.flat_map(|&ModuleId(n)| modules[usize::from(n)].functions);
+        let near = nearest(&name, known.map(|f| f.name));
+        ErrorKind::FunctionUnknown { name, near }
+    }
+
+    fn refuse_argument<T>(
+        &mut self,
+        slot: Slot<'_>,
+        at: Position,
+        wanted: &'static str,
+    ) -> Result<T, Refused> {
+        let kind = ErrorKind::Argument {
+            function: slot.call.name.clone(),
+            number: slot.number + 1,
+            wanted,
+        };
+        self.names.refuse(at, kind)
+    }
+
+    fn argument(
+        &mut self,
+        slot: Slot<'_>,
+        expr: &Expr,
+        kind: ParamKind,
+        computed: &mut u16,
+    ) -> Result<Arg, Refused> {
+        let at = expr.at;
+        let constant = match &expr.kind {
+            ExprKind::Word(word) => Some(Constant::Text(word.clone().into_bytes())),
+            _ => self.fold(expr),
+        };
+        if let Some(constant) = constant {
+            return self.constant_argument(slot, constant, kind, at);
+        }
+        let variable = match &expr.kind {
+            ExprKind::Variable(text) => Some(text.clone()),
+            ExprKind::Select(path) => Some([b"$sel(", &path[..], b")"].concat()),
+            _ => None,
+        };
+        if let Some(text) = variable {
+            return self.variable_argument(slot, &text, kind, at);
+        }
+        match kind {
+            ParamKind::Int | ParamKind::Text | ParamKind::Single | ParamKind::Level => {
+                let outer = std::mem::replace(&mut self.in_argument, true);
+                self.expression(expr);
+                self.in_argument = outer;
+                *computed += 1;
+                Ok(Arg::Computed(*computed - 1))
+            }
+            ParamKind::Output | ParamKind::Variable => {
+                self.refuse_argument(slot, at, "the name of a variable")
+            }
+            ParamKind::Const
+            | ParamKind::Regex
+            | ParamKind::Subst
+            | ParamKind::Route(_)
+            | ParamKind::Flag => self.refuse_argument(slot, at, "constant"),
+        }
+    }
+
+    fn variable_argument(
+        &mut self,
+        slot: Slot<'_>,
+        text: &[u8],
+        kind: ParamKind,
+        at: Position,
+    ) -> Result<Arg, Refused> {
+        let variable = self.names.variable(text, at)?;
+        match kind {
+            ParamKind::Int
+            | ParamKind::Text
+            | ParamKind::Single
+            | ParamKind::Level
+            | ParamKind::Regex => Ok(Arg::Variable(variable)),
+            ParamKind::Variable => Ok(Arg::Output(variable)),
+            ParamKind::Output if self.check_writable(&variable, text, at) => {
+                Ok(Arg::Output(variable))
+            }
+            ParamKind::Output => Err(Refused),
+            ParamKind::Const | ParamKind::Subst | ParamKind::Route(_) | ParamKind::Flag => {
+                self.refuse_argument(slot, at, "constant")
+            }
+        }
+    }
+
+    fn constant_argument(
+        &mut self,
+        slot: Slot<'_>,
+        constant: Constant,
+        kind: ParamKind,
+        at: Position,
+    ) -> Result<Arg, Refused> {
+        let text = constant.into_text();
+        let takes_variable = match kind {
+            ParamKind::Int
+            | ParamKind::Text
+            | ParamKind::Single
+            | ParamKind::Level
+            | ParamKind::Output
+            | ParamKind::Variable
+            | ParamKind::Regex => true,
+            ParamKind::Const | ParamKind::Subst | ParamKind::Route(_) | ParamKind::Flag => false,
+        };
+        if takes_variable && self.names.single(&text, at).is_some() {
+            return self.variable_argument(slot, &text, kind, at);
+        }
+        match kind {
+            ParamKind::Const | ParamKind::Single => Ok(Arg::Text(self.names.intern(&text))),
+            ParamKind::Int => match parse_int(&text) {
+                Some(n) => Ok(Arg::Int(n)),
+                None => self.refuse_argument(slot, at, "a number or a variable"),
+            },
+            ParamKind::Text if text.contains(&b'$') => {
+                Ok(Arg::Format(self.names.format(&text, at)?))
+            }
+            ParamKind::Text => Ok(Arg::Text(self.names.intern(&text))),
+            ParamKind::Output | ParamKind::Variable => {
+                self.refuse_argument(slot, at, "the name of a variable")
+            }
+            ParamKind::Regex => match regex::compile_lines(&text, true) {
+                Ok(regex) => Ok(Arg::Regex(regex, self.names.intern(&text))),
+                Err(reason) => self.refuse_regex(&text, reason, at),
+            },
+            ParamKind::Subst => match Substitution::parse(&text) {
+                Ok(substitution) => Ok(Arg::Subst(Box::new(substitution))),
+                Err(reason) => self.refuse_regex(&text, reason, at),
+            },
+            ParamKind::Route(kind) => Ok(self.route_argument(kind, &text, at)),
+            ParamKind::Flag => self.flag_argument(&text, at),
+            ParamKind::Level => match level(&text) {
+                Some(level) => Ok(Arg::Int(level)),
+                None => self.refuse_argument(slot, at, "a level of the log"),
+            },
+        }
+    }
+
+    fn refuse_regex<T>(&mut self, text: &[u8], reason: String, at: Position) -> Result<T, Refused> {
+        let text = lossy(text);
+        self.names.refuse(at, ErrorKind::Regex { text, reason })
+    }
+
+    /// That the block is missing is no mistake: the original finds out when it would run.
+    fn route_argument(&mut self, kind: RouteKind, text: &[u8], at: Position) -> Arg {
+        let id = self.route_id(kind, text);
+        if id.is_none() && text != b"0" {
+            let name = lossy(text);
+            let kind = ErrorKind::RouteUndefined { kind, name };
+            self.names.diagnostics.warn(at, kind);
+        }
+        Arg::Route(id, self.names.intern(text))
+    }
+
+    fn flag_argument(&mut self, text: &[u8], at: Position) -> Result<Arg, Refused> {
+        let name = lossy(text);
+        let named = self
+            .program
+            .flags
+            .iter()
+            .find(|(known, _)| **known == *name);
+        match (named, parse_int(text)) {
+            (Some((_, n)), _) => Ok(Arg::Int(i64::from(*n))),
+            (None, Some(n @ 0..=31)) => Ok(Arg::Int(n)),
+            (None, Some(n)) => self.names.refuse(at, ErrorKind::FlagRange(n)),
+            (None, None) => self.names.refuse(at, ErrorKind::FlagUnknown(name)),
+        }
+    }
+}
+
+fn arity(sig: &FunctionSig) -> String {
+    let (least, most) = (sig.required, sig.params.len());
+    let plural = |n: usize| if n == 1 { "" } else { "s" };
+    match (least, most) {
+        (_, 0) => "no parameters".to_string(),
+        (a, b) if a == b => format!("{a} parameter{}", plural(a)),
+        (a, b) => format!("{a} to {b} parameters"),
+    }
+}
+
+/// A level by its name or its number.
+fn level(text: &[u8]) -> Option<i64> {
+    let level = match text {
+        b"L_ALERT" => Level::Alert,
+        b"L_BUG" => Level::Bug,
+        b"L_CRIT2" => Level::Crit2,
+        b"L_CRIT" => Level::Crit,
+        b"L_ERR" => Level::Err,
+        b"L_WARN" => Level::Warn,
+        b"L_NOTICE" => Level::Notice,
+        b"L_INFO" => Level::Info,
+        b"L_DBG" | b"L_DEBUG" => Level::Dbg,
+        _ => return parse_int(text),
+    };
+    Some(level as i64)
+}

@@ -1,0 +1,226 @@
+//! The top level: modules, parameters, flags and the names of blocks, checked in the order of the
+//! file, because a name counts only behind its `loadmodule`.
+
+use super::ast::{CustomItem, Given, Item, ModParamItem, RouteItem};
+use super::compile::Compiler;
+use super::error::{ErrorKind, Position, nearest};
+use super::preprocess::module_name;
+use super::program::{Custom, Global, ModParam, RouteId, Setting};
+use super::regex;
+use super::signature::{GlobalKind, ParamSig, ParamType, RouteKind};
+use crate::limits;
+
+/// Names of blocks with their places, sorted; the place in the list is the [`RouteId`].
+pub(super) fn route_names(items: &[Item]) -> Vec<(RouteKind, Box<str>, Position)> {
+    let blocks = items.iter().filter_map(|item| match item {
+        Item::Route(route) => Some((route.kind, route.name.as_str().into(), route.at)),
+        _ => None,
+    });
+    let mut names: Vec<_> = blocks.collect();
+    names.sort();
+    names.dedup_by(|b, a| (a.0, &a.1) == (b.0, &b.1));
+    names
+}
+
+/// Checks and compiles all top-level statements.
+pub(super) fn items(compiler: &mut Compiler<'_>, items: Vec<Item>) {
+    for item in items {
+        match item {
+            Item::Global(name, value, at) => global(compiler, name, value, at),
+            Item::Custom(item) => custom(compiler, item),
+            Item::Listen(listen) => compiler.program.listens.push(listen),
+            Item::Alias(alias) => compiler.program.aliases.push(alias),
+            Item::LoadModule(name, at) => load_module(compiler, &name, at),
+            Item::ModParam(item) => mod_param(compiler, &item),
+            Item::Engine(name) => compiler.program.engine = Some(name.into()),
+            Item::Flags(flags) => {
+                for (name, number, at) in flags {
+                    flag(compiler, name, number, at);
+                }
+            }
+            Item::Route(item) => route(compiler, &item),
+        }
+    }
+}
+
+fn error(compiler: &mut Compiler<'_>, at: Position, kind: ErrorKind) {
+    compiler.names.diagnostics.error(at, kind);
+}
+
+fn global(compiler: &mut Compiler<'_>, name: String, value: Given, at: Position) {
+    let globals = compiler.names.vocabulary.globals;
+    let Some(sig) = globals.iter().find(|g| g.name == name) else {
+        let near = nearest(&name, globals.iter().map(|g| g.name));
+        return error(compiler, at, ErrorKind::GlobalUnknown { name, near });
+    };
+    let value = match (sig.kind, value) {
+        (GlobalKind::Int | GlobalKind::Any, Given::Int(n, _)) => Setting::Int(n),
+        (GlobalKind::Str, Given::Int(_, Some(word)))
+        | (GlobalKind::Str | GlobalKind::Any, Given::Word(word)) => {
+            Setting::Text(word.into_bytes().into())
+        }
+        (GlobalKind::Str | GlobalKind::Any, Given::Text(text)) => Setting::Text(text.into()),
+        (GlobalKind::Int, Given::Text(_) | Given::Word(_)) => {
+            let wanted = "a number";
+            return error(compiler, at, ErrorKind::GlobalType { name, wanted });
+        }
+        (GlobalKind::Str, Given::Int(_, None)) => {
+            let wanted = "a string";
+            return error(compiler, at, ErrorKind::GlobalType { name, wanted });
+        }
+    };
+    match (sig.name, value.int()) {
+        ("max_while_loops", Some(n)) => {
+            compiler.program.loop_max = u32::try_from(n).unwrap_or(limits::SCRIPT_STEP_MAX);
+        }
+        ("max_recursive_level", Some(n)) => {
+            let depth = usize::try_from(n).unwrap_or(limits::SCRIPT_DEPTH_MAX);
+            compiler.program.depth_max = depth.clamp(1, limits::SCRIPT_DEPTH_MAX);
+        }
+        _ => {}
+    }
+    compiler.program.globals.push(Global {
+        name: sig.name,
+        value,
+        at,
+    });
+}
+
+fn custom(compiler: &mut Compiler<'_>, item: CustomItem) {
+    compiler.program.customs.push(Custom {
+        group: item.group.into(),
+        name: item.name.into(),
+        value: item.value,
+        description: item.description.map(Into::into),
+        at: item.at,
+    });
+}
+
+fn load_module(compiler: &mut Compiler<'_>, path: &str, at: Position) {
+    let vocabulary = compiler.names.vocabulary;
+    let name = module_name(path);
+    let Some(id) = vocabulary.module(name) else {
+        let near = nearest(name, vocabulary.modules.iter().map(|m| m.name));
+        let name = name.to_string();
+        return error(compiler, at, ErrorKind::ModuleUnknown { name, near });
+    };
+    if compiler.names.loaded.contains(&id) {
+        return error(compiler, at, ErrorKind::ModuleTwice(name.to_string()));
+    }
+    if vocabulary.sig(id).planned {
+        let (what, name) = ("module", name.to_string());
+        compiler
+            .names
+            .diagnostics
+            .warn(at, ErrorKind::Planned { what, name });
+    }
+    compiler.names.loaded.push(id);
+    compiler.program.modules.push(id);
+}
+
+/// Every loaded module whose name matches must know the parameter; at least one must match.
+fn mod_param(compiler: &mut Compiler<'_>, item: &ModParamItem) {
+    let text = String::from_utf8_lossy(&item.modules).into_owned();
+    let anchored = [b"^(", &item.modules[..], b")$"].concat();
+    let regex = match regex::compile(&anchored, true) {
+        Ok(regex) => regex,
+        Err(reason) => return error(compiler, item.at, ErrorKind::Regex { text, reason }),
+    };
+    let vocabulary = compiler.names.vocabulary;
+    let loaded = compiler.names.loaded.clone();
+    let matching = loaded
+        .into_iter()
+        .filter(|id| regex.is_match(vocabulary.sig(*id).name.as_bytes()));
+    let mut found = false;
+    for id in matching {
+        found = true;
+        let module = vocabulary.sig(id);
+        let Some(sig) = module.params.iter().find(|p| p.name == item.name) else {
+            let kind = ErrorKind::ParamUnknown {
+                module: module.name,
+                name: item.name.clone(),
+                near: nearest(&item.name, module.params.iter().map(|p| p.name)),
+            };
+            error(compiler, item.at, kind);
+            continue;
+        };
+        let Some(value) = typed(sig, &item.value) else {
+            let (name, kind) = (item.name.clone(), sig.kind);
+            error(compiler, item.value_at, ErrorKind::ParamType { name, kind });
+            continue;
+        };
+        if sig.planned {
+            let (what, name) = ("parameter", format!("{}.{}", module.name, sig.name));
+            compiler
+                .names
+                .diagnostics
+                .warn(item.at, ErrorKind::Planned { what, name });
+        }
+        compiler.program.params.push(ModParam {
+            module: id,
+            name: sig.name,
+            value,
+            at: item.at,
+        });
+    }
+    if !found {
+        error(compiler, item.at, ErrorKind::ParamModule(text));
+    }
+}
+
+/// The value, if it has the type of the parameter; nothing is converted.
+fn typed(sig: &ParamSig, value: &Given) -> Option<Setting> {
+    match (sig.kind, value) {
+        (ParamType::Int | ParamType::IntOrStr, Given::Int(n, _)) => Some(Setting::Int(*n)),
+        (ParamType::Str, Given::Text(text)) => Some(Setting::Text(text.as_slice().into())),
+        (ParamType::IntOrStr, Given::Text(text)) => super::value::parse_int(text).map(Setting::Int),
+        (ParamType::Int, Given::Text(_)) | (ParamType::Str, Given::Int(..)) => None,
+        (_, Given::Word(_)) => None,
+    }
+}
+
+/// A name for a flag, with a number or the lowest free one.
+fn flag(compiler: &mut Compiler<'_>, name: String, number: Option<i64>, at: Position) {
+    let flags = &compiler.program.flags;
+    if flags.iter().any(|(known, _)| **known == *name) {
+        return error(compiler, at, ErrorKind::FlagTwice(name));
+    }
+    let free = || {
+        (0..32)
+            .rev()
+            .find(|n| flags.iter().all(|(_, taken)| taken != n))
+    };
+    match number.map(u8::try_from) {
+        Some(Ok(n @ 0..=31)) => compiler.program.flags.push((name.into(), n)),
+        Some(_) => error(compiler, at, ErrorKind::FlagRange(number.unwrap_or(0))),
+        None => match free() {
+            Some(n) => compiler.program.flags.push((name.into(), n)),
+            None => error(compiler, at, ErrorKind::FlagRange(32)),
+        },
+    }
+}
+
+fn route(compiler: &mut Compiler<'_>, item: &RouteItem) {
+    let id = compiler
+        .route_id(item.kind, item.name.as_bytes())
+        .expect("all names were collected before");
+    let appends = item.kind == RouteKind::Request && item.name == "0";
+    if compiler.is_defined(id) && !appends {
+        let (kind, name) = (item.kind, item.name.clone());
+        error(compiler, item.at, ErrorKind::RouteTwice { kind, name });
+    }
+    compiler.route(id, item);
+}
+
+/// The block a name means, for `route(..)`: the mistake when there is none.
+pub(super) fn missing_route(
+    routes: &[(RouteKind, Box<str>, Position)],
+    kind: RouteKind,
+    name: String,
+) -> ErrorKind {
+    let names = routes.iter().filter(|r| r.0 == kind).map(|r| &*r.1);
+    let near = nearest(&name, names);
+    ErrorKind::RouteMissing { kind, name, near }
+}
+
+const _: () = assert!(std::mem::size_of::<RouteId>() == 4, "ids are small");

@@ -1,0 +1,47 @@
+//! From the path of a file to a program that can run, or to all that is wrong with it.
+
+use super::Source;
+use super::check;
+use super::compile::Compiler;
+use super::error::{ConfigErrors, Diagnostics};
+use super::parse::Parser;
+use super::preprocess::Preprocessor;
+use super::program::Program;
+use super::resolve::Names;
+use super::signature::Vocabulary;
+use crate::limits;
+
+/// Rounds of a `while` before it is left, the original's default.
+const LOOP_MAX: u32 = 100;
+
+/// Loads a configuration. `defines` are names given on the command line, with their texts.
+pub fn load(
+    path: &str,
+    source: &mut dyn Source,
+    defines: &[(&str, &str)],
+    vocabulary: &Vocabulary,
+) -> Result<Program, ConfigErrors> {
+    let mut diagnostics = Diagnostics::default();
+    let reader = Preprocessor::new(source, &mut diagnostics, defines);
+    let (tokens, defines) = reader.run(path);
+    let items = Parser::new(&tokens, &mut diagnostics).parse();
+    let program = Program {
+        loop_max: LOOP_MAX,
+        depth_max: limits::SCRIPT_DEPTH_MAX,
+        ..Program::default()
+    };
+    let names = Names::new(vocabulary, &defines, &mut diagnostics);
+    let mut compiler = Compiler::new(names, program, check::route_names(&items));
+    check::items(&mut compiler, items);
+    let mut program = compiler.finish();
+    if diagnostics.error_count() > 0 {
+        return Err(ConfigErrors(diagnostics.errors()));
+    }
+    program.warnings = diagnostics.warnings();
+    program.files = diagnostics
+        .files
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
+    Ok(program)
+}

@@ -1,0 +1,403 @@
+//! Top-level statements.
+
+use super::super::ast::{CustomItem, Given, Item, ModParamItem, RouteItem};
+use super::super::error::{ErrorKind, Position};
+use super::super::lex::TokenKind;
+use super::super::program::{Alias, Listen, Setting};
+use super::super::signature::RouteKind;
+use super::{Parsed, Parser, boolean};
+use crate::effect::Proto;
+
+/// Whether a word begins an item that is no setting.
+pub(super) fn opens_item(word: &str) -> bool {
+    block_kind(word).is_some()
+        || matches!(
+            word,
+            "loadmodule" | "loadmodulex" | "modparam" | "modparamx" | "listen" | "alias" | "flags"
+        )
+}
+
+/// The kind of a block by its keyword.
+fn block_kind(word: &str) -> Option<RouteKind> {
+    Some(match word {
+        "request_route" | "route" => RouteKind::Request,
+        "failure_route" => RouteKind::Failure,
+        "branch_route" => RouteKind::Branch,
+        "onreply_route" => RouteKind::Onreply,
+        "reply_route" => RouteKind::Reply,
+        "onsend_route" => RouteKind::Onsend,
+        "event_route" => RouteKind::Event,
+        _ => return None,
+    })
+}
+
+impl Parser<'_> {
+    pub(super) fn item(&mut self, items: &mut Vec<Item>) -> Parsed<()> {
+        let at = self.place();
+        let word = self.word("a parameter, \"loadmodule\", \"modparam\" or a route block")?;
+        if let Some(kind) = block_kind(&word) {
+            items.push(Item::Route(self.route(&word, kind, at)?));
+            return Ok(());
+        }
+        match word.as_str() {
+            "loadmodule" | "loadmodulex" => {
+                let name = self.loaded_module()?;
+                items.push(Item::LoadModule(name, at));
+            }
+            "modparam" | "modparamx" => items.push(Item::ModParam(self.mod_param()?)),
+            // Modules are built in: a path to find them is read and has no effect.
+            "mpath" | "loadpath" => {
+                self.accept("=");
+                self.string("a path in quotes")?;
+            }
+            "cfgengine" => {
+                self.accept("=");
+                items.push(Item::Engine(self.text("the name of an engine in quotes")?));
+            }
+            "flags" => items.push(Item::Flags(self.flags()?)),
+            "listen" if self.is_sign(0, "=") => self.listen(items)?,
+            "alias" if self.is_sign(0, "=") => self.aliases(items)?,
+            _ if self.accept(".") => items.push(Item::Custom(self.custom(word)?)),
+            _ => {
+                self.expect("=")?;
+                let value = self.given("a value")?;
+                items.push(Item::Global(word, value, at));
+            }
+        }
+        Ok(())
+    }
+
+    fn loaded_module(&mut self) -> Parsed<String> {
+        let in_parentheses = self.accept("(");
+        let name = self.text("the name of a module in quotes")?;
+        if in_parentheses {
+            if self.accept(",") {
+                self.string("options in quotes")?;
+            }
+            self.expect(")")?;
+        }
+        Ok(name)
+    }
+
+    fn mod_param(&mut self) -> Parsed<ModParamItem> {
+        self.expect("(")?;
+        let at = self.place();
+        let modules = self.string("the name of a module in quotes")?;
+        self.expect(",")?;
+        let name = self.text("the name of a parameter in quotes")?;
+        self.expect(",")?;
+        let value_at = self.place();
+        let value = self.given("a number or a string")?;
+        if matches!(value, Given::Word(_)) {
+            self.at -= 1;
+            return self.broken("a number or a string");
+        }
+        self.expect(")")?;
+        Ok(ModParamItem {
+            modules,
+            name,
+            value,
+            at,
+            value_at,
+        })
+    }
+
+    fn given(&mut self, expected: &str) -> Parsed<Given> {
+        let negative = self.accept("-");
+        match self.peek() {
+            TokenKind::Number(n) => {
+                self.next();
+                Ok(Given::Int(if negative { -n } else { *n }, None))
+            }
+            _ if negative => self.broken("a number"),
+            TokenKind::Str { text, .. } => {
+                self.next();
+                Ok(Given::Text(text.clone()))
+            }
+            TokenKind::Word(word) => Ok(match boolean(word) {
+                Some(n) => {
+                    self.next();
+                    Given::Int(n, Some(word.clone()))
+                }
+                None => Given::Word(self.host("a value")?),
+            }),
+            TokenKind::Address(_) => Ok(Given::Word(self.host("a value")?)),
+            _ => self.broken(expected),
+        }
+    }
+
+    fn custom(&mut self, group: String) -> Parsed<CustomItem> {
+        let at = self.place();
+        let name = self.word("the name of a custom parameter")?;
+        self.expect("=")?;
+        let value = match self.given("a number or a string")? {
+            Given::Int(n, _) => Setting::Int(n),
+            Given::Text(text) => Setting::Text(text.into()),
+            Given::Word(_) => {
+                self.at -= 1;
+                return self.broken("a number or a string");
+            }
+        };
+        let words = ["desc", "descr", "description"];
+        let description = if words.iter().any(|w| self.is_word(0, w)) {
+            self.next();
+            Some(self.text("a description in quotes")?)
+        } else {
+            None
+        };
+        Ok(CustomItem {
+            group,
+            name,
+            value,
+            description,
+            at,
+        })
+    }
+
+    fn flags(&mut self) -> Parsed<Vec<(String, Option<i64>, Position)>> {
+        let mut flags = vec![];
+        loop {
+            let at = self.place();
+            let name = match self.peek() {
+                TokenKind::Str { .. } => self.text("the name of a flag")?,
+                _ => self.word("the name of a flag")?,
+            };
+            let number = match (self.accept(":"), self.peek()) {
+                (false, _) => None,
+                (true, TokenKind::Number(n)) => {
+                    self.next();
+                    Some(*n)
+                }
+                (true, _) => return self.broken("the number of a flag"),
+            };
+            flags.push((name, number, at));
+            if !self.accept(",") {
+                return Ok(flags);
+            }
+        }
+    }
+
+    fn listen(&mut self, items: &mut Vec<Item>) -> Parsed<()> {
+        let at = self.place();
+        self.expect("=")?;
+        let mut listens = vec![];
+        if self.accept("(") {
+            loop {
+                listens.push(self.socket()?);
+                if !self.accept(",") {
+                    break;
+                }
+            }
+            self.expect(")")?;
+        } else {
+            listens.push(self.socket()?);
+        }
+        let is_virtual = self.option("virtual");
+        let advertise = if self.option("advertise") {
+            let to = self.socket()?;
+            Some((to.host, to.port))
+        } else {
+            None
+        };
+        let name = if self.option("name") {
+            Some(self.text("the name of a socket in quotes")?)
+        } else {
+            None
+        };
+        let is_virtual = is_virtual || self.option("virtual");
+        items.extend(listens.into_iter().map(|socket| {
+            Item::Listen(Listen {
+                proto: socket.proto,
+                host: socket.host,
+                port: socket.port,
+                advertise: advertise.clone(),
+                name: name.as_deref().map(Into::into),
+                is_virtual,
+                at,
+            })
+        }));
+        Ok(())
+    }
+
+    /// A word that may follow a `listen` address.
+    fn option(&mut self, word: &str) -> bool {
+        let is = self.is_word(0, word) && !self.is_sign(1, "=");
+        if is {
+            self.next();
+        }
+        is
+    }
+
+    fn aliases(&mut self, items: &mut Vec<Item>) -> Parsed<()> {
+        self.expect("=")?;
+        loop {
+            // A quoted alias is one host name, colons included.
+            let alias = match self.peek() {
+                TokenKind::Str { .. } => {
+                    let host = self.text("a host")?.into();
+                    let port = if self.accept(":") {
+                        Some(self.port()?)
+                    } else {
+                        None
+                    };
+                    Alias {
+                        proto: None,
+                        host,
+                        port,
+                    }
+                }
+                _ => self.socket()?,
+            };
+            items.push(Item::Alias(alias));
+            // Several aliases may stand on one line.
+            let line = self.tokens[self.at - 1].at.line;
+            let more = matches!(
+                self.peek(),
+                TokenKind::Str { .. } | TokenKind::Address(_) | TokenKind::Word(_)
+            );
+            if !more || self.place().line != line || self.is_sign(1, "=") {
+                return Ok(());
+            }
+        }
+    }
+
+    /// `[proto:]host[:port]`.
+    fn socket(&mut self) -> Parsed<Alias> {
+        if let TokenKind::Str { text, .. } = self.peek() {
+            let text = String::from_utf8_lossy(text).into_owned();
+            let Some(socket) = quoted_socket(&text) else {
+                return self.broken("an address");
+            };
+            self.next();
+            let port = if self.accept(":") {
+                Some(self.port()?)
+            } else {
+                socket.port
+            };
+            return Ok(Alias { port, ..socket });
+        }
+        let mut proto = None;
+        if let TokenKind::Word(word) = self.peek()
+            && self.is_sign(1, ":")
+        {
+            proto = Proto::from_name(word.as_bytes());
+            if proto.is_some() {
+                self.next();
+                self.next();
+            }
+        }
+        let host = match self.peek() {
+            TokenKind::Str { .. } => self.text("an address")?,
+            _ => self.host("an address")?,
+        };
+        let port = if self.accept(":") {
+            Some(self.port()?)
+        } else {
+            None
+        };
+        Ok(Alias {
+            proto,
+            host: host.into(),
+            port,
+        })
+    }
+
+    fn port(&mut self) -> Parsed<u16> {
+        let number = match self.peek() {
+            TokenKind::Number(n) => u16::try_from(*n).ok(),
+            _ => None,
+        };
+        match number.filter(|n| *n > 0) {
+            Some(port) => {
+                self.next();
+                Ok(port)
+            }
+            None => self.broken("a port (1 to 65535)"),
+        }
+    }
+
+    /// An address, a host name with dots and hyphens, the name of an interface, or `*`.
+    pub(super) fn host(&mut self, expected: &str) -> Parsed<String> {
+        let mut host = match self.peek() {
+            TokenKind::Address(text) => text.clone(),
+            TokenKind::Word(word) => word.clone(),
+            TokenKind::Sign("*") => "*".to_string(),
+            _ => return self.broken(expected),
+        };
+        let line = self.next().at.line;
+        while let TokenKind::Sign(sign @ ("." | "-")) = self.peek() {
+            if self.place().line != line {
+                break;
+            }
+            self.next();
+            host.push_str(sign);
+            match self.peek() {
+                TokenKind::Word(word) => host.push_str(word),
+                TokenKind::Number(n) => host.push_str(&n.to_string()),
+                TokenKind::Address(text) => host.push_str(text),
+                _ => return self.broken("the rest of a host name"),
+            }
+            self.next();
+        }
+        Ok(host)
+    }
+
+    fn route(&mut self, word: &str, kind: RouteKind, at: Position) -> Parsed<RouteItem> {
+        let named = kind != RouteKind::Reply && word != "request_route";
+        let name = if named && self.accept("[") {
+            let name = match self.peek() {
+                TokenKind::Word(word) => word.clone(),
+                TokenKind::Number(n) => n.to_string(),
+                TokenKind::Str { text, .. } => String::from_utf8_lossy(text).into_owned(),
+                _ => return self.broken("the name of a route"),
+            };
+            self.next();
+            self.expect("]")?;
+            name
+        } else if kind == RouteKind::Event {
+            return self.broken("\"[\"");
+        } else {
+            "0".to_string()
+        };
+        if kind == RouteKind::Event && !name.contains(':') {
+            self.diagnostics
+                .error(at, ErrorKind::EventName(name.clone()));
+        }
+        // `onreply_route` without a name is another spelling of `reply_route`.
+        let kind = match (kind, name.as_str()) {
+            (RouteKind::Onreply, "0") => RouteKind::Reply,
+            _ => kind,
+        };
+        let body = self.block()?;
+        Ok(RouteItem {
+            kind,
+            name,
+            body,
+            at,
+        })
+    }
+}
+
+/// `[proto:]host[:port]` inside quotes; `None` when the port is none.
+fn quoted_socket(text: &str) -> Option<Alias> {
+    let (proto, rest) = match text.split_once(':') {
+        Some((word, rest)) if Proto::from_name(word.as_bytes()).is_some() => {
+            (Proto::from_name(word.as_bytes()), rest)
+        }
+        _ => (None, text),
+    };
+    let bracket = rest.rfind(']').unwrap_or(0);
+    let (host, port) = match rest[bracket..].rfind(':') {
+        Some(colon) => {
+            let port = rest[bracket + colon + 1..].parse().ok()?;
+            (&rest[..bracket + colon], Some(port))
+        }
+        None => (rest, None),
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    (!host.is_empty()).then(|| Alias {
+        proto,
+        host: host.into(),
+        port,
+    })
+}

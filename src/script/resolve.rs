@@ -1,0 +1,440 @@
+//! Names to things: variables with their inner names, indexes and transformations, and text with
+//! variables in it.
+//!
+//! ```text
+//!   $ru   $var(x)   $(ru{uri.host}{s.toupper})   $(hdr(X)[$var(i)])   $sht(t=>$ci)
+//! ```
+
+use std::collections::BTreeMap;
+
+use super::error::{Diagnostics, ErrorKind, Position, nearest};
+use super::format::{Format, Piece};
+use super::preprocess::Defines;
+use super::signature::{InnerKind, ModuleId, VariableId, VariableSig, Vocabulary};
+use super::transform::{self, Transform, TransformParam, TransformSig};
+use super::value::{Text, Value, parse_int};
+use super::variable::{IndexSpec, Inner, Target, Variable};
+use crate::limits;
+
+/// A mistake was noted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Refused;
+
+type Resolved<T> = Result<T, Refused>;
+
+/// What names mean while a configuration is compiled.
+pub(super) struct Names<'a> {
+    pub(super) vocabulary: &'a Vocabulary,
+    pub(super) defines: &'a Defines,
+    pub(super) diagnostics: &'a mut Diagnostics,
+    /// The modules loaded so far, the core first.
+    pub(super) loaded: Vec<ModuleId>,
+    pub(super) constants: Vec<u8>,
+    interned: BTreeMap<Vec<u8>, Text>,
+    depth: usize,
+}
+
+impl<'a> Names<'a> {
+    pub(super) fn new(
+        vocabulary: &'a Vocabulary,
+        defines: &'a Defines,
+        diagnostics: &'a mut Diagnostics,
+    ) -> Self {
+        Names {
+            vocabulary,
+            defines,
+            diagnostics,
+            loaded: vec![Vocabulary::CORE],
+            constants: vec![],
+            interned: BTreeMap::new(),
+            depth: 0,
+        }
+    }
+
+    /// A constant of the program; equal constants are one.
+    pub(super) fn intern(&mut self, bytes: &[u8]) -> Text {
+        if let Some(text) = self.interned.get(bytes) {
+            return *text;
+        }
+        let text = Text::constant(self.constants.len(), bytes.len());
+        self.constants.extend_from_slice(bytes);
+        self.interned.insert(bytes.to_vec(), text);
+        text
+    }
+
+    pub(super) fn refuse<T>(&mut self, at: Position, kind: ErrorKind) -> Resolved<T> {
+        self.diagnostics.error(at, kind);
+        Err(Refused)
+    }
+
+    /// A variable token: all of `text` must be one variable.
+    pub(super) fn variable(&mut self, text: &[u8], at: Position) -> Resolved<Variable> {
+        match self.variable_in(text, at)? {
+            (variable, len) if len == text.len() => Ok(variable),
+            _ => self.refuse(at, ErrorKind::VariableSyntax(lossy(text))),
+        }
+    }
+
+    /// `@path`, another spelling of `$sel(path)`.
+    pub(super) fn select(&mut self, path: &[u8], at: Position) -> Resolved<Variable> {
+        let token = [b"$sel(", path, b")"].concat();
+        self.variable(&token, at)
+    }
+
+    /// The one variable that makes up all of a text, if it is so.
+    pub(super) fn single(&mut self, text: &[u8], at: Position) -> Option<Resolved<Variable>> {
+        let is_one = text.first() == Some(&b'$') && token_len(text) == Some(text.len());
+        is_one.then(|| self.variable(text, at))
+    }
+
+    /// Text with variables in it.
+    pub(super) fn format(&mut self, text: &[u8], at: Position) -> Resolved<Format> {
+        let mut pieces = vec![];
+        let mut plain = vec![];
+        let mut rest = text;
+        while let Some(dollar) = memchr::memchr(b'$', rest) {
+            plain.extend_from_slice(&rest[..dollar]);
+            rest = &rest[dollar..];
+            if rest.starts_with(b"$$") {
+                plain.push(b'$');
+                rest = &rest[2..];
+                continue;
+            }
+            let (variable, len) = self.variable_in(rest, at)?;
+            if !plain.is_empty() {
+                pieces.push(Piece::Text(self.intern(&plain)));
+                plain.clear();
+            }
+            pieces.push(Piece::Variable(variable));
+            rest = &rest[len..];
+        }
+        plain.extend_from_slice(rest);
+        if !plain.is_empty() {
+            pieces.push(Piece::Text(self.intern(&plain)));
+        }
+        Ok(Format {
+            pieces: pieces.into(),
+        })
+    }
+
+    /// The variable at the beginning of `text` and its length.
+    fn variable_in(&mut self, text: &[u8], at: Position) -> Resolved<(Variable, usize)> {
+        if self.depth >= limits::CONFIG_NEST_MAX {
+            return self.refuse(at, ErrorKind::NestedTooDeep);
+        }
+        self.depth += 1;
+        let found = self.variable_here(text, at);
+        self.depth -= 1;
+        found
+    }
+
+    fn variable_here(&mut self, text: &[u8], at: Position) -> Resolved<(Variable, usize)> {
+        let bad = |n: usize| ErrorKind::VariableSyntax(lossy(&text[..text.len().min(n)]));
+        if text.get(1) == Some(&b'(') {
+            let Some(end) = closing(&text[1..], b'(', b')') else {
+                return self.refuse(at, bad(40));
+            };
+            let inside = &text[2..1 + end];
+            return Ok((self.parenthesised(inside, at)?, end + 2));
+        }
+        let mut len = 1 + name_len(&text[1..]);
+        // In running text a dot may end the sentence and not belong to the name.
+        while len > 2 && matches!(text[len - 1], b'.' | b'?') && !self.knows(&text[1..len]) {
+            len -= 1;
+        }
+        if len == 1 {
+            return self.refuse(at, bad(2));
+        }
+        let name = &text[1..len];
+        let (inner, len) = match text.get(len) {
+            Some(b'(') => match closing(&text[len..], b'(', b')') {
+                Some(end) => (Some(&text[len + 1..len + end]), len + end + 1),
+                None => return self.refuse(at, bad(40)),
+            },
+            _ => (None, len),
+        };
+        let target = self.target(name, inner, at)?;
+        let variable = Variable {
+            target,
+            index: IndexSpec::None,
+            transforms: Box::default(),
+            at,
+        };
+        Ok((variable, len))
+    }
+
+    /// `name(inner)[index]{transformation}..`, without the parentheses around.
+    fn parenthesised(&mut self, text: &[u8], at: Position) -> Resolved<Variable> {
+        let whole = || ErrorKind::VariableSyntax(format!("$({})", lossy(text)));
+        let text = text.trim_ascii();
+        let len = name_len(text);
+        let (name, mut rest) = text.split_at(len);
+        let mut inner = None;
+        if rest.first() == Some(&b'(') {
+            let Some(end) = closing(rest, b'(', b')') else {
+                return self.refuse(at, whole());
+            };
+            inner = Some(&rest[1..end]);
+            rest = &rest[end + 1..];
+        }
+        let mut index = IndexSpec::None;
+        if rest.first() == Some(&b'[') {
+            let Some(end) = closing(rest, b'[', b']') else {
+                return self.refuse(at, whole());
+            };
+            index = self.index(&rest[1..end], at)?;
+            rest = &rest[end + 1..];
+        }
+        let mut transforms = vec![];
+        while rest.first() == Some(&b'{') {
+            let Some(end) = closing(rest, b'{', b'}') else {
+                return self.refuse(at, whole());
+            };
+            transforms.push(self.transform(&rest[1..end], at)?);
+            rest = &rest[end + 1..];
+        }
+        if !rest.trim_ascii().is_empty() {
+            return self.refuse(at, whole());
+        }
+        Ok(Variable {
+            target: self.target(name, inner, at)?,
+            index,
+            transforms: transforms.into(),
+            at,
+        })
+    }
+
+    fn index(&mut self, text: &[u8], at: Position) -> Resolved<IndexSpec> {
+        let text = text.trim_ascii();
+        if text == b"*" {
+            return Ok(IndexSpec::All);
+        }
+        if text.first() == Some(&b'$') {
+            return Ok(IndexSpec::Variable(Box::new(self.variable(text, at)?)));
+        }
+        match parse_int(text) {
+            Some(n) => Ok(IndexSpec::At(n)),
+            None => self.refuse(at, ErrorKind::VariableSyntax(format!("[{}]", lossy(text)))),
+        }
+    }
+
+    fn target(&mut self, name: &[u8], inner: Option<&[u8]>, at: Position) -> Resolved<Target> {
+        let name = lossy(name);
+        if let Some(target) = self.built_in(&name, inner, at)? {
+            return Ok(target);
+        }
+        let Some((id, sig)) = self.find_variable(&name) else {
+            let near = nearest(&name, self.variable_names());
+            return self.refuse(at, ErrorKind::VariableUnknown { name, near });
+        };
+        if sig.planned {
+            let what = "variable";
+            self.diagnostics.warn(at, ErrorKind::Planned { what, name });
+        }
+        let inner = self.inner(sig, inner, at)?;
+        Ok(Target::Host(id, inner))
+    }
+
+    /// The variables of the language itself.
+    fn built_in(
+        &mut self,
+        name: &str,
+        inner: Option<&[u8]>,
+        at: Position,
+    ) -> Resolved<Option<Target>> {
+        let target = match (name, inner) {
+            ("rc" | "retcode" | "?", None) => Target::Rc,
+            ("null", None) => Target::Constant(Value::Null),
+            ("true", None) => Target::Constant(Value::Int(1)),
+            ("_s", Some(text)) => Target::Format(self.format(text, at)?),
+            ("def" | "defn", Some(id)) => {
+                let text = self.defines.get(&lossy(id)).cloned();
+                Target::Constant(match text.map(Option::unwrap_or_default) {
+                    None => Value::Null,
+                    Some(text) if name == "defn" => Value::Int(parse_int(&text).unwrap_or(0)),
+                    Some(text) => Value::Str(self.intern(&text)),
+                })
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some(target))
+    }
+
+    fn inner(&mut self, sig: &VariableSig, inner: Option<&[u8]>, at: Position) -> Resolved<Inner> {
+        let name = sig.name.to_string();
+        let wants = |wanted: &str| ErrorKind::VariableInner {
+            name: name.clone(),
+            wanted: wanted.to_string(),
+        };
+        let text = inner.map(<[u8]>::trim_ascii);
+        match (sig.inner, text) {
+            (InnerKind::None, None) | (InnerKind::OptionalName, None) => Ok(Inner::None),
+            (InnerKind::None, Some(_)) => self.refuse(at, wants("no inner name")),
+            (InnerKind::Name, None | Some(b"")) => self.refuse(at, wants("an inner name")),
+            (InnerKind::Name | InnerKind::OptionalName, Some(text)) => {
+                if text.contains(&b'$') {
+                    return Ok(Inner::Format(self.format(text, at)?));
+                }
+                Ok(Inner::Text(self.intern(text)))
+            }
+            (InnerKind::OneOf(words), text) => {
+                let text = text.unwrap_or(b"");
+                match words.iter().position(|word| word.as_bytes() == text) {
+                    Some(n) => Ok(Inner::Word(n as u16)),
+                    None => {
+                        let list = words.join(", ");
+                        self.refuse(at, wants(&format!("one of {list}")))
+                    }
+                }
+            }
+            (InnerKind::Variable, Some(text)) if text.first() == Some(&b'$') => {
+                Ok(Inner::Variable(Box::new(self.variable(text, at)?)))
+            }
+            (InnerKind::Variable, _) => self.refuse(at, wants("a variable as inner name")),
+        }
+    }
+
+    fn transform(&mut self, text: &[u8], at: Position) -> Resolved<Transform> {
+        let (name, params) = match memchr::memchr(b',', text) {
+            Some(comma) => (&text[..comma], Some(&text[comma + 1..])),
+            None => (text, None),
+        };
+        let name = lossy(name.trim_ascii());
+        let Some(sig) = transform::find(&name) else {
+            let near = nearest(&name, transform::names());
+            return self.refuse(at, ErrorKind::TransformUnknown { name, near });
+        };
+        let texts = split_params(params, sig.params.len());
+        if texts.len() < sig.required || texts.len() > sig.params.len() {
+            let wanted = sig.doc;
+            return self.refuse(at, ErrorKind::TransformParams { name, wanted });
+        }
+        let mut params = vec![];
+        for (text, kind) in texts.iter().zip(sig.params) {
+            params.push(self.transform_param(text, *kind, sig, at)?);
+        }
+        Ok(Transform::new(sig, params.into()))
+    }
+
+    fn transform_param(
+        &mut self,
+        text: &[u8],
+        kind: transform::ParamKind,
+        sig: &'static TransformSig,
+        at: Position,
+    ) -> Resolved<TransformParam> {
+        use transform::ParamKind;
+        if kind != ParamKind::Subst
+            && let Some(variable) = self.single(text, at)
+        {
+            return Ok(TransformParam::Variable(variable?));
+        }
+        let name = || sig.name.to_string();
+        match kind {
+            ParamKind::Text => Ok(TransformParam::Text(self.intern(text))),
+            ParamKind::Int => match parse_int(text.trim_ascii()) {
+                Some(n) => Ok(TransformParam::Int(n)),
+                None => {
+                    let (name, wanted) = (name(), sig.doc);
+                    self.refuse(at, ErrorKind::TransformParams { name, wanted })
+                }
+            },
+            ParamKind::Subst => match transform::Substitution::parse(text) {
+                Ok(substitution) => Ok(TransformParam::Subst(Box::new(substitution))),
+                Err(reason) => {
+                    let text = lossy(text);
+                    self.refuse(at, ErrorKind::Regex { text, reason })
+                }
+            },
+        }
+    }
+
+    fn find_variable(&self, name: &str) -> Option<(VariableId, &'static VariableSig)> {
+        self.loaded.iter().find_map(|&module| {
+            let variables = self.vocabulary.sig(module).variables;
+            let at = variables.iter().position(|v| v.name == name)?;
+            let index = at as u16;
+            Some((VariableId { module, index }, &variables[at]))
+        })
+    }
+
+    fn knows(&self, name: &[u8]) -> bool {
+        self.find_variable(&lossy(name)).is_some()
+    }
+
+    fn variable_names(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let vocabulary = *self.vocabulary;
+        let loaded = self.loaded.clone();
+        loaded
+            .into_iter()
+            .flat_map(move |module| vocabulary.sig(module).variables.iter().map(|v| v.name))
+    }
+}
+
+/// Bytes as text for an error.
+pub(super) fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn name_len(text: &[u8]) -> usize {
+    let is_name = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'?');
+    text.iter().take_while(|b| is_name(b)).count()
+}
+
+/// How long the variable at the beginning of `text` is, by its parentheses alone.
+fn token_len(text: &[u8]) -> Option<usize> {
+    let name = 1 + name_len(&text[1..]);
+    match text.get(name) {
+        Some(b'(') => Some(name + closing(&text[name..], b'(', b')')? + 1),
+        _ if name > 1 => Some(name),
+        _ => None,
+    }
+}
+
+/// Where the bracket that `text` begins with is closed.
+fn closing(text: &[u8], open: u8, close: u8) -> Option<usize> {
+    let mut depth = 0usize;
+    for (i, &b) in text.iter().enumerate() {
+        if b == open {
+            depth += 1;
+        } else if b == close {
+            depth -= 1;
+            if depth == 0 {
+                return Some(i);
+            }
+        }
+    }
+    None
+}
+
+/// Splits at the commas outside of variables; the last of `most` takes all that is left, so that
+/// a separator can be a comma.
+fn split_params(text: Option<&[u8]>, most: usize) -> Vec<&[u8]> {
+    let Some(mut rest) = text else {
+        return vec![];
+    };
+    let mut params = vec![];
+    while params.len() + 1 < most {
+        let Some(comma) = comma_outside(rest) else {
+            break;
+        };
+        params.push(&rest[..comma]);
+        rest = &rest[comma + 1..];
+    }
+    params.push(rest);
+    params
+}
+
+fn comma_outside(text: &[u8]) -> Option<usize> {
+    let mut depth = 0i32;
+    for (i, &b) in text.iter().enumerate() {
+        match b {
+            b'(' | b'{' | b'[' if i > 0 => depth += 1,
+            b')' | b'}' | b']' => depth -= 1,
+            // A leading comma is the text itself: `{s.replace,,,;}`.
+            b',' if depth <= 0 => return Some(i),
+            _ => {}
+        }
+    }
+    None
+}
