@@ -1,0 +1,78 @@
+//! What a script sees of the shard while it runs: the host of the language.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::effect::{Effect, Level, Record};
+use crate::script::{Access, CallSite, Heap, Host, Keyword, Outcome, Program, Value, WriteError};
+
+use super::state::Env;
+use super::work::Work;
+use super::{core, function, variable};
+
+/// One step of a script: the message, the script itself, and what the step may touch.
+#[derive(Debug)]
+pub struct Call<'a> {
+    /// State, time and outbox.
+    pub env: Env<'a>,
+    /// The message and what has been decided about it.
+    pub work: &'a mut Work,
+    /// The script that runs.
+    pub program: &'a Arc<Program>,
+}
+
+impl Host for Call<'_> {
+    fn read(&mut self, heap: &mut Heap, access: &Access<'_>) -> Value {
+        (variable(access.variable).get)(self, heap, access)
+    }
+
+    fn write(
+        &mut self,
+        heap: &mut Heap,
+        access: &Access<'_>,
+        value: Value,
+    ) -> Result<(), WriteError> {
+        match variable(access.variable).set {
+            Some(set) => set(self, heap, access, value),
+            None => Err(WriteError::NotHere),
+        }
+    }
+
+    fn call(&mut self, heap: &mut Heap, site: &CallSite) -> Outcome {
+        (function(site.function).run)(self, heap, site)
+    }
+
+    fn keyword(&mut self, heap: &mut Heap, keyword: Keyword) -> Value {
+        core::keyword(self, heap, keyword)
+    }
+
+    fn is_myself(&mut self, heap: &mut Heap, subject: Keyword) -> bool {
+        core::is_myself(self, heap, subject)
+    }
+
+    fn log(&mut self, level: Level, text: fmt::Arguments<'_>) {
+        if level <= self.env.state.setup.config.core.debug {
+            self.env.log(level, text.to_string());
+        }
+    }
+}
+
+impl Call<'_> {
+    /// Writes a line of the script's own to the log, if the level is wanted.
+    pub fn log_script(&mut self, level: Level, text: String) {
+        if level <= self.env.state.setup.config.core.debug {
+            let record = Record {
+                level,
+                text: text.into(),
+                from_script: true,
+            };
+            self.env.out.push(Effect::Log(record));
+        }
+    }
+
+    /// Asks the shard for something that may take time; the script goes on with its result.
+    pub fn ask(&mut self, ask: super::work::Ask) -> Outcome {
+        self.work.ask = Some(ask);
+        Outcome::Wait
+    }
+}

@@ -1,0 +1,265 @@
+//! Global and module parameters, typed: what a configuration file comes to.
+
+use crate::effect::Level;
+use crate::time::Duration;
+
+use super::{maxfwd, pv, rr, sl, tm, xlog};
+
+/// Every parameter of every module, at its default until the file says otherwise.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// Global parameters.
+    pub core: Core,
+    /// `tm`.
+    pub tm: tm::Config,
+    /// `rr`.
+    pub rr: rr::Config,
+    /// `sl`.
+    pub sl: sl::Config,
+    /// `maxfwd`.
+    pub maxfwd: maxfwd::Config,
+    /// `pv`.
+    pub pv: pv::Config,
+    /// `xlog`.
+    pub xlog: xlog::Config,
+    /// Streams.
+    pub tcp: Tcp,
+    /// The log.
+    pub log: Log,
+    /// Names.
+    pub dns: Dns,
+    /// The process.
+    pub process: Process,
+    /// Type of service of packets.
+    pub tos: Option<u8>,
+    /// Seconds by which local time is ahead of UTC; whoever knows the time zone sets it.
+    pub utc_offset: i64,
+}
+
+/// A name that is ours besides the listening addresses.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Alias {
+    /// The host.
+    pub host: Box<str>,
+    /// The port; `None`: every port.
+    pub port: Option<u16>,
+}
+
+/// Global parameters that mean something to a shard.
+#[derive(Clone, Debug)]
+pub struct Core {
+    /// What the log keeps: records of this level and below.
+    pub debug: Level,
+    /// More of our names.
+    pub aliases: Vec<Alias>,
+    /// `server_header`: the whole line, without line end; empty: none.
+    pub server_header: Box<str>,
+    /// `user_agent_header`: the same for requests of our own.
+    pub user_agent_header: Box<str>,
+    /// `server_signature`: whether either is written at all.
+    pub server_signature: bool,
+    /// `server_id`.
+    pub server_id: i64,
+    /// `max_while_loops`.
+    pub max_while_loops: u32,
+    /// `max_branches`, extra branches included.
+    pub max_branches: usize,
+    /// `force_rport` for every request.
+    pub force_rport: bool,
+    /// `add_local_rport` for every request.
+    pub local_rport: bool,
+    /// `reply_to_via`: answer to the address of the Via, not to the source.
+    pub reply_to_via: bool,
+    /// `log_prefix`: a format put before each script line.
+    pub log_prefix: Option<Box<str>>,
+    /// `onsend_route_reply`.
+    pub onsend_route_reply: bool,
+    /// `sip_warning`: a Warning header in replies of our own.
+    pub sip_warning: bool,
+    /// `advertised_address`: the host of our own Via.
+    pub advertised_address: Option<Box<str>>,
+    /// `advertised_port`: its port.
+    pub advertised_port: Option<u16>,
+    /// `max_recursive_level`.
+    pub max_recursive_level: u32,
+    /// `mhomed`: the kernel says which address to send from.
+    pub mhomed: bool,
+    /// `port`: for `listen` without one.
+    pub port: u16,
+}
+
+/// Global parameters about streams.
+#[derive(Clone, Debug)]
+pub struct Tcp {
+    /// `disable_tcp`.
+    pub disabled: bool,
+    /// `tcp_connection_lifetime`: a connection without traffic is closed.
+    pub connection_lifetime: Duration,
+    /// `tcp_max_connections`.
+    pub max_connections: usize,
+    /// `tcp_send_timeout`.
+    pub send_timeout: Duration,
+    /// `tcp_connect_timeout`.
+    pub connect_timeout: Duration,
+    /// `tcp_accept_no_cl`: messages without Content-Length, for HTTP.
+    pub accept_no_content_length: bool,
+    /// `tcp_keepalive`: the kernel's.
+    pub keepalive: bool,
+    /// `tcp_crlf_ping`: CRLF keep-alives are answered (RFC 5626 §4.4.1).
+    pub crlf_ping: bool,
+    /// `tcp_rd_buf_size`.
+    pub read_buffer_size: usize,
+    /// `tcp_reuse_port`: connections leave from the listening port.
+    pub reuse_port: bool,
+    /// `tcp_no_connect`: no connection is ever opened.
+    pub no_connect: bool,
+}
+
+impl Default for Tcp {
+    fn default() -> Self {
+        Tcp {
+            disabled: false,
+            connection_lifetime: Duration::from_secs(120),
+            max_connections: 2_048,
+            send_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(10),
+            accept_no_content_length: false,
+            keepalive: true,
+            crlf_ping: true,
+            read_buffer_size: 4_096,
+            reuse_port: false,
+            no_connect: false,
+        }
+    }
+}
+
+/// Global parameters about the log.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// `log_stderror`: to stderr instead of syslog.
+    pub to_stderr: bool,
+    /// `log_facility`.
+    pub facility: Box<str>,
+    /// `log_name`.
+    pub name: Option<Box<str>>,
+    /// `log_prefix_mode` 1: the prefix is made anew for each line.
+    pub prefix_each_action: bool,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Log {
+            to_stderr: false,
+            facility: "LOG_DAEMON".into(),
+            name: None,
+            prefix_each_action: false,
+        }
+    }
+}
+
+/// Global parameters about names.
+#[derive(Clone, Debug)]
+pub struct Dns {
+    /// `dns`: names in Via are compared with the source.
+    pub resolves_via: bool,
+    /// `dns_try_ipv6`.
+    pub try_ipv6: bool,
+    /// `dns_try_naptr`.
+    pub try_naptr: bool,
+    /// `dns_srv_lb`: the weights of SRV records count.
+    pub srv_weights: bool,
+    /// `use_dns_cache`.
+    pub cache: bool,
+    /// `use_dns_failover`: further addresses of a name are tried (RFC 3263 §4.3); here by default.
+    pub failover: bool,
+    /// `dns_retr_time`; `None`: the resolver's own.
+    pub retry_after: Option<Duration>,
+    /// `dns_retr_no`; `None`: the resolver's own.
+    pub retries: Option<u32>,
+    /// `dns_servers_no`; `None`: all.
+    pub servers: Option<usize>,
+}
+
+impl Default for Dns {
+    fn default() -> Self {
+        Dns {
+            resolves_via: false,
+            try_ipv6: true,
+            try_naptr: false,
+            srv_weights: true,
+            cache: true,
+            failover: true,
+            retry_after: None,
+            retries: None,
+            servers: None,
+        }
+    }
+}
+
+/// Global parameters about the process.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// `children`: a hint at how many cores to use.
+    pub children: Option<usize>,
+    /// `user`.
+    pub user: Option<Box<str>>,
+    /// `group`.
+    pub group: Option<Box<str>>,
+    /// `chroot`.
+    pub chroot: Option<Box<str>>,
+    /// `workdir`.
+    pub workdir: Option<Box<str>>,
+    /// `rundir`: where control sockets are made.
+    pub rundir: Box<str>,
+}
+
+impl Default for Process {
+    fn default() -> Self {
+        Process {
+            children: None,
+            user: None,
+            group: None,
+            chroot: None,
+            workdir: None,
+            rundir: "/run/kamailio".into(),
+        }
+    }
+}
+
+impl Default for Core {
+    fn default() -> Self {
+        let version = env!("CARGO_PKG_VERSION");
+        Core {
+            debug: Level::Warn,
+            aliases: Vec::new(),
+            server_header: format!("Server: dialcore ({version})").into(),
+            user_agent_header: format!("User-Agent: dialcore ({version})").into(),
+            server_signature: true,
+            server_id: 0,
+            max_while_loops: 100,
+            max_branches: 12,
+            force_rport: false,
+            local_rport: false,
+            reply_to_via: false,
+            log_prefix: None,
+            onsend_route_reply: false,
+            sip_warning: false,
+            advertised_address: None,
+            advertised_port: None,
+            max_recursive_level: 256,
+            mhomed: false,
+            port: 5060,
+        }
+    }
+}
+
+impl Core {
+    /// The Server line for replies of our own, with its line end; empty when none is wanted.
+    pub fn server_line(&self) -> String {
+        match &*self.server_header {
+            "" => String::new(),
+            _ if !self.server_signature => String::new(),
+            line => format!("{line}\r\n"),
+        }
+    }
+}

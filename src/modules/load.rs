@@ -1,0 +1,336 @@
+//! From a configuration file to a [`Setup`]: the language's loader with the modules' tables, then
+//! every value to its place.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use crate::effect::{Address, Level, Proto};
+use crate::script::{
+    self, ConfigError, ConfigErrors, ErrorKind, Listen, Position, Program, Source,
+};
+use crate::time::WallTime;
+
+use super::config::{Alias, Config};
+use super::{Setup, all, core, vocabulary};
+
+/// What to load, and what the command line says besides.
+pub struct Request<'a> {
+    /// The file to begin with, as the source knows it.
+    pub path: &'a str,
+    /// Preprocessor definitions.
+    pub defines: &'a [(String, String)],
+    /// Addresses that replace those of the file, in the form of `-l`.
+    pub listen: &'a [String],
+    /// No TCP, whatever the file says.
+    pub no_tcp: bool,
+    /// How many shards there will be.
+    pub shard_count: u16,
+    /// The addresses of a host or of an interface of this machine; of all of it for `*`.
+    pub resolve: &'a dyn Fn(&str) -> Vec<IpAddr>,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Loaded {
+    /// For the shards.
+    pub setup: Setup,
+    /// What is odd but not wrong, for the terminal.
+    pub warnings: Vec<ConfigError>,
+}
+
+/// Loads a configuration, or says all that is wrong with it.
+pub fn load(request: Request<'_>, source: &mut dyn Source) -> Result<Loaded, ConfigErrors> {
+    let defines: Vec<(&str, &str)> = request
+        .defines
+        .iter()
+        .map(|(id, text)| (id.as_str(), text.as_str()))
+        .collect();
+    let mut program = script::load(request.path, source, &defines, vocabulary())?;
+    let mut values = Values {
+        config: Config::default(),
+        wrong: Vec::new(),
+    };
+    values.apply(&program);
+    let addresses = values.addresses(&program, &request);
+    if !values.wrong.is_empty() {
+        let errors = values
+            .wrong
+            .into_iter()
+            .map(|(at, kind)| error(&program, at, kind, source));
+        return Err(ConfigErrors(errors.collect()));
+    }
+    let warnings = std::mem::take(&mut program.warnings);
+    let Values { config, .. } = values;
+    let (shard_count, program) = (request.shard_count, Arc::new(program));
+    let started = WallTime::from_micros(0);
+    Ok(Loaded {
+        setup: Setup {
+            shard_count,
+            addresses,
+            config,
+            program,
+            started,
+        },
+        warnings,
+    })
+}
+
+impl Setup {
+    /// A configuration given as text, without files to include: for tests and tools.
+    pub fn from_text(text: &str, shard_count: u16) -> Result<Setup, ConfigErrors> {
+        let request = Request {
+            path: "text",
+            defines: &[],
+            listen: &[],
+            no_tcp: false,
+            shard_count,
+            resolve: &|_| Vec::new(),
+        };
+        load(request, &mut Text(text)).map(|loaded| loaded.setup)
+    }
+}
+
+struct Text<'a>(&'a str);
+
+impl Source for Text<'_> {
+    fn read(&mut self, path: &str) -> Option<Vec<u8>> {
+        (path == "text").then(|| self.0.as_bytes().to_vec())
+    }
+
+    fn env(&self, _: &str) -> Option<String> {
+        None
+    }
+}
+
+fn error(program: &Program, at: Position, kind: ErrorKind, source: &mut dyn Source) -> ConfigError {
+    let file = program.file(at);
+    let text = source.read(file).unwrap_or_default();
+    let line = text
+        .split(|b| *b == b'\n')
+        .nth((at.line as usize).saturating_sub(1));
+    let line = String::from_utf8_lossy(line.unwrap_or_default())
+        .trim_end()
+        .into();
+    ConfigError {
+        at,
+        file: file.into(),
+        line,
+        kind,
+    }
+}
+
+struct Values {
+    config: Config,
+    wrong: Vec<(Position, ErrorKind)>,
+}
+
+impl Values {
+    /// Every global and module parameter to its place.
+    fn apply(&mut self, program: &Program) {
+        for global in &program.globals {
+            let Some(entry) = core::GLOBALS.iter().find(|g| g.sig.name == global.name) else {
+                continue;
+            };
+            if let Err(wanted) = (entry.set)(&mut self.config, &global.value) {
+                self.refuse(global.at, global.name, wanted.0);
+            }
+        }
+        for param in &program.params {
+            let module = all()[usize::from(param.module.0)];
+            let Some(entry) = module.params.iter().find(|p| p.sig.name == param.name) else {
+                continue;
+            };
+            if let Err(wanted) = (entry.set)(&mut self.config, &param.value) {
+                self.refuse(param.at, param.name, wanted.0);
+            }
+        }
+        let alias = |a: &script::Alias| Alias {
+            host: a.host.clone(),
+            port: a.port,
+        };
+        self.config
+            .core
+            .aliases
+            .extend(program.aliases.iter().map(alias));
+    }
+
+    fn refuse(&mut self, at: Position, name: &str, wanted: &'static str) {
+        self.wrong.push((
+            at,
+            ErrorKind::GlobalType {
+                name: name.to_owned(),
+                wanted,
+            },
+        ));
+    }
+
+    /// Where to listen: the command line's addresses, else the file's, else all there are.
+    fn addresses(&mut self, program: &Program, request: &Request<'_>) -> Vec<Address> {
+        let no_tcp = request.no_tcp || self.config.tcp.disabled;
+        let mut found = Vec::new();
+        let from_command: Vec<Listen> = request.listen.iter().map(|text| listen_of(text)).collect();
+        let listens = if from_command.is_empty() {
+            &program.listens
+        } else {
+            &from_command
+        };
+        for listen in listens {
+            let addresses = self.resolve(listen, request, no_tcp);
+            if addresses.is_empty() && !listen.is_virtual && !(no_tcp && is_tcp(listen)) {
+                self.refuse(
+                    listen.at,
+                    "listen",
+                    "an address or interface of this machine",
+                );
+            }
+            found.extend(addresses);
+        }
+        if listens.is_empty() {
+            found = self.everywhere(request, no_tcp);
+        }
+        found
+    }
+
+    fn resolve(&self, listen: &Listen, request: &Request<'_>, no_tcp: bool) -> Vec<Address> {
+        let ips = match listen.host.trim_matches(['[', ']']).parse::<IpAddr>() {
+            Ok(ip) => vec![ip],
+            Err(_) => (request.resolve)(&listen.host),
+        };
+        let port = listen.port.unwrap_or(self.config.core.port);
+        let advertised = listen
+            .advertise
+            .as_ref()
+            .map(|(host, advertised)| (host.clone(), advertised.unwrap_or(port)));
+        let address = |ip, proto| Address {
+            proto,
+            local: SocketAddr::new(ip, port),
+            advertised: advertised.clone(),
+            name: listen.name.clone(),
+        };
+        ips.iter()
+            .flat_map(|ip| protos(listen.proto, no_tcp).map(|proto| address(*ip, proto)))
+            .collect()
+    }
+
+    /// No `listen` at all: every IPv4 address of the machine.
+    fn everywhere(&self, request: &Request<'_>, no_tcp: bool) -> Vec<Address> {
+        let mut ips = (request.resolve)("*");
+        ips.retain(IpAddr::is_ipv4);
+        if ips.is_empty() {
+            ips.push(Ipv4Addr::LOCALHOST.into());
+        }
+        let port = self.config.core.port;
+        let address = |ip, proto| Address {
+            proto,
+            local: SocketAddr::new(ip, port),
+            advertised: None,
+            name: None,
+        };
+        ips.iter()
+            .flat_map(|ip| protos(None, no_tcp).map(|p| address(*ip, p)))
+            .collect()
+    }
+}
+
+fn is_tcp(listen: &Listen) -> bool {
+    listen.proto == Some(Proto::Tcp)
+}
+
+fn protos(proto: Option<Proto>, no_tcp: bool) -> impl Iterator<Item = Proto> {
+    let both = [Proto::Udp, Proto::Tcp];
+    both.into_iter()
+        .filter(move |p| proto.is_none_or(|one| one == *p))
+        .filter(move |p| !(no_tcp && *p == Proto::Tcp))
+}
+
+/// `[proto:]address[:port][/advertised[:port]]`, as `-l` takes it.
+fn listen_of(text: &str) -> Listen {
+    let (place, advertise) = match text.split_once('/') {
+        Some((place, told)) => (place, Some(host_port(told))),
+        None => (text, None),
+    };
+    let (proto, place) = match place.split_once(':') {
+        Some((name, rest)) if Proto::from_name(name.as_bytes()).is_some() => {
+            (Proto::from_name(name.as_bytes()), rest)
+        }
+        _ => (None, place),
+    };
+    let (host, port) = host_port(place);
+    let (name, is_virtual, at) = (None, false, Position::default());
+    Listen {
+        proto,
+        host,
+        port,
+        advertise,
+        name,
+        is_virtual,
+        at,
+    }
+}
+
+fn host_port(text: &str) -> (Box<str>, Option<u16>) {
+    // A bracket ends an IPv6 address; what has several colons and none is one without a port.
+    let bracket = text.find(']').map_or(0, |at| at + 1);
+    match text[bracket..].split_once(':') {
+        Some((rest, port)) if !port.contains(':') => {
+            let host = &text[..bracket + rest.len()];
+            (host.trim_matches(['[', ']']).into(), port.parse().ok())
+        }
+        _ => (text.trim_matches(['[', ']']).into(), None),
+    }
+}
+
+/// What the log keeps, from the file and the command line.
+pub fn level(file: Level, asked: Option<i64>, more: u8) -> Level {
+    Level::from_number(asked.unwrap_or(file as i64) + i64::from(more))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_the_command_line() {
+        let table = [
+            ("127.0.0.1", (None, "127.0.0.1", None, None)),
+            (
+                "udp:127.0.0.1:5070",
+                (Some(Proto::Udp), "127.0.0.1", Some(5070), None),
+            ),
+            (
+                "tcp:[::1]:5070",
+                (Some(Proto::Tcp), "::1", Some(5070), None),
+            ),
+            ("[::1]", (None, "::1", None, None)),
+            (
+                "lo:5062/x.test:5060",
+                (None, "lo", Some(5062), Some(("x.test", Some(5060)))),
+            ),
+            (
+                "udp:lo/x.test",
+                (Some(Proto::Udp), "lo", None, Some(("x.test", None))),
+            ),
+        ];
+        for (text, want) in table {
+            let l = listen_of(text);
+            let told = l.advertise.as_ref().map(|(h, p)| (&**h, *p));
+            assert_eq!((l.proto, &*l.host, l.port, told), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_listen_without_protocol_opens_both() {
+        let setup = Setup::from_text("listen=127.0.0.1:5070\nrequest_route { ; }\n", 1).unwrap();
+        let shown: Vec<_> = setup.addresses.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["udp:127.0.0.1:5070", "tcp:127.0.0.1:5070"]);
+    }
+
+    #[test]
+    fn a_value_out_of_range_is_named_with_its_place() {
+        let text =
+            "loadmodule \"tm.so\"\nmodparam(\"tm\", \"fr_timer\", -1)\nrequest_route { ; }\n";
+        let errors = Setup::from_text(text, 1).unwrap_err();
+        assert_eq!((errors.0.len(), errors.0[0].at.line), (1, 2));
+        assert!(errors.to_string().contains("fr_timer"), "{errors}");
+    }
+}

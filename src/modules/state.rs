@@ -1,0 +1,101 @@
+//! What a shard holds, and what one step may touch.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::effect::{Destination, Effect, Level, Outbox, Record, Send, Token};
+use crate::rng::Rng;
+use crate::steer::ShardId;
+use crate::time::{Duration, Now};
+use crate::timer::Timer;
+use crate::wheel::{TimerKey, Wheel};
+
+use super::counters::Counters;
+use super::pv::Variables;
+use super::setup::Setup;
+use super::tm;
+use super::work::Bytes;
+
+/// All that a shard keeps between two inputs, scripts that wait aside.
+#[derive(Debug)]
+pub struct State {
+    /// Which shard this is.
+    pub id: ShardId,
+    /// What all shards have in common.
+    pub setup: Arc<Setup>,
+    /// Every timer.
+    pub wheel: Wheel<Timer>,
+    /// Tags, branches, identifiers.
+    pub rng: Rng,
+    /// Transactions.
+    pub tm: tm::Table,
+    /// `$var` and its like, which outlive the message.
+    pub variables: Variables,
+    /// What has been counted.
+    pub counters: Counters,
+    /// Secret of stateless To tags: the same on every shard and after every restart with the same
+    /// seed, different between processes.
+    pub tag_secret: u64,
+    /// No new calls: the process is stopping.
+    pub is_draining: bool,
+}
+
+/// What one step may touch: the shard's state, the time of the input, and the outbox.
+#[derive(Debug)]
+pub struct Env<'a> {
+    /// When the input came.
+    pub now: Now,
+    /// The shard's state.
+    pub state: &'a mut State,
+    /// Where effects go.
+    pub out: &'a mut Outbox,
+}
+
+impl Env<'_> {
+    /// A borrow of this, for a callee that takes it by value.
+    pub fn reborrow(&mut self) -> Env<'_> {
+        Env {
+            now: self.now,
+            state: self.state,
+            out: self.out,
+        }
+    }
+
+    /// Arms a timer.
+    pub fn start(&mut self, after: Duration, timer: Timer) -> TimerKey {
+        self.state.wheel.start(self.now.mono + after, timer)
+    }
+
+    /// Disarms a timer, if it is armed.
+    pub fn stop(&mut self, timer: Option<TimerKey>) {
+        if let Some(key) = timer {
+            self.state.wheel.stop(key);
+        }
+    }
+
+    /// Sends a message that nobody waits for.
+    pub fn send(&mut self, to: Destination, bytes: Bytes) {
+        self.send_reporting(to, bytes, None);
+    }
+
+    /// Sends a message; `token` hears of it when it cannot leave.
+    pub fn send_reporting(&mut self, to: Destination, bytes: Bytes, token: Option<Token>) {
+        self.state.counters.sent += 1;
+        self.out.push(Effect::Send(Send {
+            to,
+            bytes: Rc::clone(&bytes),
+            token,
+        }));
+    }
+
+    /// Writes to the log, if the level is wanted.
+    pub fn log(&mut self, level: Level, text: impl Into<Box<str>>) {
+        if level <= self.state.setup.config.core.debug {
+            self.out.push(Effect::Log(Record {
+                level,
+                text: text.into(),
+                from_script: false,
+            }));
+        }
+    }
+}

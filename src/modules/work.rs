@@ -1,0 +1,174 @@
+//! One message on its way through a script.
+
+use std::rc::Rc;
+
+use crate::effect::{Destination, Flow, SocketId};
+use crate::script::RouteKind;
+use crate::sip::{Edits, Message};
+use crate::slab::Key;
+
+use super::pv::avp::Avps;
+use super::{rr, tm};
+
+/// Bytes that several owners keep.
+pub type Bytes = Rc<[u8]>;
+
+/// One entry of the target set (RFC 3261 §16.5).
+#[derive(Clone, Debug, Default)]
+pub struct Target {
+    /// The Request-URI; `None`: as received.
+    pub uri: Option<Bytes>,
+    /// The destination URI (`$du`): the next hop when it is not the Request-URI.
+    pub next_hop: Option<Bytes>,
+    /// The socket to send from (`$fs`); `None`: chosen by the next hop.
+    pub socket: Option<SocketId>,
+    /// Preference in thousandths, as in Contact; `None`: lowest.
+    pub q: Option<u16>,
+    /// Branch flags (`$bf`).
+    pub flags: u32,
+}
+
+/// What an asynchronous function wants done before the script goes on. The shard does it; the
+/// function's return code is what comes of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Ask {
+    /// `t_relay` and its kin: forward statefully to the target set.
+    Relay(RelayOptions),
+    /// `forward`: forward statelessly to the first target.
+    Forward,
+}
+
+/// How `t_relay` was called.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct RelayOptions {
+    /// No automatic 100.
+    pub no_100: bool,
+    /// No error response of our own at the end of the script.
+    pub no_error_reply: bool,
+    /// Try the first address only.
+    pub no_failover: bool,
+}
+
+/// The message that a script runs for, and what the script has decided about it so far.
+#[derive(Debug)]
+pub struct Work {
+    /// The kind of route that runs.
+    pub kind: RouteKind,
+    /// The message the script looks at: the request, or in reply routes the response.
+    pub message: Rc<Message>,
+    /// What it came in on.
+    pub flow: Flow,
+    /// The first target.
+    pub target: Target,
+    /// The targets that `append_branch` added.
+    pub appended: Vec<Target>,
+    /// Changes to the message, applied when it is sent.
+    pub edits: Edits,
+    /// Complete header lines for replies of our own (`append_to_reply`).
+    pub reply_headers: Vec<u8>,
+    /// Message flags (`setflag`).
+    pub flags: u32,
+    /// Script flags (`setsflag`).
+    pub script_flags: u32,
+    /// Extended flags (`setxflag`).
+    pub extended_flags: u64,
+    /// Flags of the program's own (`msg_iflag_set`).
+    pub internal_flags: u64,
+    /// Max-Forwards as counted down by the script; `None`: as received.
+    pub max_forwards: Option<u32>,
+    /// Answer to the source port whatever the Via says (`force_rport`).
+    pub force_rport: bool,
+    /// Write an empty `rport` into our own Via (`add_local_rport`).
+    pub local_rport: bool,
+    /// Host and port for our own Via instead of the socket's (`set_advertised_address`, `_port`).
+    pub advertised: (Option<Bytes>, Option<u16>),
+    /// Stream behaviour asked for by `set_forward_no_connect` and its kin.
+    pub stream: StreamWishes,
+    /// Record-routing.
+    pub rr: rr::Memory,
+    /// Attribute-value pairs; they belong to the transaction between runs.
+    pub avps: Avps,
+    /// What the script asked of the transaction, before or after it exists.
+    pub plan: tm::Plan,
+    /// The transaction, once there is one.
+    pub transaction: Option<Key>,
+    /// The branch that a branch, reply or branch-failure route is about.
+    pub branch: Option<u8>,
+    /// The status that a failure route is about, or that the last reply had.
+    pub reply_status: u16,
+    /// In an onsend_route: where the request goes, and the request.
+    pub sending: Option<(Destination, Bytes)>,
+    /// What a suspended function waits for.
+    pub ask: Option<Ask>,
+    /// The return code of a failed `t_relay`, answered at the end of the script if the script
+    /// does not answer itself; 0: none.
+    pub relay_error: i64,
+    /// Whether a reply or forwarding has been sent for the message.
+    pub is_answered: bool,
+    /// `drop` was called where it matters, or `set_drop`.
+    pub is_dropped: bool,
+}
+
+/// What a script wants of the streams that a message travels on.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct StreamWishes {
+    /// Never open a connection to forward the request.
+    pub forward_no_connect: bool,
+    /// Never open a connection to send the response.
+    pub reply_no_connect: bool,
+    /// Close the connection after forwarding.
+    pub forward_close: bool,
+    /// Close the connection after the response.
+    pub reply_close: bool,
+}
+
+impl Work {
+    /// A message that has just come in, for a route of this kind.
+    pub fn new(kind: RouteKind, message: Rc<Message>, flow: Flow) -> Self {
+        Work {
+            kind,
+            message,
+            flow,
+            target: Target::default(),
+            appended: Vec::new(),
+            edits: Edits::new(),
+            reply_headers: Vec::new(),
+            flags: 0,
+            script_flags: 0,
+            extended_flags: 0,
+            internal_flags: 0,
+            max_forwards: None,
+            force_rport: false,
+            local_rport: false,
+            advertised: (None, None),
+            stream: StreamWishes::default(),
+            rr: rr::Memory::default(),
+            avps: Avps::default(),
+            plan: tm::Plan::default(),
+            transaction: None,
+            branch: None,
+            reply_status: 0,
+            sending: None,
+            ask: None,
+            relay_error: 0,
+            is_answered: false,
+            is_dropped: false,
+        }
+    }
+
+    /// The working Request-URI.
+    pub fn uri(&self) -> &[u8] {
+        self.target
+            .uri
+            .as_deref()
+            .unwrap_or_else(|| self.message.uri())
+    }
+
+    /// Where the next hop's address comes from: the destination URI, else the Request-URI.
+    pub fn next_hop(&self) -> &[u8] {
+        self.target
+            .next_hop
+            .as_deref()
+            .unwrap_or_else(|| self.uri())
+    }
+}
