@@ -1,0 +1,232 @@
+//! Transactions: RFC 3261 §16 and §17, with RFC 6026 (2xx to INVITE), RFC 3581 (rport) and
+//! RFC 4320 (timeouts of non-INVITE).
+//!
+//! ```text
+//!   server grid (server.rs) ◀── serve.rs ── upstream.rs ◀── fork.rs (best response)
+//!                                               ▲
+//!   client grid (client.rs) ◀── branch.rs ──────┘          one per branch
+//! ```
+//!
+//! `table.rs` finds a transaction by what identifies it (`identity.rs`), `plan.rs` is what the
+//! script asked of it, `hop.rs` makes the ACK and CANCEL that go one hop. The order of work for a
+//! request or response is not here but in `shard`.
+//!
+//! # The grids
+//!
+//! A cell reads `next state: what is done`; without a state the state stays, `-` absorbs the event.
+#![doc = include_str!("grids.md")]
+
+pub mod branch;
+pub mod client;
+pub mod fork;
+pub mod functions;
+pub mod grid;
+pub mod hop;
+pub mod identity;
+mod plan;
+pub mod serve;
+pub mod server;
+mod params;
+mod table;
+mod transaction;
+pub mod upstream;
+pub mod x;
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+pub use functions::error_status;
+pub use plan::{Plan, Times};
+pub use table::Table;
+pub use transaction::{Branch, Cancel, Saved, SentReply, Stored, Transaction};
+
+use crate::effect::{Destination, Flow, Proto};
+use crate::script::Program;
+use crate::sip::{Message, Method};
+use crate::slab::Key;
+use crate::time::Duration;
+use crate::timer::Timer;
+
+use super::Module;
+use super::state::Env;
+use super::work::Work;
+
+/// The module's table.
+pub const MODULE: Module = Module {
+    name: "tm",
+    doc: "Transactions: stateful relaying, forking, replies, timers.",
+    planned: false,
+    functions: &functions::FUNCTIONS,
+    variables: &[],
+    params: &params::PARAMS,
+};
+
+/// Parameters of `tm` that mean something here.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Until a request is answered at all.
+    pub fr_timer: Duration,
+    /// Until an INVITE that rings is answered.
+    pub fr_inv_timer: Duration,
+    /// Timer C and the ceiling of an INVITE transaction.
+    pub max_inv_lifetime: Duration,
+    /// The ceiling of other transactions.
+    pub max_noninv_lifetime: Duration,
+    /// How long late messages are absorbed.
+    pub wt_timer: Duration,
+    /// T1.
+    pub retr_timer1: Duration,
+    /// T2.
+    pub retr_timer2: Duration,
+    /// Whether each provisional response restarts `fr_inv_timer`.
+    pub restart_fr_on_each_reply: bool,
+    /// Whether `t_relay` answers an INVITE with 100.
+    pub auto_inv_100: bool,
+    /// The phrase of that 100.
+    pub auto_inv_100_reason: Box<str>,
+    /// Which replies of earlier legs still count when a failure route adds branches.
+    pub failure_reply_mode: i64,
+    /// Put behind received responses when the best is chosen.
+    pub faked_reply_prio: i64,
+    /// Whether a chosen 503 goes up as 500.
+    pub remap_503_500: bool,
+    /// Whether all challenges of a fork go up together.
+    pub aggregate_challenges: bool,
+    /// What `t_relay` does with a CANCEL of nothing: 0 forward it statefully, 1 statelessly,
+    /// 2 drop it.
+    pub unmatched_cancel: i64,
+    /// What cancelling does with a branch that has not rung: 0 count it as 487, 1 wait for a
+    /// provisional response, 2 send the CANCEL at once.
+    pub cancel_b_method: i64,
+    /// Whether a 6xx leaves the other branches alone.
+    pub disable_6xx_block: bool,
+    /// `t_reply`'s code when its own is unusable.
+    pub default_code: i64,
+    /// The phrase for it.
+    pub default_reason: Box<str>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            fr_timer: Duration::from_secs(30),
+            fr_inv_timer: Duration::from_secs(120),
+            max_inv_lifetime: Duration::from_secs(180),
+            max_noninv_lifetime: Duration::from_secs(32),
+            wt_timer: Duration::from_secs(5),
+            retr_timer1: Duration::from_millis(500),
+            retr_timer2: Duration::from_secs(4),
+            restart_fr_on_each_reply: true,
+            auto_inv_100: true,
+            auto_inv_100_reason: "trying -- your call is important to us".into(),
+            failure_reply_mode: 3,
+            faked_reply_prio: 0,
+            remap_503_500: true,
+            aggregate_challenges: true,
+            unmatched_cancel: 0,
+            cancel_b_method: 1,
+            disable_6xx_block: false,
+            default_code: 500,
+            default_reason: "Server Internal Error".into(),
+        }
+    }
+}
+
+/// The tag for replies made by a transaction: `dc` and its nonce, and a mark that tells it from a
+/// stateless one.
+pub fn to_tag(nonce: u64) -> [u8; 21] {
+    let mut tag = *b"dc-0000000000000000-t";
+    for (i, digit) in tag[3..19].iter_mut().enumerate() {
+        *digit = b"0123456789abcdef"[(nonce >> (60 - 4 * i) & 0xf) as usize];
+    }
+    tag
+}
+
+/// Where responses to a request go (RFC 3261 §18.2.2, RFC 3581 §4).
+pub fn reply_destination(request: &Message, flow: Flow, force_rport: bool) -> Destination {
+    let via = request.top_via();
+    let sent_by_port = via.port.unwrap_or(flow.proto.default_port());
+    let by_via = SocketAddr::new(flow.remote.ip(), sent_by_port);
+    if flow.proto == Proto::Udp {
+        let by_source = force_rport || via.rport().is_some();
+        let remote = if by_source { flow.remote } else { by_via };
+        return Destination::to(flow.socket, flow.proto, remote);
+    }
+    Destination {
+        fallback: Some(by_via),
+        ..Destination::along(flow)
+    }
+}
+
+/// Opens a transaction for the request that `work` is about. `None`: the table is full.
+pub fn create(env: &mut Env<'_>, work: &mut Work, program: &Arc<Program>) -> Option<Key> {
+    if env.state.tm.is_full() {
+        env.state.counters.transactions_refused += 1;
+        return None;
+    }
+    let request = &work.message;
+    let is_invite = request.method() == Method::Invite;
+    let times = work.plan.times(&env.state.setup.config.tm, is_invite);
+    let mut reply_to = reply_destination(request, work.flow, work.force_rport);
+    reply_to.no_connect = work.stream.reply_no_connect;
+    let transaction = Transaction {
+        program: Arc::clone(program),
+        request: Rc::clone(request),
+        flow: work.flow,
+        reply_to,
+        hash: env.state.tm.hash(request, request.method()),
+        nonce: env.state.rng.next_u64(),
+        loop_hash: identity::loop_hash(request),
+        is_invite,
+        server: server::State::Trying,
+        last_reply: None,
+        branches: Vec::new(),
+        leg_start: 0,
+        plan: work.plan.clone(),
+        times,
+        is_cancelled: false,
+        cancel_reason: Rc::from(&[][..]),
+        saved: Saved {
+            force_rport: work.force_rport,
+            ..Saved::default()
+        },
+        repeat_timer: None,
+        repeat_after: times.repeat_first,
+        end_timer: None,
+        life_timer: None,
+    };
+    let key = env.state.tm.insert(transaction);
+    let life_timer = env.start(times.lifetime, Timer::Lifetime(key));
+    if let Some(t) = env.state.tm.get_mut(key) {
+        t.life_timer = Some(life_timer);
+    }
+    env.state.counters.transactions += 1;
+    work.transaction = Some(key);
+    Some(key)
+}
+
+/// Removes a transaction that nothing keeps any more.
+pub fn reap(env: &mut Env<'_>, key: Key) {
+    if env.state.tm.get(key).is_some_and(Transaction::is_over) {
+        forget(env, key);
+    }
+}
+
+/// Removes a transaction and stops all its timers.
+pub fn forget(env: &mut Env<'_>, key: Key) {
+    let Some(t) = env.state.tm.remove(key) else {
+        return;
+    };
+    for timer in [t.repeat_timer, t.end_timer, t.life_timer] {
+        env.stop(timer);
+    }
+    for b in t.branches {
+        for timer in [b.final_timer, b.repeat_timer, b.cancel_timer] {
+            env.stop(timer);
+        }
+        if let Cancel::Sent { repeat_timer, .. } = b.cancel {
+            env.stop(repeat_timer);
+        }
+    }
+}

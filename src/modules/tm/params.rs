@@ -1,0 +1,308 @@
+//! The parameters of `tm`.
+
+use crate::modules::{Config, Param, ParamError};
+use crate::script::{ParamSig, ParamType, Setting};
+use crate::time::Duration;
+
+type Set = fn(&mut Config, &Setting) -> Result<(), ParamError>;
+
+const fn int(name: &'static str, default: &'static str, set: Set, doc: &'static str) -> Param {
+    Param {
+        sig: ParamSig {
+            name,
+            kind: ParamType::Int,
+            default,
+            planned: false,
+            doc,
+        },
+        set,
+    }
+}
+
+const fn text(name: &'static str, default: &'static str, set: Set, doc: &'static str) -> Param {
+    Param {
+        sig: ParamSig {
+            name,
+            kind: ParamType::Str,
+            default,
+            planned: false,
+            doc,
+        },
+        set,
+    }
+}
+
+const fn planned(name: &'static str, kind: ParamType, doc: &'static str) -> Param {
+    let sig = ParamSig {
+        name,
+        kind,
+        default: "",
+        planned: true,
+        doc,
+    };
+    Param {
+        sig,
+        set: |_, _| Ok(()),
+    }
+}
+
+fn millis(setting: &Setting) -> Result<Duration, ParamError> {
+    match setting.int() {
+        Some(n @ 1..=86_400_000) => Ok(Duration::from_millis(n as u64)),
+        _ => Err(ParamError("a number of milliseconds from 1 to 86400000")),
+    }
+}
+
+fn flag(setting: &Setting) -> bool {
+    setting.int().unwrap_or(0) != 0
+}
+
+fn within(setting: &Setting, low: i64, high: i64, error: ParamError) -> Result<i64, ParamError> {
+    setting
+        .int()
+        .filter(|n| (low..=high).contains(n))
+        .ok_or(error)
+}
+
+fn words(setting: &Setting) -> Box<str> {
+    String::from_utf8_lossy(setting.text().unwrap_or_default()).into()
+}
+
+/// The table.
+pub(super) const PARAMS: [Param; 43] = [
+    int(
+        "fr_timer",
+        "30000",
+        |c, v| millis(v).map(|d| c.tm.fr_timer = d),
+        "Milliseconds until a request must be answered at all, and a failure acknowledged.",
+    ),
+    int(
+        "fr_inv_timer",
+        "120000",
+        |c, v| millis(v).map(|d| c.tm.fr_inv_timer = d),
+        "Milliseconds from a provisional response to the final one of an INVITE.",
+    ),
+    int(
+        "max_inv_lifetime",
+        "180000",
+        |c, v| millis(v).map(|d| c.tm.max_inv_lifetime = d),
+        "Milliseconds an INVITE transaction may live unanswered.",
+    ),
+    int(
+        "max_noninv_lifetime",
+        "32000",
+        |c, v| millis(v).map(|d| c.tm.max_noninv_lifetime = d),
+        "Milliseconds any other transaction may live unanswered.",
+    ),
+    int(
+        "wt_timer",
+        "5000",
+        |c, v| millis(v).map(|d| c.tm.wt_timer = d),
+        "Milliseconds a finished transaction absorbs what is late.",
+    ),
+    int(
+        "retr_timer1",
+        "500",
+        |c, v| millis(v).map(|d| c.tm.retr_timer1 = d),
+        "T1: milliseconds until the first repetition over UDP.",
+    ),
+    int(
+        "retr_timer2",
+        "4000",
+        |c, v| millis(v).map(|d| c.tm.retr_timer2 = d),
+        "T2: milliseconds between repetitions at most.",
+    ),
+    int(
+        "restart_fr_on_each_reply",
+        "1",
+        |c, v| {
+            c.tm.restart_fr_on_each_reply = flag(v);
+            Ok(())
+        },
+        "Whether each provisional response restarts fr_inv_timer.",
+    ),
+    int(
+        "auto_inv_100",
+        "1",
+        |c, v| {
+            c.tm.auto_inv_100 = flag(v);
+            Ok(())
+        },
+        "Whether t_relay answers an INVITE with 100.",
+    ),
+    text(
+        "auto_inv_100_reason",
+        "trying -- your call is important to us",
+        |c, v| {
+            c.tm.auto_inv_100_reason = words(v);
+            Ok(())
+        },
+        "The phrase of that 100.",
+    ),
+    int(
+        "failure_reply_mode",
+        "3",
+        |c, v| within(v, 0, 3, ParamError("0, 1, 2 or 3")).map(|n| c.tm.failure_reply_mode = n),
+        "Replies of earlier legs once a failure route adds branches: 0 keep, 1 drop all, \
+         2 drop the last leg's, 3 drop the earlier legs'.",
+    ),
+    int(
+        "faked_reply_prio",
+        "0",
+        |c, v| {
+            c.tm.faked_reply_prio = v.int().unwrap_or(0);
+            Ok(())
+        },
+        "Penalty of failures made here when the best response is chosen.",
+    ),
+    int(
+        "remap_503_500",
+        "1",
+        |c, v| {
+            c.tm.remap_503_500 = flag(v);
+            Ok(())
+        },
+        "Whether a chosen 503 goes to the caller as 500.",
+    ),
+    int(
+        "aggregate_challenges",
+        "1",
+        |c, v| {
+            c.tm.aggregate_challenges = flag(v);
+            Ok(())
+        },
+        "Whether all challenges of a fork go to the caller in one response.",
+    ),
+    int(
+        "unmatched_cancel",
+        "0",
+        |c, v| within(v, 0, 2, ParamError("0, 1 or 2")).map(|n| c.tm.unmatched_cancel = n),
+        "t_relay of a CANCEL without INVITE: 0 stateful, 1 stateless, 2 drop.",
+    ),
+    int(
+        "cancel_b_method",
+        "1",
+        |c, v| within(v, 0, 2, ParamError("0, 1 or 2")).map(|n| c.tm.cancel_b_method = n),
+        "Cancelling a branch that has not rung: 0 count as 487, 1 wait for it to ring, 2 at once.",
+    ),
+    int(
+        "disable_6xx_block",
+        "0",
+        |c, v| {
+            c.tm.disable_6xx_block = flag(v);
+            Ok(())
+        },
+        "Whether a 6xx leaves the other branches alone.",
+    ),
+    int(
+        "default_code",
+        "500",
+        |c, v| within(v, 100, 699, ParamError("a status code")).map(|n| c.tm.default_code = n),
+        "The status of t_reply when its own is unusable.",
+    ),
+    text(
+        "default_reason",
+        "Server Internal Error",
+        |c, v| {
+            c.tm.default_reason = words(v);
+            Ok(())
+        },
+        "The phrase for default_code.",
+    ),
+    planned(
+        "failure_exec_mode",
+        ParamType::Int,
+        "Local failures as branches of a failure route.",
+    ),
+    planned(
+        "reparse_invite",
+        ParamType::Int,
+        "CANCEL and ACK are always made from the request sent.",
+    ),
+    planned(
+        "ac_extra_hdrs",
+        ParamType::Str,
+        "Headers copied into CANCEL and ACK, by prefix.",
+    ),
+    planned(
+        "local_cancel_reason",
+        ParamType::Int,
+        "Reason in a CANCEL made here.",
+    ),
+    planned(
+        "e2e_cancel_reason",
+        ParamType::Int,
+        "Reason of a received CANCEL is passed on.",
+    ),
+    planned("relay_100", ParamType::Int, "A received 100 is absorbed."),
+    planned("contacts_avp", ParamType::Str, "AVP for t_load_contacts."),
+    planned(
+        "contact_flows_avp",
+        ParamType::Str,
+        "AVP for t_next_contact_flow.",
+    ),
+    planned(
+        "noisy_ctimer",
+        ParamType::Int,
+        "408 to the caller when an INVITE rings too long.",
+    ),
+    planned(
+        "fr_timer_avp",
+        ParamType::Str,
+        "AVP with a value for fr_timer.",
+    ),
+    planned(
+        "fr_inv_timer_avp",
+        ParamType::Str,
+        "AVP with a value for fr_inv_timer.",
+    ),
+    planned(
+        "pass_provisional_replies",
+        ParamType::Int,
+        "Provisional replies for callbacks.",
+    ),
+    planned("xavp_contact", ParamType::Str, "XAVP for t_load_contacts."),
+    planned(
+        "headers_mode",
+        ParamType::Int,
+        "Headers of requests made here.",
+    ),
+    planned(
+        "local_ack_mode",
+        ParamType::Int,
+        "Where the ACK of a local INVITE goes.",
+    ),
+    planned(
+        "on_sl_reply",
+        ParamType::Str,
+        "Route for replies without transaction.",
+    ),
+    planned(
+        "event_callback",
+        ParamType::Str,
+        "Function of an embedded language for events.",
+    ),
+    planned(
+        "ruri_matching",
+        ParamType::Int,
+        "Request-URI in matching without cookie.",
+    ),
+    planned(
+        "via1_matching",
+        ParamType::Int,
+        "Top Via in matching without cookie.",
+    ),
+    planned(
+        "callid_matching",
+        ParamType::Int,
+        "Call-ID in matching of requests.",
+    ),
+    planned(
+        "reply_relay_mode",
+        ParamType::Int,
+        "How replies are relayed.",
+    ),
+    planned("delayed_reply", ParamType::Int, "Replies after the script."),
+    planned("tw_append", ParamType::Str, "What t_write_unix writes."),
+    planned("evlreq_mode", ParamType::Int, "When tm:local-request runs."),
+];

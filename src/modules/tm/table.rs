@@ -1,0 +1,127 @@
+//! All transactions of a shard, found by identity or by key.
+//!
+//! ```text
+//!   hash(branch, sent-by, method) ──▶ index ──▶ Key ──▶ slab of transactions
+//!   response: branch of our Via ─────────────▶ Key ──▶      "
+//! ```
+//!
+//! The index keeps no copy of what it hashes: a hit is compared with the stored request.
+
+use ahash::RandomState;
+use hashbrown::HashTable;
+
+use crate::limits::TRANSACTION_COUNT_MAX;
+use crate::sip::{Message, Method};
+use crate::slab::{self, Key};
+
+use super::identity::{self, OwnBranch};
+use super::transaction::Transaction;
+
+/// The transactions of one shard.
+#[derive(Debug)]
+pub struct Table {
+    entries: slab::Table<Transaction>,
+    index: HashTable<(u64, Key)>,
+    hasher: RandomState,
+}
+
+impl Table {
+    /// An empty table; `hasher` is keyed, because peers choose what is hashed.
+    pub fn new(hasher: RandomState) -> Self {
+        Table {
+            entries: slab::Table::new(),
+            index: HashTable::new(),
+            hasher,
+        }
+    }
+
+    /// The hash under which a request of this method is found.
+    pub fn hash(&self, request: &Message, method: Method) -> u64 {
+        identity::hash(&self.hasher, request, method)
+    }
+
+    /// The transaction that `request` belongs to when it is taken as one of `method`
+    /// (RFC 3261 §17.2.3; a CANCEL is looked up as itself or as the INVITE it is about).
+    pub fn find(&self, request: &Message, method: Method) -> Option<Key> {
+        let hash = self.hash(request, method);
+        let is_it = |&(h, key): &(u64, Key)| {
+            h == hash
+                && self
+                    .entries
+                    .get(key)
+                    .is_some_and(|t| identity::is_same(&t.request, request, method))
+        };
+        self.index.find(hash, is_it).map(|&(_, key)| key)
+    }
+
+    /// The branch a response belongs to, by the branch value of its top Via (§17.1.3).
+    pub fn find_branch(&self, response: &Message) -> Option<OwnBranch> {
+        let own = OwnBranch::parse(response.top_via().branch()?)?;
+        let transaction = self.entries.get(own.branch.transaction)?;
+        let exists = usize::from(own.branch.index) < transaction.branches.len();
+        (transaction.nonce == own.nonce && exists).then_some(own)
+    }
+
+    /// Whether the table is full.
+    pub fn is_full(&self) -> bool {
+        self.entries.len() >= TRANSACTION_COUNT_MAX
+    }
+
+    /// Stores a transaction and makes it findable.
+    pub fn insert(&mut self, transaction: Transaction) -> Key {
+        let hash = transaction.hash;
+        let key = self.entries.insert(transaction);
+        self.index.insert_unique(hash, (hash, key), |&(h, _)| h);
+        key
+    }
+
+    /// Takes a transaction out.
+    pub fn remove(&mut self, key: Key) -> Option<Transaction> {
+        let transaction = self.entries.remove(key)?;
+        if let Ok(entry) = self.index.find_entry(transaction.hash, |&(_, k)| k == key) {
+            entry.remove();
+        }
+        Some(transaction)
+    }
+
+    /// The transaction, unless it is gone.
+    pub fn get(&self, key: Key) -> Option<&Transaction> {
+        self.entries.get(key)
+    }
+
+    /// The transaction, unless it is gone.
+    pub fn get_mut(&mut self, key: Key) -> Option<&mut Transaction> {
+        self.entries.get_mut(key)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// All of them, in no order that means anything.
+    pub fn iter(&self) -> impl Iterator<Item = (Key, &Transaction)> {
+        self.entries.iter()
+    }
+
+    /// Panics when index and slab disagree; for debug builds and the simulator.
+    pub fn check_invariants(&self) {
+        assert_eq!(
+            self.index.len(),
+            self.entries.len(),
+            "index and slab are a bijection"
+        );
+        for (key, transaction) in self.entries.iter() {
+            let found = self.index.find(transaction.hash, |&(_, k)| k == key);
+            assert!(
+                found.is_some(),
+                "a transaction its index does not know: {key:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! One transaction: the server side, its branches, and what is kept to repeat and to decide.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::effect::{Destination, Flow, Hop};
+use crate::modules::pv::avp::Avps;
+use crate::modules::rr;
+use crate::modules::work::{Bytes, StreamWishes, Target};
+use crate::script::Program;
+use crate::sip::{Edits, Message};
+use crate::time::Duration;
+use crate::wheel::TimerKey;
+
+use super::plan::{Plan, Times};
+use super::{client, server};
+
+/// A final or provisional response that has gone upstream.
+#[derive(Clone, Debug)]
+pub struct SentReply {
+    /// Its status code.
+    pub status: u16,
+    /// The whole message.
+    pub bytes: Bytes,
+}
+
+/// A server transaction and the client transactions it has opened.
+#[derive(Debug)]
+pub struct Transaction {
+    /// The script it began with; a reload does not change it.
+    pub program: Arc<Program>,
+    /// The request as received.
+    pub request: Rc<Message>,
+    /// What the request came in on.
+    pub flow: Flow,
+    /// Where responses go.
+    pub reply_to: Destination,
+    /// Hash of its identity, under which the index knows it.
+    pub hash: u64,
+    /// Drawn at creation; stands in the branches and in the local To tag.
+    pub nonce: u64,
+    /// See `identity::loop_hash`.
+    pub loop_hash: u32,
+    /// Whether the INVITE machines apply.
+    pub is_invite: bool,
+    /// The state of the server side.
+    pub server: server::State,
+    /// The last response sent, repeated when the request comes again.
+    pub last_reply: Option<SentReply>,
+    /// All branches, in the order of creation.
+    pub branches: Vec<Branch>,
+    /// Where the branches of the current leg begin: a failure route starts a new leg.
+    pub leg_start: usize,
+    /// What the script asked.
+    pub plan: Plan,
+    /// The times that apply.
+    pub times: Times,
+    /// Whether the caller has cancelled.
+    pub is_cancelled: bool,
+    /// The Reason header lines of the CANCEL, passed on to the branches.
+    pub cancel_reason: Bytes,
+    /// What the script had decided at the first `t_relay`: the ground on which a failure route
+    /// stands.
+    pub saved: Saved,
+    /// Timer G.
+    pub repeat_timer: Option<TimerKey>,
+    /// The next interval of timer G.
+    pub repeat_after: Duration,
+    /// Timers H, and I, J, L: which of them is known by the state.
+    pub end_timer: Option<TimerKey>,
+    /// Timer C and the ceiling of everything: `max_inv_lifetime`, `max_noninv_lifetime`.
+    pub life_timer: Option<TimerKey>,
+}
+
+/// The state of the script's work on a request that later routes see.
+#[derive(Debug, Default)]
+pub struct Saved {
+    /// The first target.
+    pub target: Target,
+    /// Changes to the request.
+    pub edits: Edits,
+    /// Header lines for replies of our own.
+    pub reply_headers: Vec<u8>,
+    /// Message flags.
+    pub flags: u32,
+    /// `force_rport`.
+    pub force_rport: bool,
+    /// `add_local_rport`.
+    pub local_rport: bool,
+    /// `set_advertised_address` and `_port`.
+    pub advertised: (Option<Bytes>, Option<u16>),
+    /// Stream behaviour.
+    pub stream: StreamWishes,
+    /// Record-routing.
+    pub rr: rr::Memory,
+    /// Attribute-value pairs.
+    pub avps: Avps,
+}
+
+/// One client transaction.
+#[derive(Debug)]
+pub struct Branch {
+    /// The state of the client side.
+    pub state: client::State,
+    /// The target it was opened for.
+    pub target: Target,
+    /// Where the request went.
+    pub to: Destination,
+    /// The request as sent, to be repeated, cancelled and acknowledged from.
+    pub sent: Bytes,
+    /// Addresses still to be tried when this one does not answer.
+    pub hops: VecDeque<Hop>,
+    /// The last status received or made up for it; 0: none.
+    pub status: u16,
+    /// Whether a provisional response came.
+    pub is_ringing: bool,
+    /// Whether the status was made here.
+    pub is_local: bool,
+    /// The final failure response, until one is chosen.
+    pub response: Option<Stored>,
+    /// Whether and how far it has been cancelled.
+    pub cancel: Cancel,
+    /// Until when a cancelled branch must have brought its final response (§9.1).
+    pub cancel_timer: Option<TimerKey>,
+    /// Timer B, F or C.
+    pub final_timer: Option<TimerKey>,
+    /// Timer A or E.
+    pub repeat_timer: Option<TimerKey>,
+    /// The next interval of timer A or E.
+    pub repeat_after: Duration,
+}
+
+/// A response kept for later, with the changes its reply route made.
+#[derive(Debug)]
+pub struct Stored {
+    /// The response as received.
+    pub message: Rc<Message>,
+    /// The changes.
+    pub edits: Edits,
+}
+
+/// How far the cancelling of a branch has come.
+#[derive(Debug, Default)]
+pub enum Cancel {
+    /// Nobody wants it.
+    #[default]
+    No,
+    /// It is to be sent as soon as a provisional response shows that the far end has the INVITE
+    /// (§9.1).
+    Wanted,
+    /// Sent, and repeated until it is answered.
+    Sent {
+        /// The CANCEL.
+        bytes: Bytes,
+        /// Timer E of the CANCEL.
+        repeat_timer: Option<TimerKey>,
+        /// Its next interval.
+        repeat_after: Duration,
+    },
+    /// Answered, or given up repeating.
+    Done,
+}
+
+impl Branch {
+    /// A branch that has not been sent yet.
+    pub fn new(target: Target, to: Destination, sent: Bytes, hops: VecDeque<Hop>) -> Self {
+        Branch {
+            state: client::State::Calling,
+            target,
+            to,
+            sent,
+            hops,
+            status: 0,
+            is_ringing: false,
+            is_local: false,
+            response: None,
+            cancel: Cancel::No,
+            cancel_timer: None,
+            final_timer: None,
+            repeat_timer: None,
+            repeat_after: Duration::ZERO,
+        }
+    }
+}
+
+impl Transaction {
+    /// The branches of the current leg.
+    pub fn leg(&self) -> &[Branch] {
+        &self.branches[self.leg_start..]
+    }
+
+    /// Whether a branch may still bring a final response.
+    pub fn has_pending(&self) -> bool {
+        self.branches.iter().any(|b| b.state.is_pending())
+    }
+
+    /// Whether nothing keeps the transaction: late messages have had their time, and no far end
+    /// still owes an answer.
+    pub fn is_over(&self) -> bool {
+        let is_open = |b: &Branch| b.state.is_pending() || b.state == client::State::Abandoned;
+        self.server == server::State::Terminated
+            && self.end_timer.is_none()
+            && !self.branches.iter().any(is_open)
+    }
+
+    /// Our tag for replies made here: one per transaction, the same for every retransmission.
+    pub fn to_tag(&self) -> [u8; 21] {
+        super::to_tag(self.nonce)
+    }
+}

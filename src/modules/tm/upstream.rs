@@ -1,0 +1,213 @@
+//! What goes back to the caller: relayed responses, the best of a fork, and errors made here
+//! (RFC 3261 §16.7).
+
+use std::rc::Rc;
+
+use crate::modules::state::Env;
+use crate::modules::work::Bytes;
+use crate::sip::{Edits, HeaderName, Message, Span, status};
+use crate::slab::Key;
+
+use super::branch::{self, Which};
+use super::fork::{self, Candidate};
+use super::serve::{self, Outgoing};
+use super::transaction::{Stored, Transaction};
+
+/// Passes a response on: without our Via, with the changes its routes made. False: the
+/// transaction may not send it any more.
+pub fn relay(env: &mut Env<'_>, key: Key, response: &Message, edits: &Edits) -> bool {
+    let bytes = without_our_via(response, edits);
+    let sent = serve::send(
+        env,
+        key,
+        Outgoing {
+            status: response.status(),
+            bytes,
+        },
+    );
+    env.state.counters.responses_relayed += u64::from(sent);
+    sent
+}
+
+/// §16.7 step 3: the topmost Via value is ours and goes.
+pub fn without_our_via(response: &Message, edits: &Edits) -> Bytes {
+    let mut all = Edits::new();
+    remove_top_via(response, &mut all);
+    all.extend_from(edits);
+    let mut out = Vec::with_capacity(response.bytes().len() + 64);
+    all.apply(response.bytes(), &mut out);
+    out.into()
+}
+
+fn remove_top_via(response: &Message, edits: &mut Edits) {
+    let mut values = response.values(HeaderName::Via);
+    let (Some(first), second) = (values.next(), values.next()) else {
+        return;
+    };
+    let Some(header) = response.first(HeaderName::Via) else {
+        return;
+    };
+    match second.filter(|s| s.end <= header.line.end) {
+        // Several values in one header field: up to the beginning of the next.
+        Some(second) => edits.remove(Span {
+            start: first.start,
+            end: second.start,
+        }),
+        None => edits.remove(header.line),
+    }
+}
+
+/// What is to be done when a branch has ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Decision {
+    /// Others may still answer, or the caller has been answered already.
+    Wait,
+    /// All have failed; this branch's failure is the best.
+    Failed {
+        /// Index of the branch.
+        best: u8,
+        /// Its status.
+        status: u16,
+    },
+}
+
+/// Looks at the branches after one has failed. A 6xx has the others cancelled (§16.7 step 5).
+pub fn decide(env: &mut Env<'_>, key: Key, failed: u8) -> Decision {
+    let penalty = env.state.setup.config.tm.faked_reply_prio;
+    let blocks = !env.state.setup.config.tm.disable_6xx_block;
+    let Some(t) = env.state.tm.get_mut(key) else {
+        return Decision::Wait;
+    };
+    if t.server.is_final() {
+        return Decision::Wait;
+    }
+    let status = t.branches.get(usize::from(failed)).map_or(0, |b| b.status);
+    if t.has_pending() {
+        if status >= 600 && blocks && !t.plan.no_6xx_block {
+            t.cancel_reason = format!("Reason: SIP;cause={status}\r\n")
+                .into_bytes()
+                .into();
+            let answered = branch::cancel(env, key, Which::Others(failed));
+            mark_cancelled(env, key, &answered);
+            let is_over = env.state.tm.get(key).is_some_and(|t| !t.has_pending());
+            return if is_over {
+                decide(env, key, failed)
+            } else {
+                Decision::Wait
+            };
+        }
+        return Decision::Wait;
+    }
+    let candidates = t.leg().iter().map(|b| Candidate {
+        status: b.status,
+        is_local: b.is_local,
+    });
+    match fork::best(candidates, penalty) {
+        Some(index) => {
+            let best = t.leg_start + index;
+            Decision::Failed {
+                best: best as u8,
+                status: t.branches[best].status,
+            }
+        }
+        None => Decision::Wait,
+    }
+}
+
+/// Branches that `cancel_b_method` 0 gave up at once count as answered 487.
+pub fn mark_cancelled(env: &mut Env<'_>, key: Key, indexes: &[u8]) {
+    for &index in indexes {
+        let id = crate::timer::Branch {
+            transaction: key,
+            index,
+        };
+        branch::step(env, id, super::client::Event::FinalTimeout, None);
+        if let Some(t) = env.state.tm.get_mut(key) {
+            t.branches[usize::from(index)].status = 487;
+            t.branches[usize::from(index)].is_local = true;
+        }
+    }
+}
+
+/// Sends the failure of this branch upstream: its response, or one of our own when the branch
+/// has none or the response must not leave this hop.
+pub fn send_best(env: &mut Env<'_>, key: Key, best: u8) {
+    let remaps = env.state.setup.config.tm.remap_503_500;
+    let aggregates = env.state.setup.config.tm.aggregate_challenges;
+    let Some(t) = env.state.tm.get_mut(key) else {
+        return;
+    };
+    let status = t.branches[usize::from(best)].status;
+    if aggregates && matches!(status, 401 | 407) && challenged(t) > 1 {
+        let challenges = all_challenges(t);
+        serve::reply(
+            env,
+            key,
+            status,
+            status::reason(status).as_bytes(),
+            &challenges,
+        );
+        return;
+    }
+    let Some(t) = env.state.tm.get_mut(key) else {
+        return;
+    };
+    match t.branches[usize::from(best)].response.take() {
+        // §16.7 step 6: a 503 says that the next hop is overloaded, which is our business.
+        Some(_) if status == 503 && remaps => {
+            serve::reply(env, key, 500, b"Service Unavailable", &[]);
+        }
+        Some(Stored { message, edits }) => {
+            relay(env, key, &message, &edits);
+        }
+        None => {
+            fail(env, key, status);
+        }
+    }
+}
+
+/// Answers with a failure made here. RFC 4320 §4.1: nobody is helped by a 408 to a non-INVITE,
+/// which would come when the caller has given up too.
+pub fn fail(env: &mut Env<'_>, key: Key, status: u16) {
+    let Some(t) = env.state.tm.get(key) else {
+        return;
+    };
+    if status == 408 && !t.is_invite {
+        serve::finish_unanswered(env, key);
+        return;
+    }
+    serve::reply(env, key, status, local_reason(status).as_bytes(), &[]);
+}
+
+/// The phrases of failures made here; the well-known ones are the original's.
+pub fn local_reason(status: u16) -> &'static str {
+    match status {
+        476 => "Unresolvable destination (476/TM)",
+        477 => "Unfortunately error on sending to next hop occurred (477/TM)",
+        478 => "Unresolvable destination (478/TM)",
+        487 => "Request canceled",
+        other => status::reason(other),
+    }
+}
+
+fn challenged(t: &Transaction) -> usize {
+    t.leg()
+        .iter()
+        .filter(|b| matches!(b.status, 401 | 407) && b.response.is_some())
+        .count()
+}
+
+/// §16.7 step 7: every challenge of every branch.
+fn all_challenges(t: &Transaction) -> Vec<u8> {
+    let mut lines = vec![];
+    let responses = t.leg().iter().filter(|b| matches!(b.status, 401 | 407));
+    for stored in responses.filter_map(|b| b.response.as_ref()) {
+        let message: &Rc<Message> = &stored.message;
+        for name in [HeaderName::WwwAuthenticate, HeaderName::ProxyAuthenticate] {
+            for header in message.all(name) {
+                lines.extend_from_slice(header.line.of(message.bytes()));
+            }
+        }
+    }
+    lines
+}

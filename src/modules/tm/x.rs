@@ -1,0 +1,451 @@
+//! `tmx`: further functions of transactions, and their variables.
+
+use crate::modules::entry::{
+    formatted, function, keyed, planned_function, planned_variable, truth, variable, word,
+};
+use crate::modules::{Call, Function, Module, Variable};
+use crate::script::{
+    Access, CallSite, Heap, InnerKind, Outcome, ParamKind, RouteKind, RouteKinds, Value,
+};
+
+use super::Transaction;
+use super::branch::{self, Which};
+use super::upstream;
+
+/// The module's table.
+pub const MODULE: Module = Module {
+    name: "tmx",
+    doc: "More of transactions.",
+    planned: false,
+    functions: &FUNCTIONS,
+    variables: &VARIABLES,
+    params: &[],
+};
+
+const ANY: RouteKinds = RouteKinds::ANY;
+const TEXT: ParamKind = ParamKind::Text;
+const INT: ParamKind = ParamKind::Int;
+const REQUEST: RouteKinds = RouteKinds::REQUEST;
+
+const FUNCTIONS: [Function; 19] = [
+    function(
+        "t_precheck_trans",
+        &[],
+        REQUEST,
+        (precheck, "Whether the request is being processed."),
+    ),
+    function(
+        "t_cancel_branches",
+        &[ParamKind::Const],
+        RouteKinds::ONREPLY,
+        (cancel, "Cancels all, others or this."),
+    ),
+    function(
+        "t_is_failure_route",
+        &[],
+        ANY,
+        (
+            |c, _, _| is(c, RouteKind::Failure),
+            "Whether it runs in one.",
+        ),
+    ),
+    function(
+        "t_is_branch_route",
+        &[],
+        ANY,
+        (
+            |c, _, _| is(c, RouteKind::Branch),
+            "Whether it runs in one.",
+        ),
+    ),
+    function(
+        "t_is_reply_route",
+        &[],
+        ANY,
+        (is_reply, "Whether it runs in one."),
+    ),
+    function(
+        "t_is_request_route",
+        &[],
+        ANY,
+        (
+            |c, _, _| is(c, RouteKind::Request),
+            "Whether it runs in one.",
+        ),
+    ),
+    function(
+        "t_flush_flags",
+        &[],
+        ANY,
+        (flush_flags, "Gives the flags to the transaction."),
+    ),
+    function(
+        "t_flush_xflags",
+        &[],
+        ANY,
+        (flush_flags, "Gives the flags to the transaction."),
+    ),
+    planned_function(
+        "t_cancel_callid",
+        &[TEXT, TEXT, INT, TEXT],
+        3,
+        (ANY, "Cancels an INVITE by Call-ID and CSeq."),
+    ),
+    planned_function(
+        "t_reply_callid",
+        &[TEXT, TEXT, INT, TEXT],
+        4,
+        (ANY, "Answers a request by Call-ID and CSeq."),
+    ),
+    planned_function("t_suspend", &[], 0, (REQUEST, "Puts the request aside.")),
+    planned_function(
+        "t_continue",
+        &[INT, INT, TEXT],
+        3,
+        (ANY, "Goes on with it."),
+    ),
+    planned_function(
+        "t_reuse_branch",
+        &[],
+        0,
+        (RouteKinds::EVENT, "The failed branch once more."),
+    ),
+    planned_function(
+        "t_precheck_trans_id",
+        &[TEXT],
+        1,
+        (REQUEST, "See t_precheck_trans."),
+    ),
+    planned_function(
+        "t_drop",
+        &[INT],
+        0,
+        (ANY, "Ends the transaction without a reply."),
+    ),
+    planned_function(
+        "t_drop_rcv",
+        &[INT],
+        0,
+        (ANY, "Ends the transaction without a reply."),
+    ),
+    planned_function(
+        "t_uac_send",
+        &[TEXT, TEXT, TEXT, TEXT, TEXT, TEXT],
+        5,
+        (ANY, "Sends a request of our own."),
+    ),
+    planned_function(
+        "t_forward_nonack",
+        &[TEXT, INT],
+        0,
+        (REQUEST, "Forwards without more ado."),
+    ),
+    planned_function(
+        "t_relay_redirect",
+        &[TEXT, INT],
+        0,
+        (REQUEST, "Forwards to the Contacts of a redirection."),
+    ),
+];
+
+const VARIABLES: [Variable; 11] = [
+    variable(
+        "T_branch_idx",
+        branch_index,
+        "The branch, from 0; in a failure route their number.",
+    ),
+    variable(
+        "T_reply_code",
+        |c, _, _| reply_code(c),
+        "The status: chosen, received or sent.",
+    ),
+    variable("T_reply_reason", reply_reason, "Its phrase."),
+    variable(
+        "T_reply_last",
+        |c, _, _| last_reply(c),
+        "The last status received on a branch.",
+    ),
+    variable(
+        "T_reply_ruid",
+        |_, _, _| Value::Null,
+        "The binding of the branch: there are none.",
+    ),
+    keyed(
+        "T_req",
+        InnerKind::Variable,
+        request,
+        "A variable of the transaction's request.",
+    ),
+    keyed(
+        "T_rpl",
+        InnerKind::Variable,
+        response,
+        "A variable of the chosen response.",
+    ),
+    keyed(
+        "T_inv",
+        InnerKind::Variable,
+        invite,
+        "A variable of the INVITE that a CANCEL is about.",
+    ),
+    keyed(
+        "T",
+        InnerKind::OneOf(&ATTRIBUTES),
+        attribute,
+        "What the transaction is.",
+    ),
+    keyed(
+        "T_branch",
+        InnerKind::OneOf(&["flags", "uri"]),
+        branch_attribute,
+        "What the branch is.",
+    ),
+    planned_variable(
+        "T_rpl_err",
+        InnerKind::None,
+        false,
+        "Why a reply could not be sent.",
+    ),
+];
+
+const ATTRIBUTES: [&str; 10] = [
+    "id_index",
+    "id_label",
+    "id_index_n",
+    "id_label_n",
+    "reply_code",
+    "reply_type",
+    "branch_index",
+    "method",
+    "ruid",
+    "id",
+];
+
+fn transaction<'a>(call: &'a Call<'_>) -> Option<&'a Transaction> {
+    call.env.state.tm.get(call.work.transaction?)
+}
+
+fn is(call: &Call<'_>, kind: RouteKind) -> Outcome {
+    truth(call.work.kind == kind)
+}
+
+fn is_reply(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
+    truth(matches!(
+        call.work.kind,
+        RouteKind::Reply | RouteKind::Onreply
+    ))
+}
+
+/// One core owns the call and works on its messages one after the other: never at the same time.
+fn precheck(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
+    let is_ack = call.work.message.method() == crate::sip::Method::Ack;
+    Outcome::Return(if is_ack { -2 } else { -1 })
+}
+
+fn cancel(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let which = site.text(0, call, heap);
+    let here = call.work.branch.unwrap_or(0);
+    let which = match heap.str(which) {
+        Some(b"all") => Which::All,
+        Some(b"others") => Which::Others(here),
+        Some(b"this") => Which::One(here),
+        _ => return crate::modules::entry::NO,
+    };
+    let Some(key) = call.work.transaction else {
+        return crate::modules::entry::NO;
+    };
+    let answered = branch::cancel(&mut call.env, key, which);
+    upstream::mark_cancelled(&mut call.env, key, &answered);
+    crate::modules::entry::YES
+}
+
+fn flush_flags(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
+    let flags = call.work.flags;
+    let key = call.work.transaction;
+    match key.and_then(|key| call.env.state.tm.get_mut(key)) {
+        Some(t) => {
+            t.saved.flags = flags;
+            truth(true)
+        }
+        None => truth(false),
+    }
+}
+
+fn branch_index(call: &mut Call<'_>, _: &mut Heap, _: &Access<'_>) -> Value {
+    let count = transaction(call).map_or(0, |t| t.branches.len() as i64);
+    match call.work.kind {
+        RouteKind::Branch | RouteKind::Onreply | RouteKind::Onsend => call
+            .work
+            .branch
+            .map_or(Value::Null, |index| Value::Int(index.into())),
+        RouteKind::Failure => Value::Int(count),
+        RouteKind::Reply => Value::Int(-1),
+        RouteKind::Request => Value::Int(0),
+        RouteKind::Event => Value::Int(call.work.branch.map_or(0, i64::from)),
+    }
+}
+
+fn reply_code(call: &Call<'_>) -> Value {
+    let status = match call.work.kind {
+        RouteKind::Reply | RouteKind::Onreply => call.work.message.status(),
+        RouteKind::Failure | RouteKind::Event => call.work.reply_status,
+        RouteKind::Request | RouteKind::Branch | RouteKind::Onsend => {
+            let sent = transaction(call).and_then(|t| t.last_reply.as_ref());
+            sent.map_or(0, |reply| reply.status)
+        }
+    };
+    Value::Int(status.into())
+}
+
+fn reply_reason(call: &mut Call<'_>, heap: &mut Heap, _: &Access<'_>) -> Value {
+    if !call.work.message.is_request() {
+        return heap.string(call.work.message.reason());
+    }
+    let status = call.work.reply_status;
+    match chosen(call) {
+        Some(message) => heap.string(message.reason()),
+        None if status > 0 => heap.string(upstream::local_reason(status).as_bytes()),
+        None => Value::Null,
+    }
+}
+
+/// The response that a failure route is about, if it came from outside.
+fn chosen(call: &Call<'_>) -> Option<std::rc::Rc<crate::sip::Message>> {
+    let index = usize::from(call.work.branch?);
+    let stored = transaction(call)?.branches.get(index)?.response.as_ref()?;
+    Some(std::rc::Rc::clone(&stored.message))
+}
+
+fn last_reply(call: &Call<'_>) -> Value {
+    let index = call.work.branch.map(usize::from);
+    let branch = index.and_then(|i| transaction(call)?.branches.get(i));
+    match (branch, call.work.kind) {
+        (Some(branch), RouteKind::Onreply) => Value::Int(branch.status.into()),
+        _ => Value::Null,
+    }
+}
+
+/// Reads the inner variable of another message.
+fn of_message(
+    call: &mut Call<'_>,
+    heap: &mut Heap,
+    access: &Access<'_>,
+    message: Option<std::rc::Rc<crate::sip::Message>>,
+) -> Value {
+    let (Some(message), crate::script::Key::Variable(inner)) = (message, access.key) else {
+        return Value::Null;
+    };
+    let own = std::mem::replace(&mut call.work.message, message);
+    let value = inner.read(call, heap);
+    call.work.message = own;
+    value
+}
+
+fn request(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value {
+    let message = transaction(call).map(|t| std::rc::Rc::clone(&t.request));
+    of_message(call, heap, access, message)
+}
+
+fn response(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value {
+    let message = chosen(call);
+    of_message(call, heap, access, message)
+}
+
+fn invite(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value {
+    let key = call
+        .env
+        .state
+        .tm
+        .find(&call.work.message, crate::sip::Method::Invite);
+    let found = key.and_then(|key| call.env.state.tm.get(key));
+    let message = found.map(|t| std::rc::Rc::clone(&t.request));
+    of_message(call, heap, access, message)
+}
+
+fn attribute(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value {
+    let Some(key) = call.work.transaction else {
+        return Value::Null;
+    };
+    let (index, label) = (key.to_u64() >> 32, key.to_u64() & 0xffff_ffff);
+    match word(access) {
+        0 | 2 => Value::Int(index as i64),
+        1 | 3 => Value::Int(label as i64),
+        4 => reply_code(call),
+        5 => {
+            let last = transaction(call).and_then(|t| t.last_reply.as_ref());
+            Value::Int(last.is_some().into())
+        }
+        6 => call
+            .work
+            .branch
+            .map_or(Value::Null, |b| Value::Int(b.into())),
+        7 => match transaction(call) {
+            Some(t) => heap.string(t.request.method_name()),
+            None => Value::Null,
+        },
+        8 => Value::Null,
+        _ => formatted(heap, format_args!("{index}:{label}")),
+    }
+}
+
+fn branch_attribute(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value {
+    let index = call.work.branch.map(usize::from);
+    let Some(branch) = index.and_then(|i| transaction(call)?.branches.get(i)) else {
+        return Value::Null;
+    };
+    match word(access) {
+        0 => Value::Int(branch.target.flags.into()),
+        _ => crate::modules::entry::some(heap, branch.target.uri.as_deref()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::modules::sample::{INVITE, code, value};
+
+    #[test]
+    fn where_it_runs() {
+        for (call, want) in [
+            ("t_precheck_trans()", -1),
+            ("t_is_request_route()", 1),
+            ("t_is_failure_route()", -1),
+            ("t_is_branch_route()", -1),
+            ("t_is_reply_route()", -1),
+            ("t_flush_flags()", -1),
+        ] {
+            assert_eq!(code(call, INVITE), want, "{call}");
+        }
+    }
+
+    #[test]
+    fn what_the_transaction_is() {
+        for (statements, format, want) in [
+            (
+                "",
+                "$T(id_index)|$T_req($rm)|$T_rpl($rs)|$T_inv($rm)",
+                "<null>|<null>|<null>|<null>",
+            ),
+            (
+                "t_newtran();",
+                "$T(method)|$T_req($rU)|$T_branch_idx",
+                "INVITE|bob;x=y|0",
+            ),
+            (
+                "t_newtran(); t_reply(180, \"Ringing\");",
+                "$T_reply_code|$T(reply_code)",
+                "180|180",
+            ),
+            (
+                "$mf = 4; t_newtran(); $mf = 8; $var(r) = t_flush_flags();",
+                "$var(r)",
+                "1",
+            ),
+        ] {
+            assert_eq!(
+                value(statements, format, INVITE),
+                want,
+                "{statements} {format}"
+            );
+        }
+    }
+}
