@@ -1,0 +1,191 @@
+//! Following the route set of a request: RFC 3261 §16.4 and §16.12, with strict routers as
+//! neighbours (§16.12.1.1) and any number of Routes of our own.
+
+use std::rc::Rc;
+
+use crate::effect::SocketId;
+use crate::modules::setup::Setup;
+use crate::modules::work::{Bytes, Work};
+use crate::sip::{Edits, HeaderName, Message, NameAddr, Span, Uri};
+
+/// What `loose_route` found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Found {
+    /// The next hop is known: a Route, or the Request-URI when no Route is left.
+    NextHop,
+    /// An initial request whose only Routes were ours.
+    PreloadedOurs,
+    /// There is no Route, or one that cannot be read.
+    Nothing,
+}
+
+impl Found {
+    /// The function's return code.
+    pub const fn code(self) -> i64 {
+        match self {
+            Found::NextHop => 1,
+            Found::PreloadedOurs => -3,
+            Found::Nothing => -1,
+        }
+    }
+}
+
+/// Does what the Route header fields ask of this element.
+pub fn loose_route(setup: &Setup, work: &mut Work) -> Found {
+    let message = Rc::clone(&work.message);
+    let routes: Vec<Span> = message.values(HeaderName::Route).collect();
+    if routes.is_empty() || routes.iter().any(|r| uri_of(&message, *r).is_none()) {
+        return Found::Nothing;
+    }
+    // §16.4: a Request-URI of ours in a dialog was put there by a strict router.
+    if message.to_tag().is_some() && is_ours(setup, work.uri()) {
+        return after_strict_router(&message, &routes, work);
+    }
+    let ours = own_routes(setup, &message, &routes, work);
+    let rest = &routes[ours..];
+    remove_first(&message, ours, &mut work.edits);
+    match rest.first() {
+        None if message.to_tag().is_none() => Found::PreloadedOurs,
+        None => Found::NextHop,
+        Some(next) => {
+            follow(&message, *next, rest.len() == 1, work);
+            Found::NextHop
+        }
+    }
+}
+
+/// How many leading Routes are ours: one, or the two of a double Record-Route (RFC 5658). What
+/// the first says is remembered.
+fn own_routes(setup: &Setup, message: &Message, routes: &[Span], work: &mut Work) -> usize {
+    let Some(text) = uri_of(message, routes[0]) else {
+        return 0;
+    };
+    let Ok(uri) = Uri::parse(text) else { return 0 };
+    if !is_ours(setup, text) {
+        return 0;
+    }
+    work.rr.route_params = Some(Bytes::from(uri.params));
+    work.rr.route_uri = Some(Bytes::from(text));
+    let Some(second) = routes.get(1).filter(|_| uri.param(b"r2").is_some()) else {
+        return 1;
+    };
+    if let Some(text) = uri_of(message, *second)
+        && let Some(socket) = socket_of(setup, text)
+    {
+        work.target.socket = Some(socket);
+    }
+    2
+}
+
+fn socket_of(setup: &Setup, text: &[u8]) -> Option<SocketId> {
+    let uri = Uri::parse(text).ok()?;
+    setup.socket_named(uri.host, uri.port, uri.transport())
+}
+
+/// §16.12 step 6: a loose router is only passed through; a strict one takes the Request-URI's
+/// place, and that becomes the last Route.
+fn follow(message: &Message, next: Span, is_last: bool, work: &mut Work) {
+    let Some(text) = uri_of(message, next) else {
+        return;
+    };
+    let is_loose = Uri::parse(text).is_ok_and(|u| u.is_loose());
+    if is_loose {
+        work.target.next_hop = Some(Bytes::from(text));
+        return;
+    }
+    let target = [b"<", work.uri(), b">"].concat();
+    if is_last {
+        work.edits.replace(next, &target);
+    } else {
+        cut(message, next, &mut work.edits);
+        append_route(message, &target, &mut work.edits);
+    }
+    work.target.uri = Some(Bytes::from(text));
+    work.target.next_hop = None;
+}
+
+/// §16.4: the last Route is where the request is meant to go; the first is the next hop.
+fn after_strict_router(message: &Message, routes: &[Span], work: &mut Work) -> Found {
+    let last = routes[routes.len() - 1];
+    let Some(target) = uri_of(message, last) else {
+        return Found::Nothing;
+    };
+    if routes.len() > 1 {
+        let Some(first) = uri_of(message, routes[0]) else {
+            return Found::Nothing;
+        };
+        if Uri::parse(first).is_ok_and(|u| u.is_loose()) {
+            work.target.next_hop = Some(Bytes::from(first));
+        }
+    }
+    work.target.uri = Some(Bytes::from(target));
+    cut(message, last, &mut work.edits);
+    Found::NextHop
+}
+
+fn is_ours(setup: &Setup, uri: &[u8]) -> bool {
+    Uri::parse(uri).is_ok_and(|u| setup.is_myself(u.host, u.port))
+}
+
+fn uri_of(message: &Message, value: Span) -> Option<&[u8]> {
+    NameAddr::parse(value.of(message.bytes()))
+        .ok()
+        .map(|a| a.uri)
+}
+
+/// Takes the first `count` Route values out.
+fn remove_first(message: &Message, count: usize, edits: &mut Edits) {
+    let routes: Vec<Span> = message.values(HeaderName::Route).collect();
+    for header in message.all(HeaderName::Route) {
+        let here: Vec<(usize, Span)> = routes
+            .iter()
+            .copied()
+            .enumerate()
+            .filter(|(_, r)| r.start >= header.line.start && r.end <= header.line.end)
+            .collect();
+        match here.iter().find(|(index, _)| *index >= count) {
+            None => edits.remove(header.line),
+            Some((index, first_kept)) if *index > here[0].0 => {
+                edits.remove(Span {
+                    start: here[0].1.start,
+                    end: first_kept.start,
+                });
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+/// Takes one Route value out, with its comma or its whole line.
+fn cut(message: &Message, value: Span, edits: &mut Edits) {
+    let Some(header) = message
+        .all(HeaderName::Route)
+        .find(|h| value.start >= h.line.start && value.end <= h.line.end)
+    else {
+        return;
+    };
+    let here: Vec<Span> = message
+        .values(HeaderName::Route)
+        .filter(|r| r.start >= header.line.start && r.end <= header.line.end)
+        .collect();
+    match here.iter().position(|r| *r == value) {
+        Some(_) if here.len() == 1 => edits.remove(header.line),
+        Some(0) => edits.remove(Span {
+            start: value.start,
+            end: here[1].start,
+        }),
+        Some(i) => edits.remove(Span {
+            start: here[i - 1].end,
+            end: value.end,
+        }),
+        None => {}
+    }
+}
+
+/// Puts one more value behind the last Route.
+fn append_route(message: &Message, value: &[u8], edits: &mut Edits) {
+    if let Some(last) = message.all(HeaderName::Route).last() {
+        let line = [b"Route: ", value, b"\r\n"].concat();
+        edits.insert(last.line.end, &line);
+    }
+}

@@ -1,0 +1,384 @@
+//! Record-routing: RFC 3261 §16.4, §16.6 step 4 and §16.12, RFC 5658.
+
+pub mod loose;
+pub mod record;
+
+use std::rc::Rc;
+
+use crate::script::{
+    CallSite, FunctionSig, Heap, InnerKind, Outcome, ParamKind, ParamSig, ParamType, RouteKinds,
+    Value, VariableSig,
+};
+
+use super::work::Bytes;
+use super::{Call, Function, Module, Param, Run, Variable};
+
+pub use record::Record;
+
+/// The module's table.
+pub const MODULE: Module = Module {
+    name: "rr",
+    doc: "Record-Route and loose routing.",
+    planned: false,
+    functions: &FUNCTIONS,
+    variables: &VARIABLES,
+    params: &PARAMS,
+};
+
+/// Parameters of `rr`.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `;lr=on` instead of `;lr`.
+    pub enable_full_lr: bool,
+    /// `;ftag=` with the From tag, which tells the direction of later requests.
+    pub append_fromtag: bool,
+    /// Two entries when the outgoing socket differs from the incoming one.
+    pub enable_double_rr: bool,
+    /// The user part of the Request-URI in the entry.
+    pub add_username: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            enable_full_lr: false,
+            append_fromtag: true,
+            enable_double_rr: true,
+            add_username: false,
+        }
+    }
+}
+
+/// What record-routing remembers of one message.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    /// What `record_route` asked for; written when the request is sent.
+    pub record: Option<Record>,
+    /// What `add_rr_param` collected.
+    pub params: Vec<u8>,
+    /// Parameters of our own Route that `loose_route` removed.
+    pub route_params: Option<Bytes>,
+    /// Its whole URI.
+    pub route_uri: Option<Bytes>,
+}
+
+const fn f(
+    name: &'static str,
+    params: &'static [ParamKind],
+    required: usize,
+    routes: RouteKinds,
+    (run, doc): (Run, &'static str),
+) -> Function {
+    Function {
+        sig: FunctionSig {
+            name,
+            params,
+            required,
+            routes,
+            planned: false,
+            doc,
+        },
+        run,
+    }
+}
+
+const TEXT: ParamKind = ParamKind::Text;
+const ON_WAY: RouteKinds = RouteKinds::REQUEST
+    .or(RouteKinds::BRANCH)
+    .or(RouteKinds::FAILURE);
+const REQUEST: RouteKinds = RouteKinds::REQUEST;
+
+const FUNCTIONS: [Function; 9] = [
+    f(
+        "record_route",
+        &[TEXT],
+        0,
+        ON_WAY,
+        (record_route, "Adds Record-Route, with parameters behind."),
+    ),
+    f(
+        "record_route_preset",
+        &[TEXT, TEXT],
+        1,
+        ON_WAY,
+        (preset, "Adds Record-Route with given addresses."),
+    ),
+    f(
+        "record_route_advertised_address",
+        &[TEXT],
+        1,
+        ON_WAY,
+        (advertised, "Adds Record-Route with this address."),
+    ),
+    f(
+        "add_rr_param",
+        &[TEXT],
+        1,
+        ON_WAY,
+        (add_param, "Adds a parameter to Record-Route."),
+    ),
+    f(
+        "loose_route",
+        &[],
+        0,
+        REQUEST,
+        (loose, "Follows the Route header fields."),
+    ),
+    f(
+        "loose_route_preloaded",
+        &[],
+        0,
+        REQUEST,
+        (
+            preloaded,
+            "Follows the Routes of a request that is not in a dialog.",
+        ),
+    ),
+    f(
+        "check_route_param",
+        &[ParamKind::Regex],
+        1,
+        RouteKinds::ANY,
+        (check_param, "Matches the parameters of our Route."),
+    ),
+    f(
+        "is_direction",
+        &[ParamKind::Const],
+        1,
+        RouteKinds::ANY,
+        (
+            is_direction,
+            "Whether the request goes downstream or upstream.",
+        ),
+    ),
+    f(
+        "remove_record_route",
+        &[],
+        0,
+        RouteKinds::ANY,
+        (remove, "Removes all Record-Route header fields."),
+    ),
+];
+
+const VARIABLES: [Variable; 2] = [
+    Variable {
+        sig: VariableSig {
+            name: "route_uri",
+            inner: InnerKind::None,
+            writable: false,
+            planned: false,
+            doc: "URI of our Route that loose_route removed.",
+        },
+        get: |call, heap, _| match call.work.rr.route_uri.clone() {
+            Some(uri) => heap.string(&uri),
+            None => Value::Null,
+        },
+        set: None,
+    },
+    Variable {
+        sig: VariableSig {
+            name: "rdir",
+            inner: InnerKind::OneOf(&["id", "name"]),
+            writable: false,
+            planned: false,
+            doc: "Direction of the request: 1 downstream, 2 upstream, or its name.",
+        },
+        get: |call, heap, access| {
+            let is_up = is_upstream(call);
+            match access.key {
+                crate::script::Key::Word(1) => {
+                    heap.string(if is_up { b"upstream" } else { b"downstream" })
+                }
+                _ => Value::Int(1 + i64::from(is_up)),
+            }
+        },
+        set: None,
+    },
+];
+
+type Store = fn(&mut super::Config, bool);
+
+const fn switch(name: &'static str, default: &'static str, doc: &'static str) -> ParamSig {
+    ParamSig {
+        name,
+        kind: ParamType::Int,
+        default,
+        planned: false,
+        doc,
+    }
+}
+
+macro_rules! on_off {
+    ($name:literal, $default:literal, $field:ident, $doc:literal) => {
+        Param {
+            sig: switch($name, $default, $doc),
+            set: |config, setting| {
+                let store: Store = |c, on| c.rr.$field = on;
+                store(config, setting.int().unwrap_or(0) != 0);
+                Ok(())
+            },
+        }
+    };
+}
+
+const PARAMS: [Param; 8] = [
+    on_off!(
+        "enable_full_lr",
+        "0",
+        enable_full_lr,
+        "Write ;lr=on instead of ;lr."
+    ),
+    on_off!(
+        "append_fromtag",
+        "1",
+        append_fromtag,
+        "Write ;ftag= with the From tag."
+    ),
+    on_off!(
+        "enable_double_rr",
+        "1",
+        enable_double_rr,
+        "Two entries when sockets differ."
+    ),
+    on_off!(
+        "add_username",
+        "0",
+        add_username,
+        "The Request-URI's user in the entry."
+    ),
+    planned(
+        "custom_user_avp",
+        ParamType::Str,
+        "AVP with a user part for the entry.",
+    ),
+    planned(
+        "enable_socket_mismatch_warning",
+        ParamType::Int,
+        "Warn when r2 names no socket.",
+    ),
+    planned(
+        "force_send_socket",
+        ParamType::Int,
+        "Send by the socket that Route names.",
+    ),
+    planned(
+        "ignore_sips",
+        ParamType::Int,
+        "Write sip even for a sips request.",
+    ),
+];
+
+const fn planned(name: &'static str, kind: ParamType, doc: &'static str) -> Param {
+    Param {
+        sig: ParamSig {
+            name,
+            kind,
+            default: "",
+            planned: true,
+            doc,
+        },
+        set: |_, _| Ok(()),
+    }
+}
+
+const YES: Outcome = Outcome::Return(1);
+const NO: Outcome = Outcome::Return(-1);
+
+fn text(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite, index: usize) -> Option<Bytes> {
+    let value = site.text(index, call, heap);
+    heap.str(value).map(Bytes::from)
+}
+
+fn set_record(call: &mut Call<'_>, record: Record) -> Outcome {
+    if call.work.rr.record.is_some() {
+        let text = "record_route() was called twice for one request; the second call is ignored";
+        call.env.log(crate::effect::Level::Err, text);
+        return NO;
+    }
+    call.work.rr.record = Some(record);
+    YES
+}
+
+fn record_route(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let params = text(call, heap, site, 0).unwrap_or_else(|| Rc::from(&[][..]));
+    set_record(call, Record::Sockets(params))
+}
+
+fn preset(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let Some(first) = text(call, heap, site, 0) else {
+        return NO;
+    };
+    let second = text(call, heap, site, 1);
+    set_record(call, Record::Preset(first, second))
+}
+
+fn advertised(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    match text(call, heap, site, 0) {
+        Some(address) => set_record(call, Record::Advertised(address)),
+        None => NO,
+    }
+}
+
+fn add_param(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    match text(call, heap, site, 0) {
+        Some(param) => {
+            call.work.rr.params.extend_from_slice(&param);
+            YES
+        }
+        None => NO,
+    }
+}
+
+fn loose(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
+    let setup = call.env.state.setup.clone();
+    Outcome::Return(loose::loose_route(&setup, call.work).code())
+}
+
+fn preloaded(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    if call.work.message.to_tag().is_some() {
+        NO
+    } else {
+        loose(call, heap, site)
+    }
+}
+
+fn check_param(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let Some(params) = call.work.rr.route_params.clone() else {
+        return NO;
+    };
+    let params = heap.text(&params);
+    let is_match = site.arg(0).and_then(|arg| arg.is_match(call, heap, params));
+    if is_match == Some(true) { YES } else { NO }
+}
+
+/// Whether the request goes from the callee to the caller: its From tag is not the one that the
+/// initial request had. Without a memory of that tag everything goes downstream.
+pub(super) fn is_upstream(call: &Call<'_>) -> bool {
+    let Some(params) = &call.work.rr.route_params else {
+        return false;
+    };
+    let ftag = params
+        .split(|b| *b == b';')
+        .find_map(|p| p.strip_prefix(b"ftag="));
+    ftag.is_some_and(|tag| call.work.message.from_tag() != Some(tag))
+}
+
+fn is_direction(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let which = site.text(0, call, heap);
+    let wants_up = heap
+        .str(which)
+        .is_some_and(|w| w.eq_ignore_ascii_case(b"upstream"));
+    if is_upstream(call) == wants_up {
+        YES
+    } else {
+        NO
+    }
+}
+
+fn remove(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
+    let message = Rc::clone(&call.work.message);
+    for header in message.all(crate::sip::HeaderName::RecordRoute) {
+        call.work.edits.remove(header.line);
+    }
+    YES
+}
