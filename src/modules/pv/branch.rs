@@ -1,0 +1,171 @@
+//! Flags, and the targets of the request: `$mf`, `$bf`, `$sf`, `$branch(..)`.
+
+use crate::modules::entry::{formatted, keyed, planned_variable, some, variable, word, writable};
+use crate::modules::work::{Bytes, Target};
+use crate::modules::{Call, Variable};
+use crate::script::{Access, Heap, Index, InnerKind, Value, WriteError};
+use crate::sip::Uri;
+
+/// The flags that a variable shows.
+type Flags = for<'a> fn(&'a mut Call<'_>) -> &'a mut u32;
+
+macro_rules! flags {
+    ($number:literal, $hex:literal, $flags:expr, $doc:literal) => {
+        [
+            writable(
+                variable($number, |c, _, _| Value::Int(i64::from(*$flags(c))), $doc),
+                |c, h, _, v| set(c, h, v, $flags),
+            ),
+            writable(
+                variable(
+                    $hex,
+                    |c, h, _| formatted(h, format_args!("{:08X}", *$flags(c))),
+                    $doc,
+                ),
+                |c, h, _, v| set(c, h, v, $flags),
+            ),
+        ]
+    };
+}
+
+fn message_flags<'a>(call: &'a mut Call<'_>) -> &'a mut u32 {
+    &mut call.work.flags
+}
+
+fn branch_flags<'a>(call: &'a mut Call<'_>) -> &'a mut u32 {
+    &mut call.work.target.flags
+}
+
+fn script_flags<'a>(call: &'a mut Call<'_>) -> &'a mut u32 {
+    &mut call.work.script_flags
+}
+
+const MESSAGE: [Variable; 2] = flags!("mf", "mF", message_flags, "Message flags.");
+const BRANCH: [Variable; 2] = flags!("bf", "bF", branch_flags, "Flags of the first branch.");
+const SCRIPT: [Variable; 2] = flags!("sf", "sF", script_flags, "Script flags.");
+
+pub(super) const VARIABLES: [Variable; 8] = [
+    MESSAGE[0],
+    MESSAGE[1],
+    BRANCH[0],
+    BRANCH[1],
+    SCRIPT[0],
+    SCRIPT[1],
+    writable(
+        keyed(
+            "branch",
+            InnerKind::OneOf(&ATTRIBUTES),
+            attribute,
+            "An appended branch: uri, q ...",
+        ),
+        set_attribute,
+    ),
+    planned_variable(
+        "sbranch",
+        InnerKind::OneOf(&ATTRIBUTES),
+        true,
+        "The static branch.",
+    ),
+];
+
+const ATTRIBUTES: [&str; 10] = [
+    "uri",
+    "dst_uri",
+    "path",
+    "q",
+    "send_socket",
+    "count",
+    "flags",
+    "ruid",
+    "location_ua",
+    "otcpid",
+];
+
+fn set(call: &mut Call<'_>, heap: &Heap, value: Value, flags: Flags) -> Result<(), WriteError> {
+    let number = match value {
+        Value::Str(text) => from_hex(heap.bytes(text)),
+        Value::Null | Value::Int(_) => heap.number(value),
+    };
+    *flags(call) = number
+        .and_then(|n| u32::try_from(n).ok())
+        .ok_or(WriteError::Invalid)?;
+    Ok(())
+}
+
+/// `$mF` reads as hexadecimal digits, so that is how text is written back.
+fn from_hex(text: &[u8]) -> Option<i64> {
+    i64::from_str_radix(std::str::from_utf8(text).ok()?, 16).ok()
+}
+
+fn place(call: &Call<'_>, index: Index) -> Option<usize> {
+    let count = call.work.appended.len();
+    let at = match index {
+        Index::None | Index::All => 0,
+        Index::At(n) if n >= 0 => usize::try_from(n).ok()?,
+        Index::At(n) => count.checked_sub(usize::try_from(n.unsigned_abs()).ok()?)?,
+    };
+    (at < count).then_some(at)
+}
+
+fn attribute(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value {
+    let which = word(access);
+    if ATTRIBUTES.get(which) == Some(&"count") {
+        return Value::Int(call.work.appended.len() as i64);
+    }
+    let Some(at) = place(call, access.index) else {
+        return Value::Null;
+    };
+    let target = &call.work.appended[at];
+    match which {
+        0 => some(heap, target.uri.as_deref()),
+        1 => some(heap, target.next_hop.as_deref()),
+        3 => target.q.map_or(Value::Null, |q| Value::Int(q.into())),
+        4 => match target.socket {
+            Some(socket) => {
+                let address = call.env.state.setup.address(socket);
+                formatted(heap, format_args!("{address}"))
+            }
+            None => Value::Null,
+        },
+        6 => Value::Int(target.flags.into()),
+        _ => Value::Null,
+    }
+}
+
+fn set_attribute(
+    call: &mut Call<'_>,
+    heap: &mut Heap,
+    access: &Access<'_>,
+    value: Value,
+) -> Result<(), WriteError> {
+    let at = place(call, access.index).ok_or(WriteError::NotHere)?;
+    let text = heap.str(value).map(Bytes::from);
+    let setup = &call.env.state.setup;
+    let target: &mut Target = &mut call.work.appended[at];
+    match word(access) {
+        0 if value.is_null() => {
+            call.work.appended.remove(at);
+        }
+        0 => {
+            let uri = text.filter(|t| Uri::parse(t).is_ok());
+            target.uri = Some(uri.ok_or(WriteError::Invalid)?);
+        }
+        1 => target.next_hop = text,
+        3 => target.q = thousandths(heap, value)?,
+        4 => target.socket = text.and_then(|t| setup.socket_written(&t)),
+        6 => {
+            let flags = heap.number(value).and_then(|n| u32::try_from(n).ok());
+            target.flags = flags.ok_or(WriteError::Invalid)?;
+        }
+        _ => return Err(WriteError::NotHere),
+    }
+    Ok(())
+}
+
+fn thousandths(heap: &Heap, value: Value) -> Result<Option<u16>, WriteError> {
+    match heap.number(value) {
+        _ if value.is_null() => Ok(None),
+        Some(q @ 0..=1000) => Ok(Some(q as u16)),
+        _ => Err(WriteError::Invalid),
+    }
+}

@@ -1,0 +1,238 @@
+//! Variables that outlive the message: `$var` and `$vn` of the shard, `$shv`; and what the
+//! process is: `$env`, `$version`, `$sruid`.
+
+use std::collections::BTreeMap;
+
+use crate::limits::SCRIPT_VARIABLE_COUNT_MAX;
+use crate::modules::entry::{alias, formatted, keyed, planned_variable, variable, word, writable};
+use crate::modules::{Call, Config, Variable};
+use crate::script::{Access, Heap, InnerKind, Key, Value, WriteError};
+use crate::sip::HeaderName;
+
+use super::avp::Stored;
+
+/// Names and values. Peers may choose names, so the order is by comparison and not by hash.
+type Store = BTreeMap<Box<[u8]>, Stored>;
+
+/// The variables of one shard.
+#[derive(Debug, Default)]
+pub struct Variables {
+    vars: Store,
+    shared: Store,
+    is_filled: bool,
+    /// How many identifiers `$sruid` has given.
+    serial: u64,
+}
+
+impl Variables {
+    /// Puts in what the configuration says, before the first use.
+    fn fill(&mut self, config: &Config) {
+        if !self.is_filled {
+            self.vars.extend(config.pv.vars.iter().cloned());
+            self.shared.extend(config.pv.shared.iter().cloned());
+            self.is_filled = true;
+        }
+    }
+}
+
+fn variables<'a>(call: &'a mut Call<'_>) -> &'a mut Variables {
+    let state = &mut *call.env.state;
+    state.variables.fill(&state.setup.config);
+    &mut state.variables
+}
+
+fn read(store: &Store, heap: &mut Heap, access: &Access<'_>) -> Value {
+    let found = store.get(heap.bytes(access.key.text()));
+    found.map_or(Value::Null, |stored| stored.value(heap))
+}
+
+fn write(
+    store: &mut Store,
+    heap: &Heap,
+    access: &Access<'_>,
+    value: Value,
+) -> Result<(), WriteError> {
+    let name = heap.bytes(access.key.text());
+    let Some(stored) = Stored::of(heap, value) else {
+        store.remove(name);
+        return Ok(());
+    };
+    if let Some(place) = store.get_mut(name) {
+        *place = stored;
+        return Ok(());
+    }
+    if store.len() >= SCRIPT_VARIABLE_COUNT_MAX {
+        return Err(WriteError::Full);
+    }
+    store.insert(name.into(), stored);
+    Ok(())
+}
+
+/// `$var` is never NULL: what was never assigned is 0.
+fn read_var(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value {
+    match read(&variables(call).vars, heap, access) {
+        Value::Null => Value::Int(0),
+        value => value,
+    }
+}
+
+const VAR: Variable = writable(
+    keyed(
+        "var",
+        InnerKind::Name,
+        read_var,
+        "A variable of the core, kept from message to message.",
+    ),
+    |c, h, a, v| write(&mut variables(c).vars, h, a, v),
+);
+
+const ENV: Variable = planned_variable(
+    "env",
+    InnerKind::Name,
+    false,
+    "A variable of the environment.",
+);
+
+pub(super) const VARIABLES: [Variable; 14] = [
+    VAR,
+    alias(VAR, "vz"),
+    writable(
+        keyed(
+            "vn",
+            InnerKind::Name,
+            |c, h, a| read(&variables(c).vars, h, a),
+            "As $var, NULL when unset.",
+        ),
+        |c, h, a, v| write(&mut variables(c).vars, h, a, v),
+    ),
+    writable(
+        keyed(
+            "shv",
+            InnerKind::Name,
+            |c, h, a| read(&variables(c).shared, h, a),
+            "A shared variable.",
+        ),
+        |c, h, a, v| write(&mut variables(c).shared, h, a, v),
+    ),
+    keyed(
+        "shvinc",
+        InnerKind::Name,
+        increment,
+        "A shared variable, increased by one and read.",
+    ),
+    ENV,
+    keyed(
+        "cnt",
+        InnerKind::Variable,
+        count,
+        "How many values a variable has.",
+    ),
+    keyed(
+        "version",
+        InnerKind::OneOf(&["num", "full", "hash"]),
+        version,
+        "The program's version.",
+    ),
+    variable(
+        "sid",
+        |c, _, _| Value::Int(c.env.state.setup.config.core.server_id),
+        "server_id.",
+    ),
+    variable(
+        "pp",
+        |c, _, _| Value::Int(c.env.state.id.0.into()),
+        "The number of this core.",
+    ),
+    variable(
+        "sruid",
+        unique,
+        "Text that no other call of this cluster gets.",
+    ),
+    keyed(
+        "stat",
+        InnerKind::Name,
+        statistic,
+        "A counter of this core.",
+    ),
+    planned_variable(
+        "cfg",
+        InnerKind::Name,
+        false,
+        "Where in the configuration the script is.",
+    ),
+    planned_variable(
+        "err.class",
+        InnerKind::None,
+        false,
+        "The class of the last error.",
+    ),
+];
+
+fn increment(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value {
+    let shared = &mut variables(call).shared;
+    let value = read(shared, heap, access);
+    let next = Value::Int(heap.as_int(value).wrapping_add(1));
+    write(shared, heap, access, next).map_or(Value::Null, |()| next)
+}
+
+fn count(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value {
+    let Key::Variable(variable) = access.key else {
+        return Value::Null;
+    };
+    let Some(target) = variable.resolve(call, heap) else {
+        return Value::Int(1);
+    };
+    let name = crate::modules::variable(target.variable).sig.name;
+    let key = heap.bytes(target.key.text());
+    let message = &call.work.message;
+    let count = match name {
+        "avp" | "avps" => call.work.avps.all(key).count(),
+        "xavp" => call.work.avps.records.count(key),
+        "hdr" => message.named(key).count(),
+        "branch" | "br" => call.work.appended.len(),
+        "ct" => message.all(HeaderName::Contact).count(),
+        _ => {
+            let value = variable.read(call, heap);
+            return Value::Int((!value.is_null()).into());
+        }
+    };
+    Value::Int(count as i64)
+}
+
+fn version(_: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value {
+    let number = env!("CARGO_PKG_VERSION");
+    match word(access) {
+        0 => heap.string(number.as_bytes()),
+        1 => formatted(heap, format_args!("dialcore {number}")),
+        _ => heap.string(b"unknown"),
+    }
+}
+
+/// `srid-<server_id>-<start>-<core>-<n>`, in hexadecimal.
+fn unique(call: &mut Call<'_>, heap: &mut Heap, _: &Access<'_>) -> Value {
+    let state = &mut *call.env.state;
+    state.variables.serial += 1;
+    let (server, core) = (state.setup.config.core.server_id, state.id.0);
+    let (start, serial) = (state.setup.started.as_secs(), state.variables.serial);
+    formatted(
+        heap,
+        format_args!("srid-{server:x}-{start:x}-{core:x}-{serial:x}"),
+    )
+}
+
+fn statistic(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value {
+    let counters = &call.env.state.counters;
+    let found = match heap.bytes(access.key.text()) {
+        b"rcv_requests" | b"received" => counters.received,
+        b"sent" => counters.sent,
+        b"UAS_transactions" => counters.transactions,
+        b"UAC_transactions" => counters.branches,
+        b"active_transactions" | b"inuse_transactions" => call.env.state.tm.len() as u64,
+        b"rpl_relayed" => counters.responses_relayed,
+        b"rpl_generated" => counters.replies.iter().sum(),
+        b"bad_msg_hdr" => counters.violations,
+        b"err_requests" => counters.parse_errors,
+        _ => return Value::Null,
+    };
+    Value::Int(found as i64)
+}

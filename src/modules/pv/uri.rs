@@ -1,0 +1,323 @@
+//! `$ru`, `$du`, `$ou` and their parts: the working Request-URI, the destination, the URI as
+//! received.
+
+use crate::effect::Proto;
+use crate::modules::Call;
+use crate::modules::Variable;
+use crate::modules::entry::{
+    alias, filled, formatted, keyed, some, total, variable, word, writable,
+};
+use crate::modules::rewrite::{self, Part};
+use crate::modules::work::{Bytes, Target};
+use crate::script::{Access, Heap, InnerKind, Value, WriteError};
+use crate::sip::{Scheme, Uri};
+
+/// The part of a URI that a variable reads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Piece {
+    Whole,
+    Length,
+    User,
+    UserLength,
+    Host,
+    Port,
+    Proto,
+    Scheme,
+}
+
+/// A part of a URI; NULL when the text is no URI or has no such part.
+pub(super) fn piece(heap: &mut Heap, text: &[u8], piece: Piece) -> Value {
+    let Ok(uri) = Uri::parse(text) else {
+        return Value::Null;
+    };
+    match piece {
+        Piece::Whole => heap.string(text),
+        Piece::Length => Value::Int(text.len() as i64),
+        Piece::User => filled(heap, uri.user.unwrap_or_default()),
+        Piece::UserLength => Value::Int(uri.user.map_or(0, <[u8]>::len) as i64),
+        Piece::Host => filled(heap, uri.host),
+        Piece::Port => Value::Int(port(&uri).into()),
+        Piece::Proto => some(heap, Some(uri.transport().unwrap_or(b"UDP"))),
+        Piece::Scheme => heap.string(uri.scheme_text),
+    }
+}
+
+/// The port, or the one that stands for none (RFC 3261 §19.1.2).
+fn port(uri: &Uri<'_>) -> u16 {
+    let is_tls = uri
+        .transport()
+        .is_some_and(|t| t.eq_ignore_ascii_case(b"tls"));
+    let default = if uri.scheme == Scheme::Sips || is_tls {
+        Proto::Tls
+    } else {
+        Proto::Udp
+    };
+    uri.port.unwrap_or(default.default_port())
+}
+
+/// The working Request-URI; a response has none.
+fn working<'a>(call: &'a Call<'_>) -> &'a [u8] {
+    if call.work.message.is_request() {
+        call.work.uri()
+    } else {
+        &[]
+    }
+}
+
+fn received<'a>(call: &'a Call<'_>) -> &'a [u8] {
+    call.work.message.uri()
+}
+
+fn destination<'a>(call: &'a Call<'_>) -> &'a [u8] {
+    call.work.target.next_hop.as_deref().unwrap_or_default()
+}
+
+macro_rules! part {
+    ($name:literal, $from:ident, $piece:ident, $doc:literal) => {
+        variable(
+            $name,
+            |call, heap, _| piece(heap, $from(call), Piece::$piece),
+            $doc,
+        )
+    };
+}
+
+const RU: Variable = writable(
+    part!("ru", working, Whole, "The Request-URI."),
+    |c, h, _, v| set_uri(c, h, v),
+);
+const RUSER: Variable = writable(part!("rU", working, User, "Its user."), |c, h, _, v| {
+    set_user(c, h, v)
+});
+const RHOST: Variable = writable(part!("rd", working, Host, "Its host."), |c, h, _, v| {
+    set_host(c, h, v)
+});
+const RPORT: Variable = writable(
+    part!(
+        "rp",
+        working,
+        Port,
+        "Its port, or the one that stands for none."
+    ),
+    |c, h, _, v| set_port(c, h, v),
+);
+const OU: Variable = part!("ou", received, Whole, "The Request-URI as received.");
+const OUSER: Variable = part!("oU", received, User, "Its user.");
+const OHOST: Variable = part!("od", received, Host, "Its host.");
+const DU: Variable = writable(
+    variable(
+        "du",
+        |c, h, _| filled(h, destination(c)),
+        "The destination URI.",
+    ),
+    |c, h, _, v| set_destination(c, h, v),
+);
+
+pub(super) const VARIABLES: [Variable; total(&[&TABLE])] = TABLE;
+
+const TABLE: [Variable; 30] = [
+    RU,
+    alias(RU, "ruri"),
+    part!("rul", working, Length, "Its length."),
+    RUSER,
+    alias(RUSER, "ruri.user"),
+    part!("rUl", working, UserLength, "The length of its user."),
+    RHOST,
+    alias(RHOST, "ruri.domain"),
+    RPORT,
+    part!("rP", working, Proto, "Its transport parameter, or UDP."),
+    part!("rz", working, Scheme, "Its scheme."),
+    OU,
+    alias(OU, "ouri"),
+    part!("oul", received, Length, "Its length."),
+    OUSER,
+    alias(OUSER, "ouri.user"),
+    part!("oUl", received, UserLength, "The length of its user."),
+    OHOST,
+    alias(OHOST, "ouri.domain"),
+    part!(
+        "op",
+        received,
+        Port,
+        "Its port, or the one that stands for none."
+    ),
+    part!("oP", received, Proto, "Its transport parameter, or UDP."),
+    DU,
+    alias(DU, "duri"),
+    part!("dd", destination, Host, "The host of the destination URI."),
+    part!(
+        "dp",
+        destination,
+        Port,
+        "Its port, or the one that stands for none."
+    ),
+    part!("dP", destination, Proto, "Its transport parameter, or UDP."),
+    keyed(
+        "nh",
+        InnerKind::OneOf(&NEXT_HOP),
+        next_hop,
+        "The next hop: u, U, d, p or P.",
+    ),
+    variable(
+        "ds",
+        |c, h, _| destination_set(c, h),
+        "All targets, as in Contact.",
+    ),
+    writable(
+        variable(
+            "br",
+            first_appended,
+            "The first appended branch; assigning appends one.",
+        ),
+        |c, h, _, v| append(c, h, v),
+    ),
+    variable(
+        "bR",
+        |c, h, _| appended(c, h),
+        "All appended branches, as in Contact.",
+    ),
+];
+
+const NEXT_HOP: [&str; 5] = ["u", "U", "d", "p", "P"];
+
+fn next_hop(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value {
+    let which = [
+        Piece::Whole,
+        Piece::User,
+        Piece::Host,
+        Piece::Port,
+        Piece::Proto,
+    ];
+    let uri = if call.work.message.is_request() {
+        call.work.next_hop()
+    } else {
+        &[]
+    };
+    which
+        .get(word(access))
+        .map_or(Value::Null, |which| piece(heap, uri, *which))
+}
+
+fn set_uri(call: &mut Call<'_>, heap: &mut Heap, value: Value) -> Result<(), WriteError> {
+    request(call)?;
+    // Text that is no URI is taken: then the variable reads NULL and t_relay fails with -400.
+    let text = heap.str(value).ok_or(WriteError::Invalid)?;
+    call.work.target.uri = Some(Bytes::from(text));
+    Ok(())
+}
+
+fn set_user(call: &mut Call<'_>, heap: &mut Heap, value: Value) -> Result<(), WriteError> {
+    let text = heap.as_text(value);
+    change(
+        call,
+        Part::User(Some(heap.bytes(text)).filter(|u| !u.is_empty())),
+    )
+}
+
+fn set_host(call: &mut Call<'_>, heap: &mut Heap, value: Value) -> Result<(), WriteError> {
+    let text = heap.as_text(value);
+    change(call, Part::Host(heap.bytes(text)))
+}
+
+fn set_port(call: &mut Call<'_>, heap: &mut Heap, value: Value) -> Result<(), WriteError> {
+    if value.is_null() || heap.str(value).is_some_and(<[u8]>::is_empty) {
+        return change(call, Part::Port(None));
+    }
+    let number = heap.number(value).and_then(|n| u16::try_from(n).ok());
+    change(
+        call,
+        Part::Port(Some(number.filter(|p| *p > 0).ok_or(WriteError::Invalid)?)),
+    )
+}
+
+/// Changes one part of the working Request-URI.
+pub(crate) fn change(call: &mut Call<'_>, part: Part<'_>) -> Result<(), WriteError> {
+    request(call)?;
+    let uri = rewrite::changed(call.work.uri(), part).map_err(|_| WriteError::Invalid)?;
+    call.work.target.uri = Some(Bytes::from(uri));
+    Ok(())
+}
+
+fn request(call: &Call<'_>) -> Result<(), WriteError> {
+    if call.work.message.is_request() {
+        Ok(())
+    } else {
+        Err(WriteError::NotHere)
+    }
+}
+
+fn set_destination(call: &mut Call<'_>, heap: &mut Heap, value: Value) -> Result<(), WriteError> {
+    call.work.target.next_hop = match value {
+        Value::Null => None,
+        Value::Int(_) => return Err(WriteError::Invalid),
+        Value::Str(text) => Some(Bytes::from(heap.bytes(text))).filter(|d| !d.is_empty()),
+    };
+    Ok(())
+}
+
+fn first_appended(call: &mut Call<'_>, heap: &mut Heap, _: &Access<'_>) -> Value {
+    let uri = call.work.appended.first().and_then(|t| t.uri.as_deref());
+    some(heap, uri)
+}
+
+fn append(call: &mut Call<'_>, heap: &mut Heap, value: Value) -> Result<(), WriteError> {
+    let text = heap.str(value).ok_or(WriteError::Invalid)?;
+    if Uri::parse(text).is_err() {
+        return Err(WriteError::Invalid);
+    }
+    append_target(
+        call,
+        Target {
+            uri: Some(Bytes::from(text)),
+            ..Target::default()
+        },
+    )
+}
+
+/// Adds a target, within `max_branches`.
+pub(crate) fn append_target(call: &mut Call<'_>, target: Target) -> Result<(), WriteError> {
+    // The first target is not in the list and counts too.
+    if call.work.appended.len() + 1 >= call.env.state.setup.config.core.max_branches {
+        return Err(WriteError::Full);
+    }
+    call.work.appended.push(target);
+    Ok(())
+}
+
+fn destination_set(call: &Call<'_>, heap: &mut Heap) -> Value {
+    let first = call.work.target.uri.as_ref().map(|_| &call.work.target);
+    contacts(
+        heap,
+        "Contact: ",
+        first.into_iter().chain(&call.work.appended),
+    )
+}
+
+fn appended(call: &Call<'_>, heap: &mut Heap) -> Value {
+    contacts(heap, "", call.work.appended.iter())
+}
+
+fn contacts<'a>(heap: &mut Heap, prefix: &str, targets: impl Iterator<Item = &'a Target>) -> Value {
+    let mut line = String::new();
+    for target in targets {
+        write_contact(target, &mut line);
+    }
+    if line.is_empty() {
+        Value::Null
+    } else {
+        formatted(heap, format_args!("{prefix}{line}"))
+    }
+}
+
+/// Appends a target as a value of Contact, behind a comma unless it is the first.
+pub(crate) fn write_contact(target: &Target, line: &mut String) {
+    let Some(uri) = target.uri.as_deref() else {
+        return;
+    };
+    let separator = if line.is_empty() { "" } else { ", " };
+    line.push_str(&format!("{separator}<{}>", String::from_utf8_lossy(uri)));
+    if let Some(q) = target.q {
+        let text = format!(";q={}.{:03}", q / 1000, q % 1000);
+        line.push_str(text.trim_end_matches('0').trim_end_matches('.'));
+    }
+}

@@ -1,0 +1,297 @@
+//! `$xavp(a[i]=>f[j])`, `$xavi`, `$xavu`: stacks of records with fields.
+//!
+//! Assigning `$xavp(a=>f)` pushes a new record, `$xavp(a[0]=>f)` writes into the newest.
+
+use crate::limits::AVP_COUNT_MAX;
+use crate::script::{Access, Heap, Index, InnerKind, Value, WriteError, parse_int};
+
+use crate::modules::entry::{keyed, writable};
+use crate::modules::{Call, Variable};
+
+use super::avp::{Avps, Stored};
+
+/// Records by name, the oldest first.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Records(Vec<Record>);
+
+#[derive(Clone, Debug)]
+struct Record {
+    name: Box<[u8]>,
+    /// The oldest first. A record that is only a value has one field without a name.
+    fields: Vec<(Box<[u8]>, Stored)>,
+}
+
+/// What stands in the parentheses, taken apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Path<'a> {
+    name: &'a [u8],
+    at: Index,
+    field: &'a [u8],
+    field_at: usize,
+}
+
+impl Path<'_> {
+    fn of(key: &[u8]) -> Path<'_> {
+        let arrow = key.windows(2).position(|w| w == b"=>");
+        let (left, right) = match arrow {
+            Some(at) => (&key[..at], &key[at + 2..]),
+            None => (key, &b""[..]),
+        };
+        let ((name, at), (field, field_at)) = (indexed(left), indexed(right));
+        let field_at = match field_at {
+            Index::At(n) => usize::try_from(n).unwrap_or(usize::MAX),
+            Index::None | Index::All => 0,
+        };
+        Path {
+            name,
+            at,
+            field,
+            field_at,
+        }
+    }
+}
+
+/// `name[index]` in two parts.
+fn indexed(text: &[u8]) -> (&[u8], Index) {
+    let text = text.trim_ascii();
+    let open = text.iter().position(|b| *b == b'[');
+    match open.filter(|_| text.ends_with(b"]")) {
+        None => (text, Index::None),
+        Some(open) => {
+            let inner = &text[open + 1..text.len() - 1];
+            let index = match inner {
+                b"*" => Index::All,
+                digits => parse_int(digits).map_or(Index::None, Index::At),
+            };
+            (text[..open].trim_ascii(), index)
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// `$xavp`.
+    Stack,
+    /// `$xavi`: names in any case.
+    Folded,
+    /// `$xavu`: one record of a name, one value of a field.
+    Single,
+}
+
+impl Kind {
+    fn of(self, avps: &mut Avps) -> &mut Records {
+        match self {
+            Kind::Stack => &mut avps.records,
+            Kind::Folded => &mut avps.folded,
+            Kind::Single => &mut avps.single,
+        }
+    }
+
+    fn same(self, a: &[u8], b: &[u8]) -> bool {
+        if self == Kind::Folded {
+            a.eq_ignore_ascii_case(b)
+        } else {
+            a == b
+        }
+    }
+}
+
+impl Records {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Indexes of the records of a name, the newest first.
+    fn places(&self, kind: Kind, name: &[u8]) -> impl Iterator<Item = usize> {
+        (0..self.0.len())
+            .rev()
+            .filter(move |i| kind.same(&self.0[*i].name, name))
+    }
+
+    fn place(&self, kind: Kind, path: &Path<'_>) -> Option<usize> {
+        let n = match path.at {
+            Index::None | Index::All => 0,
+            Index::At(n) => usize::try_from(n).ok()?,
+        };
+        self.places(kind, path.name).nth(n)
+    }
+
+    fn find(&self, kind: Kind, path: &Path<'_>) -> Option<&Stored> {
+        let record = &self.0[self.place(kind, path)?];
+        let fields = record
+            .fields
+            .iter()
+            .rev()
+            .filter(|(f, _)| kind.same(f, path.field));
+        fields.map(|(_, value)| value).nth(path.field_at)
+    }
+
+    /// How many records of the name, or values of the field, there are.
+    pub(super) fn count(&self, key: &[u8]) -> usize {
+        let path = Path::of(key);
+        if path.field.is_empty() {
+            return self.places(Kind::Stack, path.name).count();
+        }
+        let Some(at) = self.place(Kind::Stack, &path) else {
+            return 0;
+        };
+        self.0[at]
+            .fields
+            .iter()
+            .filter(|(f, _)| **f == *path.field)
+            .count()
+    }
+
+    fn size(&self) -> usize {
+        self.0.iter().map(|r| 1 + r.fields.len()).sum()
+    }
+
+    fn put(&mut self, kind: Kind, path: &Path<'_>, value: Stored) -> Result<(), WriteError> {
+        if self.size() + 2 > AVP_COUNT_MAX {
+            return Err(WriteError::Full);
+        }
+        let field = (path.field.into(), value);
+        let place = self.place(kind, path);
+        match (path.at, kind) {
+            (Index::None, Kind::Stack | Kind::Folded) => {
+                self.0.push(Record {
+                    name: path.name.into(),
+                    fields: vec![field],
+                });
+            }
+            (Index::None | Index::All | Index::At(_), Kind::Single) => match place {
+                Some(at) => {
+                    self.0[at].fields.retain(|(f, _)| **f != *path.field);
+                    self.0[at].fields.push(field);
+                }
+                None => self.0.push(Record {
+                    name: path.name.into(),
+                    fields: vec![field],
+                }),
+            },
+            (Index::At(_) | Index::All, Kind::Stack | Kind::Folded) => {
+                let at = place.ok_or(WriteError::NotHere)?;
+                self.0[at].fields.push(field);
+            }
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, kind: Kind, path: &Path<'_>) {
+        if path.at == Index::All && path.field.is_empty() {
+            self.0.retain(|r| !kind.same(&r.name, path.name));
+            return;
+        }
+        let Some(at) = self.place(kind, path) else {
+            return;
+        };
+        if path.field.is_empty() {
+            self.0.remove(at);
+            return;
+        }
+        let fields = &mut self.0[at].fields;
+        if let Some(field) = fields.iter().rposition(|(f, _)| kind.same(f, path.field)) {
+            fields.remove(field);
+        }
+    }
+}
+
+macro_rules! records {
+    ($name:literal, $kind:ident, $doc:literal) => {
+        writable(
+            keyed(
+                $name,
+                InnerKind::Name,
+                |c, h, a| get(c, h, a, Kind::$kind),
+                $doc,
+            ),
+            |c, h, a, v| set(c, h, (a, v), Kind::$kind),
+        )
+    };
+}
+
+pub(super) const VARIABLES: [Variable; 3] = [
+    records!(
+        "xavp",
+        Stack,
+        "Records of the transaction: name[i]=>field[j]."
+    ),
+    records!("xavi", Folded, "As $xavp, names in any case."),
+    records!("xavu", Single, "As $xavp, one record of a name."),
+];
+
+fn get(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>, kind: Kind) -> Value {
+    let path = Path::of(heap.bytes(access.key.text()));
+    let found = kind.of(&mut call.work.avps).find(kind, &path);
+    match found {
+        Some(stored) => stored.value(heap),
+        None => Value::Null,
+    }
+}
+
+fn set(
+    call: &mut Call<'_>,
+    heap: &mut Heap,
+    (access, value): (&Access<'_>, Value),
+    kind: Kind,
+) -> Result<(), WriteError> {
+    let path = Path::of(heap.bytes(access.key.text()));
+    let records = kind.of(&mut call.work.avps);
+    match Stored::of(heap, value) {
+        None => {
+            records.remove(kind, &path);
+            Ok(())
+        }
+        Some(stored) => records.put(kind, &path, stored),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(records: &Records, key: &str) -> Option<i64> {
+        match records.find(Kind::Stack, &Path::of(key.as_bytes()))? {
+            Stored::Int(n) => Some(*n),
+            Stored::Text(_) => None,
+        }
+    }
+
+    #[test]
+    fn records_stack_and_fields_are_written_into_them() {
+        let mut records = Records::default();
+        for (key, n) in [
+            ("a=>x", 1),
+            ("a=>x", 2),
+            ("a[0]=>y", 3),
+            ("a[1]=>y", 4),
+            ("b", 5),
+        ] {
+            let path = Path::of(key.as_bytes());
+            assert_eq!(
+                records.put(Kind::Stack, &path, Stored::Int(n)),
+                Ok(()),
+                "{key}"
+            );
+        }
+        for (key, want) in [
+            ("a=>x", Some(2)),
+            ("a[0]=>x", Some(2)),
+            ("a[1]=>x", Some(1)),
+            ("a=>y", Some(3)),
+            ("a[1]=>y", Some(4)),
+            ("a[2]=>y", None),
+            ("a=>z", None),
+            ("b", Some(5)),
+            ("c=>x", None),
+        ] {
+            assert_eq!(number(&records, key), want, "{key}");
+        }
+        let missing = Path::of(b"c[0]=>x");
+        let refused = records.put(Kind::Stack, &missing, Stored::Int(1));
+        assert_eq!(refused, Err(WriteError::NotHere));
+        records.remove(Kind::Stack, &Path::of(b"a"));
+        assert_eq!(number(&records, "a=>x"), Some(1));
+        assert_eq!(records.count(b"a"), 1);
+    }
+}
