@@ -1,0 +1,542 @@
+//! The functions of the core.
+
+use crate::effect::{Level, Proto};
+use crate::modules::entry::{
+    NO, YES, function, optional, planned_function, renamed, text_of, truth,
+};
+use crate::modules::kex::bit;
+use crate::modules::pv::uri::change;
+use crate::modules::rewrite::Part;
+use crate::modules::work::{Ask, Bytes, Work};
+use crate::modules::{Call, Function};
+use crate::script::{CallSite, Heap, Outcome, ParamKind, RouteKinds};
+use crate::sip::Uri;
+
+const ANY: RouteKinds = RouteKinds::ANY;
+const TEXT: ParamKind = ParamKind::Text;
+const INT: ParamKind = ParamKind::Int;
+const FLAG: ParamKind = ParamKind::Flag;
+const CONST: ParamKind = ParamKind::Const;
+const REQUEST: RouteKinds = RouteKinds::REQUEST;
+
+const FORWARD: Function = optional(
+    function(
+        "forward",
+        &[TEXT, INT],
+        REQUEST,
+        (forward, "Forwards statelessly."),
+    ),
+    0,
+);
+const FORWARD_UDP: Function = optional(
+    function(
+        "forward_udp",
+        &[TEXT, INT],
+        REQUEST,
+        (forward_udp, "Forwards by UDP."),
+    ),
+    0,
+);
+const FORWARD_TCP: Function = optional(
+    function(
+        "forward_tcp",
+        &[TEXT, INT],
+        REQUEST,
+        (forward_tcp, "Forwards by TCP."),
+    ),
+    0,
+);
+
+const HOST: Function = function(
+    "rewritehost",
+    &[TEXT],
+    ANY,
+    (
+        |c, h, s| rewrite(c, h, s, |t| Part::Host(t)),
+        "Sets the host.",
+    ),
+);
+const HOST_PORT: Function = function(
+    "rewritehostport",
+    &[TEXT],
+    ANY,
+    (
+        |c, h, s| rewrite(c, h, s, |t| Part::HostPort(t)),
+        "Sets host and port.",
+    ),
+);
+const HOST_PORT_TRANSPORT: Function = function(
+    "rewritehostporttrans",
+    &[TEXT],
+    ANY,
+    (
+        |c, h, s| rewrite(c, h, s, |t| Part::HostPortTransport(t)),
+        "Sets host, port and transport.",
+    ),
+);
+const USER: Function = function(
+    "rewriteuser",
+    &[TEXT],
+    ANY,
+    (
+        |c, h, s| rewrite(c, h, s, |t| Part::User(Some(t))),
+        "Sets the user.",
+    ),
+);
+const USER_PASSWORD: Function = function(
+    "rewriteuserpass",
+    &[TEXT],
+    ANY,
+    (
+        |c, h, s| rewrite(c, h, s, |t| Part::UserPassword(t)),
+        "Sets user and password.",
+    ),
+);
+const PORT: Function = function("rewriteport", &[TEXT], ANY, (set_port, "Sets the port."));
+const URI: Function = function(
+    "rewriteuri",
+    &[TEXT],
+    ANY,
+    (set_uri, "Sets the Request-URI."),
+);
+const RPORT: Function = function(
+    "force_rport",
+    &[],
+    ANY,
+    (force_rport, "Answers to the source port."),
+);
+const ALIAS: Function = planned_function(
+    "force_tcp_alias",
+    &[INT],
+    0,
+    (
+        ANY,
+        "Re-uses the connection for requests to the Via's port.",
+    ),
+);
+const SOCKET: Function = function(
+    "force_send_socket",
+    &[TEXT],
+    ANY,
+    (
+        force_socket,
+        "Sends from this socket: [proto:]address[:port].",
+    ),
+);
+
+pub(super) const FUNCTIONS: [Function; 54] = [
+    FORWARD,
+    FORWARD_UDP,
+    FORWARD_TCP,
+    planned_function(
+        "forward_tls",
+        &[TEXT, INT],
+        0,
+        (REQUEST, "Forwards by TLS."),
+    ),
+    planned_function(
+        "forward_sctp",
+        &[TEXT, INT],
+        0,
+        (REQUEST, "Forwards by SCTP."),
+    ),
+    RPORT,
+    renamed(RPORT, "add_rport"),
+    function(
+        "add_local_rport",
+        &[],
+        ANY,
+        (local_rport, "An empty rport in our own Via."),
+    ),
+    ALIAS,
+    renamed(ALIAS, "add_tcp_alias"),
+    function(
+        "set_advertised_address",
+        &[TEXT],
+        ANY,
+        (advertise_address, "The host of our own Via."),
+    ),
+    function(
+        "set_advertised_port",
+        &[INT],
+        ANY,
+        (advertise_port, "The port of our own Via."),
+    ),
+    SOCKET,
+    function(
+        "set_forward_no_connect",
+        &[],
+        ANY,
+        (
+            |c, _, _| wish(c, |w| &mut w.stream.forward_no_connect),
+            "No new connection to forward.",
+        ),
+    ),
+    function(
+        "set_reply_no_connect",
+        &[],
+        ANY,
+        (
+            |c, _, _| wish(c, |w| &mut w.stream.reply_no_connect),
+            "No new connection to answer.",
+        ),
+    ),
+    function(
+        "set_forward_close",
+        &[],
+        ANY,
+        (
+            |c, _, _| wish(c, |w| &mut w.stream.forward_close),
+            "Closes after forwarding.",
+        ),
+    ),
+    function(
+        "set_reply_close",
+        &[],
+        ANY,
+        (
+            |c, _, _| wish(c, |w| &mut w.stream.reply_close),
+            "Closes after answering.",
+        ),
+    ),
+    function("setflag", &[FLAG], ANY, (set_flag, "Sets a message flag.")),
+    function(
+        "resetflag",
+        &[FLAG],
+        ANY,
+        (reset_flag, "Clears a message flag."),
+    ),
+    function(
+        "isflagset",
+        &[FLAG],
+        ANY,
+        (is_flag, "Whether the message flag is set."),
+    ),
+    HOST,
+    renamed(HOST, "sethost"),
+    renamed(HOST, "seth"),
+    HOST_PORT,
+    renamed(HOST_PORT, "sethostport"),
+    renamed(HOST_PORT, "sethp"),
+    HOST_PORT_TRANSPORT,
+    renamed(HOST_PORT_TRANSPORT, "sethostporttrans"),
+    renamed(HOST_PORT_TRANSPORT, "sethpt"),
+    USER,
+    renamed(USER, "setuser"),
+    renamed(USER, "setu"),
+    USER_PASSWORD,
+    renamed(USER_PASSWORD, "setuserpass"),
+    renamed(USER_PASSWORD, "setup"),
+    PORT,
+    renamed(PORT, "setport"),
+    renamed(PORT, "setp"),
+    URI,
+    renamed(URI, "seturi"),
+    function(
+        "revert_uri",
+        &[],
+        ANY,
+        (revert_uri, "The Request-URI as received."),
+    ),
+    function(
+        "prefix",
+        &[TEXT],
+        ANY,
+        (
+            |c, h, s| rewrite(c, h, s, |t| Part::Prefix(t)),
+            "Puts text in front of the user.",
+        ),
+    ),
+    function(
+        "strip",
+        &[INT],
+        ANY,
+        (|c, h, s| strip(c, h, s, Part::Strip), "Shortens the user."),
+    ),
+    function(
+        "strip_tail",
+        &[INT],
+        ANY,
+        (
+            |c, h, s| strip(c, h, s, Part::StripTail),
+            "Shortens the user at its end.",
+        ),
+    ),
+    function("userphone", &[], ANY, (user_phone, "Adds ;user=phone.")),
+    function(
+        "clear_branches",
+        &[],
+        ANY,
+        (clear_branches, "Takes the appended branches away."),
+    ),
+    optional(
+        function(
+            "remove_branch",
+            &[INT],
+            ANY,
+            (remove_branch, "Takes one of them away."),
+        ),
+        0,
+    ),
+    function(
+        "log",
+        &[CONST],
+        ANY,
+        (log_debug, "A line at the lowest level."),
+    ),
+    function(
+        "log",
+        &[ParamKind::Level, CONST],
+        ANY,
+        (log, "A line at this level."),
+    ),
+    function(
+        "error",
+        &[CONST, CONST],
+        ANY,
+        (error, "A line at level ERR."),
+    ),
+    planned_function("exec", &[CONST], 1, (ANY, "Runs a command of the shell.")),
+    planned_function(
+        "cfg_select",
+        &[CONST, INT],
+        2,
+        (ANY, "Selects an instance of parameters."),
+    ),
+    planned_function(
+        "cfg_reset",
+        &[CONST],
+        1,
+        (ANY, "Selects the common parameters."),
+    ),
+    planned_function(
+        "udp_mtu_try_proto",
+        &[CONST],
+        1,
+        (ANY, "The transport for what is too long."),
+    ),
+];
+
+fn forward(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    forward_by(call, heap, site, None)
+}
+
+fn forward_udp(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    forward_by(call, heap, site, Some(Proto::Udp))
+}
+
+fn forward_tcp(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    forward_by(call, heap, site, Some(Proto::Tcp))
+}
+
+/// Without a host the request goes where it was to go; `uri:host` and `uri:port` are the words
+/// for that.
+fn forward_by(
+    call: &mut Call<'_>,
+    heap: &mut Heap,
+    site: &CallSite,
+    proto: Option<Proto>,
+) -> Outcome {
+    let host = text_of(call, heap, site, 0).filter(|h| &**h != b"uri:host");
+    let port = site.int(1, call, heap);
+    let uri = match (host, proto) {
+        (None, None) => None,
+        (Some(host), _) => Some((String::from_utf8_lossy(&host).into_owned(), port)),
+        (None, Some(_)) => match Uri::parse(call.work.next_hop()) {
+            Ok(uri) => {
+                let host = String::from_utf8_lossy(uri.host).into_owned();
+                Some((host, uri.port.map(i64::from)))
+            }
+            Err(_) => return NO,
+        },
+    };
+    if let Some((host, port)) = uri {
+        let port = port.map_or(String::new(), |p| format!(":{p}"));
+        let transport = proto.map_or(String::new(), |p| format!(";transport={p}"));
+        let text = format!("sip:{host}{port}{transport}");
+        if Uri::parse(text.as_bytes()).is_err() {
+            return NO;
+        }
+        call.work.target.next_hop = Some(Bytes::from(text.into_bytes()));
+    }
+    call.ask(Ask::Forward)
+}
+
+fn force_rport(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
+    wish(call, |w| &mut w.force_rport)
+}
+
+fn local_rport(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
+    wish(call, |w| &mut w.local_rport)
+}
+
+fn wish(call: &mut Call<'_>, place: fn(&mut Work) -> &mut bool) -> Outcome {
+    *place(call.work) = true;
+    YES
+}
+
+fn advertise_address(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let host = text_of(call, heap, site, 0);
+    // What cannot stand in a URI cannot stand in Via either.
+    let is_host = |h: &Bytes| Uri::parse(&[b"sip:", &**h].concat()).is_ok_and(|u| u.host == &**h);
+    let host = host.filter(is_host);
+    let is_set = host.is_some();
+    call.work.advertised.0 = host.or(call.work.advertised.0.take());
+    truth(is_set)
+}
+
+fn advertise_port(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    match site
+        .int(0, call, heap)
+        .and_then(|p| u16::try_from(p).ok())
+        .filter(|p| *p > 0)
+    {
+        Some(port) => {
+            call.work.advertised.1 = Some(port);
+            YES
+        }
+        None => NO,
+    }
+}
+
+fn force_socket(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let Some(text) = text_of(call, heap, site, 0) else {
+        return NO;
+    };
+    match call.env.state.setup.socket_written(&text) {
+        Some(socket) => {
+            call.work.target.socket = Some(socket);
+            YES
+        }
+        None => {
+            let text = String::from_utf8_lossy(&text);
+            call.env
+                .log(Level::Err, format!("force_send_socket(): no socket {text}"));
+            NO
+        }
+    }
+}
+
+fn set_flag(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let bit = bit(call, heap, site);
+    call.work.flags |= bit.unwrap_or(0);
+    truth(bit.is_some())
+}
+
+fn reset_flag(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let bit = bit(call, heap, site);
+    call.work.flags &= !bit.unwrap_or(0);
+    truth(bit.is_some())
+}
+
+fn is_flag(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let bit = bit(call, heap, site).unwrap_or(0);
+    truth(call.work.flags & bit != 0)
+}
+
+fn rewrite(
+    call: &mut Call<'_>,
+    heap: &mut Heap,
+    site: &CallSite,
+    part: for<'a> fn(&'a [u8]) -> Part<'a>,
+) -> Outcome {
+    let Some(text) = text_of(call, heap, site, 0) else {
+        return NO;
+    };
+    truth(change(call, part(&text)).is_ok())
+}
+
+fn set_port(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let Some(text) = text_of(call, heap, site, 0) else {
+        return NO;
+    };
+    let port = std::str::from_utf8(&text).ok().map(str::trim);
+    match port.map(|p| (p.is_empty(), p.parse().ok())) {
+        Some((true, _)) => truth(change(call, Part::Port(None)).is_ok()),
+        Some((false, Some(port))) => truth(change(call, Part::Port(Some(port))).is_ok()),
+        Some((false, None)) | None => NO,
+    }
+}
+
+fn set_uri(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    match text_of(call, heap, site, 0).filter(|t| Uri::parse(t).is_ok()) {
+        Some(text) => {
+            call.work.target.uri = Some(text);
+            YES
+        }
+        None => NO,
+    }
+}
+
+fn revert_uri(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
+    call.work.target.uri = None;
+    YES
+}
+
+fn strip(
+    call: &mut Call<'_>,
+    heap: &mut Heap,
+    site: &CallSite,
+    part: fn(usize) -> Part<'static>,
+) -> Outcome {
+    let Some(n) = site
+        .int(0, call, heap)
+        .and_then(|n| usize::try_from(n).ok())
+    else {
+        return NO;
+    };
+    let length = Uri::parse(call.work.uri())
+        .ok()
+        .and_then(|u| u.user)
+        .map_or(0, <[u8]>::len);
+    if n > length {
+        call.env.log(
+            Level::Warn,
+            format!("strip: {n} characters of a user that has {length}"),
+        );
+    }
+    truth(change(call, part(n)).is_ok())
+}
+
+fn user_phone(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
+    let has = Uri::parse(call.work.uri()).is_ok_and(|uri| uri.param(b"user").is_some());
+    truth(has || change(call, Part::Param(b"user=phone")).is_ok())
+}
+
+fn clear_branches(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
+    call.work.appended.clear();
+    YES
+}
+
+fn remove_branch(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let at = usize::try_from(site.int(0, call, heap).unwrap_or(0)).unwrap_or(usize::MAX);
+    if at < call.work.appended.len() {
+        call.work.appended.remove(at);
+    }
+    YES
+}
+
+fn line(
+    call: &mut Call<'_>,
+    heap: &mut Heap,
+    (site, at): (&CallSite, usize),
+    level: Level,
+) -> Outcome {
+    let text = text_of(call, heap, site, at).unwrap_or_else(|| Bytes::from(&[][..]));
+    call.log_script(level, String::from_utf8_lossy(&text).into_owned());
+    YES
+}
+
+/// Without a level a line is below what any `debug` shows but the highest.
+fn log_debug(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    line(call, heap, (site, 0), Level::Dbg)
+}
+
+fn log(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let level = Level::from_number(site.int(0, call, heap).unwrap_or(0));
+    line(call, heap, (site, 1), level)
+}
+
+fn error(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    line(call, heap, (site, 0), Level::Err)
+}

@@ -1,0 +1,489 @@
+//! The global parameters. `listen`, `alias` and `flags` are read by the language itself.
+
+use super::ignored::IGNORED;
+use crate::effect::Level;
+use crate::modules::entry::{Store, global, ignored, is_on, join, number, total, unread, words};
+use crate::modules::{Global, ParamError};
+use crate::script::{GlobalKind, Setting};
+use crate::time::Duration;
+
+const INT: GlobalKind = GlobalKind::Int;
+const STR: GlobalKind = GlobalKind::Str;
+const ANY: GlobalKind = GlobalKind::Any;
+
+/// All of them.
+pub const GLOBALS: &[Global] = &TABLE;
+
+const PARTS: [&[Global]; 4] = [&HONOURED, &NETWORK, &PROCESS, &IGNORED];
+const TABLE: [Global; total(&PARTS)] = join(&PARTS);
+
+fn seconds(setting: &Setting) -> Result<Duration, ParamError> {
+    number(setting, 0, 86_400, "seconds, at most a day").map(|n| Duration::from_secs(n as u64))
+}
+
+const fn core(name: &'static str, kind: GlobalKind, set: Store, doc: &'static str) -> Global {
+    global(name, kind, set, doc)
+}
+
+const HONOURED: [Global; 18] = [
+    core(
+        "debug",
+        INT,
+        |c, v| {
+            c.core.debug = Level::from_number(v.int().unwrap_or(0));
+            Ok(())
+        },
+        "Log level: -5 to 3.",
+    ),
+    core(
+        "server_header",
+        STR,
+        |c, v| {
+            c.core.server_header = words(v);
+            Ok(())
+        },
+        "The line for replies of our own.",
+    ),
+    unread(core(
+        "user_agent_header",
+        STR,
+        |c, v| {
+            c.core.user_agent_header = words(v);
+            Ok(())
+        },
+        "The line for requests of our own.",
+    )),
+    core(
+        "server_signature",
+        INT,
+        |c, v| {
+            c.core.server_signature = is_on(v);
+            Ok(())
+        },
+        "Whether these lines are written.",
+    ),
+    core(
+        "server_id",
+        INT,
+        |c, v| {
+            c.core.server_id = v.int().unwrap_or(0);
+            Ok(())
+        },
+        "This server's number in a cluster.",
+    ),
+    core(
+        "max_while_loops",
+        INT,
+        |c, v| number(v, 1, 1_000_000, "1 to 1000000").map(|n| c.core.max_while_loops = n as u32),
+        "Rounds of a while loop.",
+    ),
+    core(
+        "max_branches",
+        INT,
+        |c, v| number(v, 1, 32, "1 to 32").map(|n| c.core.max_branches = n as usize),
+        "Branches of a transaction.",
+    ),
+    core(
+        "force_rport",
+        INT,
+        |c, v| {
+            c.core.force_rport = is_on(v);
+            Ok(())
+        },
+        "force_rport for every request.",
+    ),
+    core(
+        "local_rport",
+        INT,
+        |c, v| {
+            c.core.local_rport = is_on(v);
+            Ok(())
+        },
+        "add_local_rport for every request.",
+    ),
+    unread(core(
+        "reply_to_via",
+        INT,
+        |c, v| {
+            c.core.reply_to_via = is_on(v);
+            Ok(())
+        },
+        "Answer to the Via, not to the source.",
+    )),
+    unread(core(
+        "onsend_route_reply",
+        INT,
+        |c, v| {
+            c.core.onsend_route_reply = is_on(v);
+            Ok(())
+        },
+        "onsend_route for replies too.",
+    )),
+    unread(core(
+        "log_prefix",
+        STR,
+        |c, v| {
+            c.core.log_prefix = Some(words(v));
+            Ok(())
+        },
+        "Text before each line of the script.",
+    )),
+    unread(core(
+        "sip_warning",
+        INT,
+        |c, v| {
+            c.core.sip_warning = is_on(v);
+            Ok(())
+        },
+        "Warning header in replies of our own.",
+    )),
+    unread(core(
+        "advertised_address",
+        STR,
+        |c, v| {
+            c.core.advertised_address = Some(words(v));
+            Ok(())
+        },
+        "The host of our own Via.",
+    )),
+    unread(core(
+        "advertised_port",
+        INT,
+        |c, v| number(v, 1, 65_535, "a port").map(|n| c.core.advertised_port = Some(n as u16)),
+        "The port of our own Via.",
+    )),
+    core(
+        "max_recursive_level",
+        INT,
+        |c, v| number(v, 1, 256, "1 to 256").map(|n| c.core.max_recursive_level = n as u32),
+        "Nested routes.",
+    ),
+    unread(core(
+        "mhomed",
+        INT,
+        |c, v| {
+            c.core.mhomed = is_on(v);
+            Ok(())
+        },
+        "Ask the kernel which address to send from.",
+    )),
+    core(
+        "port",
+        INT,
+        |c, v| number(v, 1, 65_535, "a port").map(|n| c.core.port = n as u16),
+        "For listen without a port.",
+    ),
+];
+
+const NETWORK: [Global; 27] = [
+    global(
+        "disable_tcp",
+        INT,
+        |c, v| {
+            c.tcp.disabled = is_on(v);
+            Ok(())
+        },
+        "No TCP at all.",
+    ),
+    global(
+        "tcp_connection_lifetime",
+        INT,
+        |c, v| seconds(v).map(|d| c.tcp.connection_lifetime = d),
+        "Idle seconds of a connection.",
+    ),
+    global(
+        "tcp_max_connections",
+        INT,
+        |c, v| number(v, 1, 1_000_000, "1 to 1000000").map(|n| c.tcp.max_connections = n as usize),
+        "Connections of the process.",
+    ),
+    global(
+        "tcp_send_timeout",
+        INT,
+        |c, v| seconds(v).map(|d| c.tcp.send_timeout = d),
+        "Seconds to write a message.",
+    ),
+    global(
+        "tcp_connect_timeout",
+        INT,
+        |c, v| seconds(v).map(|d| c.tcp.connect_timeout = d),
+        "Seconds to connect.",
+    ),
+    global(
+        "tcp_accept_no_cl",
+        INT,
+        |c, v| {
+            c.tcp.accept_no_content_length = is_on(v);
+            Ok(())
+        },
+        "HTTP on the SIP port.",
+    ),
+    unread(global(
+        "tcp_keepalive",
+        INT,
+        |c, v| {
+            c.tcp.keepalive = is_on(v);
+            Ok(())
+        },
+        "Keep-alive by the kernel.",
+    )),
+    global(
+        "tcp_crlf_ping",
+        INT,
+        |c, v| {
+            c.tcp.crlf_ping = is_on(v);
+            Ok(())
+        },
+        "Answer CRLF keep-alives.",
+    ),
+    unread(global(
+        "tcp_rd_buf_size",
+        INT,
+        |c, v| {
+            number(v, 512, 16_777_216, "512 to 16777216")
+                .map(|n| c.tcp.read_buffer_size = n as usize)
+        },
+        "Bytes read at once.",
+    )),
+    unread(global(
+        "tcp_reuse_port",
+        INT,
+        |c, v| {
+            c.tcp.reuse_port = is_on(v);
+            Ok(())
+        },
+        "Connect from the listening port.",
+    )),
+    unread(global(
+        "tcp_no_connect",
+        INT,
+        |c, v| {
+            c.tcp.no_connect = is_on(v);
+            Ok(())
+        },
+        "Never open a connection.",
+    )),
+    ignored("tcp_accept_aliases", "Via ports of connections."),
+    unread(global(
+        "dns",
+        INT,
+        |c, v| {
+            c.dns.resolves_via = is_on(v);
+            Ok(())
+        },
+        "Compare names in Via with the source.",
+    )),
+    ignored("rev_dns", "Names of addresses."),
+    unread(global(
+        "dns_try_ipv6",
+        INT,
+        |c, v| {
+            c.dns.try_ipv6 = is_on(v);
+            Ok(())
+        },
+        "AAAA records.",
+    )),
+    global(
+        "dns_try_naptr",
+        INT,
+        |c, v| {
+            c.dns.try_naptr = is_on(v);
+            Ok(())
+        },
+        "NAPTR records.",
+    ),
+    unread(global(
+        "dns_srv_lb",
+        INT,
+        |c, v| {
+            c.dns.srv_weights = is_on(v);
+            Ok(())
+        },
+        "Weights of SRV records.",
+    )),
+    unread(global(
+        "use_dns_cache",
+        INT,
+        |c, v| {
+            c.dns.cache = is_on(v);
+            Ok(())
+        },
+        "Keep answers.",
+    )),
+    global(
+        "use_dns_failover",
+        INT,
+        |c, v| {
+            c.dns.failover = is_on(v);
+            Ok(())
+        },
+        "Try further addresses.",
+    ),
+    unread(global(
+        "dns_retr_time",
+        INT,
+        |c, v| seconds(v).map(|d| c.dns.retry_after = Some(d)),
+        "Seconds until a question is repeated.",
+    )),
+    unread(global(
+        "dns_retr_no",
+        INT,
+        |c, v| number(v, 0, 100, "0 to 100").map(|n| c.dns.retries = Some(n as u32)),
+        "How often it is.",
+    )),
+    unread(global(
+        "dns_servers_no",
+        INT,
+        |c, v| number(v, 1, 100, "1 to 100").map(|n| c.dns.servers = Some(n as usize)),
+        "How many servers are asked.",
+    )),
+    ignored("dns_use_search_list", "Domains of the resolver."),
+    ignored("dns_search_full_match", "Domains of the resolver."),
+    ignored("udp_mtu", "The transport is not changed by size."),
+    ignored("udp_mtu_try_proto", "The transport is not changed by size."),
+    unread(global(
+        "tos",
+        ANY,
+        |c, v| tos(v).map(|n| c.tos = n),
+        "Type of service of packets.",
+    )),
+];
+
+fn tos(setting: &Setting) -> Result<Option<u8>, ParamError> {
+    match setting {
+        Setting::Int(n) => u8::try_from(*n).ok(),
+        Setting::Text(word) => match &**word {
+            b"IPTOS_LOWDELAY" => Some(0x10),
+            b"IPTOS_THROUGHPUT" => Some(0x08),
+            b"IPTOS_RELIABILITY" => Some(0x04),
+            digits => crate::script::parse_int(digits).and_then(|n| u8::try_from(n).ok()),
+        },
+    }
+    .map(Some)
+    .ok_or(ParamError(
+        "a number from 0 to 255 or IPTOS_LOWDELAY and its kin",
+    ))
+}
+
+const PROCESS: [Global; 19] = [
+    unread(global(
+        "children",
+        INT,
+        |c, v| number(v, 1, 10_000, "1 to 10000").map(|n| c.process.children = Some(n as usize)),
+        "A hint at how many cores to use.",
+    )),
+    ignored("tcp_children", "Each core serves all its connections."),
+    ignored("socket_workers", "Each core serves every socket."),
+    ignored("async_workers", "Waiting blocks nobody."),
+    global(
+        "log_stderror",
+        INT,
+        |c, v| {
+            c.log.to_stderr = is_on(v);
+            Ok(())
+        },
+        "Log to stderr instead of syslog.",
+    ),
+    unread(global(
+        "log_facility",
+        ANY,
+        |c, v| {
+            c.log.facility = words(v);
+            Ok(())
+        },
+        "The facility of syslog.",
+    )),
+    global(
+        "log_name",
+        STR,
+        |c, v| {
+            c.log.name = Some(words(v));
+            Ok(())
+        },
+        "The program's name in syslog.",
+    ),
+    unread(global(
+        "log_prefix_mode",
+        INT,
+        |c, v| {
+            c.log.prefix_each_action = is_on(v);
+            Ok(())
+        },
+        "1: the prefix anew for each line.",
+    )),
+    ignored("log_engine_type", "The kind of log."),
+    ignored("log_engine_data", "Its data."),
+    ignored("fork", "Never more than one process."),
+    unread(global(
+        "user",
+        STR,
+        |c, v| {
+            c.process.user = Some(words(v));
+            Ok(())
+        },
+        "Run as this user.",
+    )),
+    unread(global(
+        "uid",
+        ANY,
+        |c, v| {
+            c.process.user = Some(words(v));
+            Ok(())
+        },
+        "Run as this user.",
+    )),
+    unread(global(
+        "group",
+        STR,
+        |c, v| {
+            c.process.group = Some(words(v));
+            Ok(())
+        },
+        "Run as this group.",
+    )),
+    unread(global(
+        "gid",
+        ANY,
+        |c, v| {
+            c.process.group = Some(words(v));
+            Ok(())
+        },
+        "Run as this group.",
+    )),
+    unread(global(
+        "chroot",
+        STR,
+        |c, v| {
+            c.process.chroot = Some(words(v));
+            Ok(())
+        },
+        "Run in this directory tree.",
+    )),
+    unread(global(
+        "workdir",
+        STR,
+        |c, v| {
+            c.process.workdir = Some(words(v));
+            Ok(())
+        },
+        "Run in this directory.",
+    )),
+    unread(global(
+        "wdir",
+        STR,
+        |c, v| {
+            c.process.workdir = Some(words(v));
+            Ok(())
+        },
+        "Run in this directory.",
+    )),
+    unread(global(
+        "rundir",
+        STR,
+        |c, v| {
+            c.process.rundir = words(v);
+            Ok(())
+        },
+        "Where control sockets are made.",
+    )),
+];
