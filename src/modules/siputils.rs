@@ -1,0 +1,560 @@
+//! Questions about a message and its URIs.
+
+use crate::effect::Level;
+use crate::script::{CallSite, Heap, Outcome, ParamKind, ParamType, RouteKinds, WriteError};
+use crate::sip::{HeaderName, NameAddr, Scheme, Uri, host};
+
+use super::entry::{NO, YES, function, optional, planned_function, planned_param, text_of, truth};
+use super::pv::uri::change;
+use super::rewrite::Part;
+use super::{Call, Function, Module, Param, core, sl};
+
+/// The module's table.
+pub const MODULE: Module = Module {
+    name: "siputils",
+    doc: "Questions about a message and its URIs.",
+    planned: false,
+    functions: &FUNCTIONS,
+    variables: &[],
+    params: &PARAMS,
+};
+
+const TEXT: ParamKind = ParamKind::Text;
+const ANY: RouteKinds = RouteKinds::ANY;
+const REQUEST: RouteKinds = RouteKinds::REQUEST;
+
+const FUNCTIONS: [Function; 28] = [
+    function(
+        "has_totag",
+        &[],
+        ANY,
+        (
+            has_to_tag,
+            "Whether To has a tag: the request is in a dialog.",
+        ),
+    ),
+    function(
+        "is_request",
+        &[],
+        ANY,
+        (
+            |c, _, _| truth(c.work.message.is_request()),
+            "Whether it is a request.",
+        ),
+    ),
+    function(
+        "is_reply",
+        &[],
+        ANY,
+        (
+            |c, _, _| truth(!c.work.message.is_request()),
+            "Whether it is a reply.",
+        ),
+    ),
+    function(
+        "is_first_hop",
+        &[],
+        ANY,
+        (is_first_hop, "Whether it comes straight from who made it."),
+    ),
+    optional(
+        function(
+            "uri_param",
+            &[TEXT, TEXT],
+            REQUEST,
+            (
+                uri_param,
+                "Whether the Request-URI has the parameter with this value, or without one.",
+            ),
+        ),
+        1,
+    ),
+    function(
+        "uri_param_any",
+        &[TEXT],
+        ANY,
+        (uri_param_any, "Whether the Request-URI has the parameter."),
+    ),
+    function(
+        "add_uri_param",
+        &[TEXT],
+        REQUEST,
+        (add_uri_param, "Adds a parameter to the Request-URI."),
+    ),
+    planned_function(
+        "uri_param_rm",
+        &[TEXT],
+        1,
+        (REQUEST, "Takes a parameter from the Request-URI."),
+    ),
+    planned_function(
+        "is_user",
+        &[TEXT],
+        1,
+        (REQUEST, "Whether the credentials are this user's."),
+    ),
+    function(
+        "is_uri",
+        &[TEXT],
+        ANY,
+        (is_uri, "Whether the text is a SIP URI with a host."),
+    ),
+    function(
+        "is_tel_number",
+        &[TEXT],
+        ANY,
+        (is_tel_number, "Whether the text is a telephone number."),
+    ),
+    function(
+        "is_numeric",
+        &[TEXT],
+        ANY,
+        (
+            |c, h, s| every(c, h, s, u8::is_ascii_digit),
+            "Whether it is digits.",
+        ),
+    ),
+    function(
+        "is_alphanum",
+        &[TEXT],
+        ANY,
+        (is_alphanum, "Whether it is letters and digits."),
+    ),
+    function(
+        "is_alphanumex",
+        &[TEXT, TEXT],
+        ANY,
+        (is_alphanum_or, "The same, or one of these."),
+    ),
+    function(
+        "cmp_uri",
+        &[TEXT, TEXT],
+        ANY,
+        (same_uri, "Whether two URIs are the same (RFC 3261 19.1.4)."),
+    ),
+    function(
+        "cmp_aor",
+        &[TEXT, TEXT],
+        ANY,
+        (same_aor, "Whether scheme, user, host and port are."),
+    ),
+    function(
+        "cmp_hdr_name",
+        &[TEXT, TEXT],
+        ANY,
+        (same_header, "Whether two names are one header field."),
+    ),
+    function(
+        "options_reply",
+        &[],
+        REQUEST,
+        (options_reply, "Answers an OPTIONS that is for the proxy."),
+    ),
+    function(
+        "set_uri_user",
+        &[ParamKind::Output, TEXT],
+        ANY,
+        (
+            |c, h, s| set_part(c, h, s, true),
+            "Sets the user of the URI in a variable.",
+        ),
+    ),
+    function(
+        "set_uri_host",
+        &[ParamKind::Output, TEXT],
+        ANY,
+        (|c, h, s| set_part(c, h, s, false), "Sets its host."),
+    ),
+    function(
+        "tel2sip",
+        &[TEXT, TEXT, ParamKind::Output],
+        ANY,
+        (tel2sip, "A tel URI as a SIP URI at this host."),
+    ),
+    planned_function(
+        "encode_contact",
+        &[TEXT, TEXT],
+        2,
+        (ANY, "Hides the Contact."),
+    ),
+    planned_function("decode_contact", &[], 0, (ANY, "Takes that back.")),
+    planned_function("decode_contact_header", &[], 0, (ANY, "Takes that back.")),
+    planned_function(
+        "contact_param_encode",
+        &[TEXT, TEXT],
+        2,
+        (ANY, "Hides the Contact."),
+    ),
+    planned_function(
+        "contact_param_decode",
+        &[TEXT],
+        1,
+        (ANY, "Takes that back."),
+    ),
+    planned_function(
+        "contact_param_decode_ruri",
+        &[TEXT],
+        1,
+        (ANY, "Takes that back."),
+    ),
+    planned_function(
+        "contact_param_rm",
+        &[TEXT],
+        1,
+        (ANY, "Takes a parameter from the Contact."),
+    ),
+];
+
+const PARAMS: [Param; 10] = [
+    planned_param(
+        "ring_timeout",
+        ParamType::Int,
+        "30",
+        "For ring_insert_callid.",
+    ),
+    planned_param(
+        "options_accept",
+        ParamType::Str,
+        "*/*",
+        "Accept of options_reply.",
+    ),
+    planned_param(
+        "options_accept_encoding",
+        ParamType::Str,
+        "",
+        "Accept-Encoding of options_reply.",
+    ),
+    planned_param(
+        "options_accept_language",
+        ParamType::Str,
+        "en",
+        "Accept-Language of options_reply.",
+    ),
+    planned_param(
+        "options_support",
+        ParamType::Str,
+        "",
+        "Supported of options_reply.",
+    ),
+    planned_param(
+        "contact_flds_separator",
+        ParamType::Str,
+        "*",
+        "For encode_contact.",
+    ),
+    planned_param("rpid_prefix", ParamType::Str, "", "For append_rpid_hf."),
+    planned_param(
+        "rpid_suffix",
+        ParamType::Str,
+        ";party=calling;id-type=subscriber;screen=yes",
+        "For append_rpid_hf.",
+    ),
+    planned_param("rpid_avp", ParamType::Str, "", "For append_rpid_hf."),
+    planned_param("e164_max_len", ParamType::Int, "15", "For is_e164."),
+];
+
+fn has_to_tag(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
+    truth(call.work.message.to_tag().is_some())
+}
+
+/// A request with a single Via; a reply whose first Record-Route is ours and that does not come
+/// from ourselves.
+fn is_first_hop(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
+    let message = &call.work.message;
+    if message.is_request() {
+        return truth(message.values(HeaderName::Via).nth(1).is_none());
+    }
+    let setup = &call.env.state.setup;
+    let first = message.values(HeaderName::RecordRoute).next();
+    let is_ours = first
+        .and_then(|span| NameAddr::parse(message.text(span)).ok())
+        .and_then(|address| Uri::parse(address.uri).ok())
+        .is_some_and(|uri| core::is_own_uri(setup, &uri));
+    let source = call.work.flow.remote;
+    truth(is_ours && !setup.addresses.iter().any(|a| a.local == source))
+}
+
+/// With one argument the parameter must have no value, as in the original.
+fn uri_param(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let (name, wanted) = (text_of(call, heap, site, 0), text_of(call, heap, site, 1));
+    let (Some(name), Ok(uri)) = (name, Uri::parse(call.work.uri())) else {
+        return NO;
+    };
+    let wanted = wanted.as_deref().unwrap_or_default();
+    truth(
+        uri.param(&name)
+            .is_some_and(|value| value.eq_ignore_ascii_case(wanted)),
+    )
+}
+
+fn uri_param_any(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let Some(name) = text_of(call, heap, site, 0) else {
+        return NO;
+    };
+    truth(Uri::parse(call.work.uri()).is_ok_and(|uri| uri.param(&name).is_some()))
+}
+
+fn add_uri_param(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let Some(text) = text_of(call, heap, site, 0) else {
+        return NO;
+    };
+    truth(text.is_empty() || change(call, Part::Param(&text)).is_ok())
+}
+
+fn is_uri(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let Some(text) = text_of(call, heap, site, 0) else {
+        return NO;
+    };
+    truth(Uri::parse(&text).is_ok_and(|uri| uri.scheme != Scheme::Other))
+}
+
+/// Digits, perhaps behind a plus sign.
+fn is_tel_number(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let Some(text) = text_of(call, heap, site, 0) else {
+        return NO;
+    };
+    let digits = text.strip_prefix(b"+").unwrap_or(&text);
+    either(
+        !digits.is_empty() && digits.iter().all(u8::is_ascii_digit),
+        EMPTY,
+    )
+}
+
+/// What the original returns for text that is empty, or not digits.
+const EMPTY: Outcome = Outcome::Return(-2);
+
+fn either(holds: bool, otherwise: Outcome) -> Outcome {
+    if holds { YES } else { otherwise }
+}
+
+fn every(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite, fits: fn(&u8) -> bool) -> Outcome {
+    let Some(text) = text_of(call, heap, site, 0) else {
+        return NO;
+    };
+    either(!text.is_empty() && text.iter().all(fits), EMPTY)
+}
+
+/// -3: another character, as in the original.
+fn is_alphanum(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let Some(text) = text_of(call, heap, site, 0).filter(|t| !t.is_empty()) else {
+        return EMPTY;
+    };
+    either(
+        text.iter().all(u8::is_ascii_alphanumeric),
+        Outcome::Return(-3),
+    )
+}
+
+fn is_alphanum_or(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let (Some(text), Some(more)) = (text_of(call, heap, site, 0), text_of(call, heap, site, 1))
+    else {
+        return NO;
+    };
+    let fits = |b: &u8| b.is_ascii_alphanumeric() || more.contains(b);
+    either(
+        !text.is_empty() && text.iter().all(fits),
+        Outcome::Return(-3),
+    )
+}
+
+fn same_uri(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    two_uris(call, heap, site, |a, b| a.equals(b))
+}
+
+fn same_aor(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    two_uris(call, heap, site, |a, b| {
+        a.scheme == b.scheme && a.user == b.user && a.port == b.port && host::equals(a.host, b.host)
+    })
+}
+
+fn two_uris(
+    call: &mut Call<'_>,
+    heap: &mut Heap,
+    site: &CallSite,
+    same: fn(&Uri<'_>, &Uri<'_>) -> bool,
+) -> Outcome {
+    let (Some(a), Some(b)) = (text_of(call, heap, site, 0), text_of(call, heap, site, 1)) else {
+        return NO;
+    };
+    match (Uri::parse(&a), Uri::parse(&b)) {
+        (Ok(a), Ok(b)) => truth(same(&a, &b)),
+        _ => EMPTY,
+    }
+}
+
+fn same_header(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let (Some(a), Some(b)) = (text_of(call, heap, site, 0), text_of(call, heap, site, 1)) else {
+        return NO;
+    };
+    let (x, y) = (HeaderName::from_bytes(&a), HeaderName::from_bytes(&b));
+    truth(x == y && (x != HeaderName::Other || a.eq_ignore_ascii_case(&b)))
+}
+
+/// RFC 3261 §11.2. The Request-URI must be the proxy itself, without a user.
+fn options_reply(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
+    let setup = call.env.state.setup.clone();
+    let is_for_us = Uri::parse(call.work.uri())
+        .is_ok_and(|uri| uri.user.is_none() && core::is_own_uri(&setup, &uri));
+    if !is_for_us || call.work.message.method() != crate::sip::Method::Options {
+        call.env.log(
+            Level::Err,
+            "options_reply(): the request is not an OPTIONS for the proxy",
+        );
+        return NO;
+    }
+    let headers =
+        b"Accept: */*\r\nAccept-Encoding:\r\nAccept-Language: en\r\nSupported:\r\n".as_slice();
+    call.work.reply_headers.extend_from_slice(headers);
+    truth(sl::answer_by_any(call, 200, b"OK"))
+}
+
+/// Changes the URI that the variable holds.
+fn set_part(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite, is_user: bool) -> Outcome {
+    let (Some(old), Some(new)) = (text_of(call, heap, site, 0), text_of(call, heap, site, 1))
+    else {
+        return NO;
+    };
+    let part = if is_user {
+        Part::User(Some(&new))
+    } else {
+        Part::Host(&new)
+    };
+    match super::rewrite::changed(&old, part) {
+        Ok(uri) => written(call, heap, (site, 0), &uri),
+        Err(_) => NO,
+    }
+}
+
+fn written(
+    call: &mut Call<'_>,
+    heap: &mut Heap,
+    (site, at): (&CallSite, usize),
+    text: &[u8],
+) -> Outcome {
+    let value = heap.string(text);
+    let done = site
+        .arg(at)
+        .map_or(Err(WriteError::Invalid), |arg| arg.write(call, heap, value));
+    truth(done.is_ok())
+}
+
+/// RFC 3261 §19.1.6: the number without its visual separators, `user=phone`.
+fn tel2sip(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let (Some(text), Some(at)) = (text_of(call, heap, site, 0), text_of(call, heap, site, 1))
+    else {
+        return NO;
+    };
+    let Some(number) = Uri::parse(&text).ok().filter(|u| u.scheme == Scheme::Tel) else {
+        return written(call, heap, (site, 2), &text);
+    };
+    let digits = number.user.unwrap_or_default().iter().copied();
+    let user: Vec<u8> = digits.filter(|b| !b"-.()".contains(b)).collect();
+    let params: &[u8] = if number.params.is_empty() { b"" } else { b";" };
+    let uri = [
+        b"sip:",
+        &user[..],
+        params,
+        number.params,
+        b"@",
+        &at,
+        b";user=phone",
+    ]
+    .concat();
+    if Uri::parse(&uri).is_err() {
+        return NO;
+    }
+    match written(call, heap, (site, 2), &uri) {
+        YES => YES,
+        _ => NO,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{INVITE, code, run, value};
+
+    #[test]
+    fn questions() {
+        let table = [
+            ("has_totag()", -1),
+            ("is_request()", 1),
+            ("is_reply()", -1),
+            ("is_first_hop()", -1),
+            ("uri_param(\"transport\")", -1),
+            ("uri_param(\"transport\", \"tcp\")", 1),
+            ("uri_param(\"transport\", \"udp\")", -1),
+            ("uri_param_any(\"transport\")", 1),
+            ("is_uri(\"sip:a@b\")", 1),
+            ("is_uri(\"tel:123\")", 1),
+            ("is_uri(\"a@b\")", -1),
+            ("is_tel_number(\"+123\")", 1),
+            ("is_tel_number(\"12a\")", -2),
+            ("is_numeric(\"123\")", 1),
+            ("is_numeric(\"\")", -2),
+            ("is_numeric(\"a\")", -2),
+            ("is_alphanum(\"a1\")", 1),
+            ("is_alphanum(\"\")", -2),
+            ("is_alphanum(\"a-\")", -3),
+            ("is_alphanumex(\"a-\", \"-_\")", 1),
+            ("cmp_uri(\"sip:a@B.test\", \"sip:a@b.test;x=1\")", 1),
+            ("cmp_uri(\"sip:a@b\", \"sip:c@b\")", -1),
+            ("cmp_uri(\"sip:a@b\", \"nonsense\")", -2),
+            ("cmp_aor(\"sip:a@B.test\", \"sip:a@b.test;x=1\")", 1),
+            ("cmp_hdr_name(\"m\", \"contact\")", 1),
+            ("options_reply()", -1),
+        ];
+        for (call, want) in table {
+            assert_eq!(code(call, INVITE), want, "{call}");
+        }
+    }
+
+    #[test]
+    fn uris_are_changed() {
+        let table = [
+            (
+                "add_uri_param(\"a=b\");",
+                "$ru",
+                "sip:bob;x=y@home.test:5061;transport=tcp;p=1;a=b",
+            ),
+            (
+                "tel2sip(\"tel:+1-23(4);x=1\", \"h.test\", \"$var(o)\");",
+                "$var(o)",
+                "sip:+1234;x=1@h.test;user=phone",
+            ),
+            (
+                "$var(u) = \"sip:old@h\"; set_uri_user(\"$var(u)\", \"new\");",
+                "$var(u)",
+                "sip:new@h",
+            ),
+            (
+                "$var(u) = \"sip:old@h\"; set_uri_host(\"$var(u)\", \"k\");",
+                "$var(u)",
+                "sip:old@k",
+            ),
+        ];
+        for (statements, format, want) in table {
+            assert_eq!(value(statements, format, INVITE), want, "{statements}");
+        }
+    }
+
+    #[test]
+    fn options_for_the_proxy_are_answered() {
+        let request = INVITE
+            .replace(
+                "INVITE sip:bob;x=y@home.test:5061;transport=tcp;p=1",
+                "OPTIONS sip:home.test",
+            )
+            .replace("314 INVITE", "314 OPTIONS");
+        let ran = run("options_reply();", &request);
+        assert!(
+            ran.sent[0].starts_with("SIP/2.0 200 OK\r\n"),
+            "{:?}",
+            ran.sent
+        );
+        assert!(
+            ran.sent[0].contains("\r\nAccept: */*\r\n"),
+            "{:?}",
+            ran.sent
+        );
+    }
+}

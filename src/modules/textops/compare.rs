@@ -1,0 +1,144 @@
+//! Comparing texts.
+
+use crate::modules::entry::{NO, function, optional, text_of, truth};
+use crate::modules::{Call, Function};
+use crate::script::{CallSite, Heap, Outcome, ParamKind};
+
+use super::ANY;
+
+const TEXT: ParamKind = ParamKind::Text;
+
+pub(super) const FUNCTIONS: [Function; 8] = [
+    function(
+        "starts_with",
+        &[TEXT, TEXT],
+        ANY,
+        (
+            |c, h, s| compare(c, h, s, |a, b| a.starts_with(b)),
+            "Whether the first begins with the second.",
+        ),
+    ),
+    function(
+        "ends_with",
+        &[TEXT, TEXT],
+        ANY,
+        (
+            |c, h, s| compare(c, h, s, |a, b| a.ends_with(b)),
+            "Whether the first ends with the second.",
+        ),
+    ),
+    function(
+        "str_find",
+        &[TEXT, TEXT],
+        ANY,
+        (find, "Whether the second is in the first."),
+    ),
+    function(
+        "str_ifind",
+        &[TEXT, TEXT],
+        ANY,
+        (find_any_case, "The same in any case."),
+    ),
+    function(
+        "cmp_str",
+        &[TEXT, TEXT],
+        ANY,
+        (
+            |c, h, s| compare(c, h, s, |a, b| a == b),
+            "Whether they are equal.",
+        ),
+    ),
+    function(
+        "cmp_istr",
+        &[TEXT, TEXT],
+        ANY,
+        (
+            |c, h, s| compare(c, h, s, |a, b| a.eq_ignore_ascii_case(b)),
+            "The same in any case.",
+        ),
+    ),
+    function(
+        "in_list",
+        &[TEXT, TEXT, TEXT],
+        ANY,
+        (in_list, "Whether the text is in a list."),
+    ),
+    optional(
+        function(
+            "in_list_prefix",
+            &[TEXT, TEXT, TEXT],
+            ANY,
+            (in_list_prefix, "Whether it begins with one of a list."),
+        ),
+        3,
+    ),
+];
+
+fn compare(
+    call: &mut Call<'_>,
+    heap: &mut Heap,
+    site: &CallSite,
+    holds: fn(&[u8], &[u8]) -> bool,
+) -> Outcome {
+    let (a, b) = (text_of(call, heap, site, 0), text_of(call, heap, site, 1));
+    match (a, b) {
+        (Some(a), Some(b)) => truth(holds(&a, &b)),
+        _ => NO,
+    }
+}
+
+fn find(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    place(call, heap, site, |window, wanted| window == wanted)
+}
+
+fn find_any_case(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    place(call, heap, site, |window, wanted| {
+        window.eq_ignore_ascii_case(wanted)
+    })
+}
+
+/// Where the second text is in the first, from 1.
+fn place(
+    call: &mut Call<'_>,
+    heap: &mut Heap,
+    site: &CallSite,
+    same: fn(&[u8], &[u8]) -> bool,
+) -> Outcome {
+    let (text, wanted) = (text_of(call, heap, site, 0), text_of(call, heap, site, 1));
+    let (Some(text), Some(wanted)) = (text, wanted.filter(|w| !w.is_empty())) else {
+        return NO;
+    };
+    match text
+        .windows(wanted.len())
+        .position(|window| same(window, &wanted))
+    {
+        Some(at) => Outcome::Return(at as i64 + 1),
+        None => NO,
+    }
+}
+
+fn in_list(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    list(call, heap, site, |text, item| text == item)
+}
+
+fn in_list_prefix(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    list(call, heap, site, |text, item| text.starts_with(item))
+}
+
+fn list(
+    call: &mut Call<'_>,
+    heap: &mut Heap,
+    site: &CallSite,
+    holds: fn(&[u8], &[u8]) -> bool,
+) -> Outcome {
+    let text = text_of(call, heap, site, 0);
+    let (items, separator) = (text_of(call, heap, site, 1), text_of(call, heap, site, 2));
+    let (Some(text), Some(items), Some(separator)) = (text, items, separator) else {
+        return NO;
+    };
+    let Some(&separator) = separator.first() else {
+        return NO;
+    };
+    let mut items = items.split(|b| *b == separator).map(<[u8]>::trim_ascii);
+    truth(items.any(|item| !item.is_empty() && holds(&text, item)))
+}

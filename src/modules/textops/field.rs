@@ -1,0 +1,348 @@
+//! Header fields: whether they are there, adding and removing.
+
+use crate::modules::entry::{NO, YES, function, optional, planned_function, text_of, truth};
+use crate::modules::pv::time::Civil;
+use crate::modules::{Call, Function};
+use crate::script::{CallSite, Heap, Outcome, ParamKind};
+use crate::sip::{HeaderName, Method};
+
+use super::ANY;
+
+const TEXT: ParamKind = ParamKind::Text;
+const REGEX: ParamKind = ParamKind::Regex;
+
+pub(super) const FUNCTIONS: [Function; 18] = [
+    function(
+        "is_method",
+        &[TEXT],
+        ANY,
+        (is_method, "Whether the method is one of these."),
+    ),
+    function(
+        "is_present_hf",
+        &[TEXT],
+        ANY,
+        (is_present, "Whether there is such a field."),
+    ),
+    function(
+        "is_present_hf_re",
+        &[REGEX],
+        ANY,
+        (is_present_re, "Whether a field's name matches."),
+    ),
+    function(
+        "remove_hf",
+        &[TEXT],
+        ANY,
+        (remove, "Removes all fields of this name."),
+    ),
+    function(
+        "remove_hf_re",
+        &[REGEX],
+        ANY,
+        (remove_re, "Removes all fields whose name matches."),
+    ),
+    optional(
+        function(
+            "remove_hf_exp",
+            &[REGEX, REGEX],
+            ANY,
+            (
+                remove_except,
+                "Removes all fields but those whose name matches.",
+            ),
+        ),
+        1,
+    ),
+    optional(
+        function(
+            "append_hf",
+            &[TEXT, TEXT],
+            ANY,
+            (append, "Adds a line at the end, or behind a field."),
+        ),
+        1,
+    ),
+    optional(
+        function(
+            "insert_hf",
+            &[TEXT, TEXT],
+            ANY,
+            (insert, "Adds a line at the beginning, or before a field."),
+        ),
+        1,
+    ),
+    function(
+        "append_to_reply",
+        &[TEXT],
+        ANY,
+        (append_to_reply, "Adds a line to replies of our own."),
+    ),
+    function(
+        "append_time",
+        &[],
+        ANY,
+        (append_time, "Adds Date to replies of our own."),
+    ),
+    function(
+        "append_time_to_request",
+        &[],
+        ANY,
+        (append_time_to_request, "Adds Date to the request."),
+    ),
+    function(
+        "is_privacy",
+        &[TEXT],
+        ANY,
+        (is_privacy, "Whether Privacy says so."),
+    ),
+    function(
+        "search_hf",
+        &[TEXT, REGEX, TEXT],
+        ANY,
+        (search_hf, "Matches a field: a all, f first, l last."),
+    ),
+    function(
+        "remove_hf_pv",
+        &[TEXT],
+        ANY,
+        (remove, "Removes all fields of this name."),
+    ),
+    function(
+        "remove_hf_re_pv",
+        &[REGEX],
+        ANY,
+        (remove_re, "Removes all fields whose name matches."),
+    ),
+    function(
+        "is_present_hf_pv",
+        &[TEXT],
+        ANY,
+        (is_present, "Whether there is such a field."),
+    ),
+    function(
+        "is_audio_on_hold",
+        &[],
+        ANY,
+        (on_hold, "Whether the session description holds the call."),
+    ),
+    planned_function(
+        "remove_hf_idx",
+        &[TEXT, ParamKind::Int],
+        2,
+        (ANY, "Removes one field of this name."),
+    ),
+];
+
+/// `INVITE|ACK`: a list of names.
+fn is_method(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let value = site.text(0, call, heap);
+    let Some(list) = heap.str(value) else {
+        return NO;
+    };
+    let name = call.work.message.method_name();
+    truth(list.split(|b| *b == b'|').any(|wanted| {
+        let wanted = wanted.trim_ascii();
+        // Names of methods are case-sensitive; scripts write them in any case.
+        wanted == name
+            || Method::from_bytes(&wanted.to_ascii_uppercase())
+                .name()
+                .as_bytes()
+                == name
+                && !name.is_empty()
+    }))
+}
+
+fn is_present(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let value = site.text(0, call, heap);
+    let Some(name) = heap.str(value) else {
+        return NO;
+    };
+    truth(call.work.message.named(name).next().is_some())
+}
+
+/// The names of all fields as texts of the heap, for an expression to be tried on.
+fn matching(
+    call: &mut Call<'_>,
+    heap: &mut Heap,
+    (site, at): (&CallSite, usize),
+) -> Option<Vec<bool>> {
+    let message = std::rc::Rc::clone(&call.work.message);
+    let arg = site.arg(at)?;
+    let mut matches = Vec::with_capacity(message.headers().len());
+    for header in message.headers() {
+        let name = heap.text(message.text(header.name_span));
+        matches.push(arg.is_match(call, heap, name)?);
+    }
+    Some(matches)
+}
+
+fn is_present_re(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    truth(matching(call, heap, (site, 0)).is_some_and(|m| m.contains(&true)))
+}
+
+fn remove(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let value = site.text(0, call, heap);
+    let Some(name) = heap.str(value) else {
+        return NO;
+    };
+    let work = &mut *call.work;
+    let mut is_there = false;
+    for header in work.message.named(name) {
+        work.edits.remove(header.line);
+        is_there = true;
+    }
+    truth(is_there)
+}
+
+fn remove_where(call: &mut Call<'_>, chosen: &[bool]) -> Outcome {
+    let work = &mut *call.work;
+    for (header, _) in work
+        .message
+        .headers()
+        .zip(chosen)
+        .filter(|(_, is_it)| **is_it)
+    {
+        work.edits.remove(header.line);
+    }
+    truth(chosen.contains(&true))
+}
+
+fn remove_re(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    match matching(call, heap, (site, 0)) {
+        Some(chosen) => remove_where(call, &chosen),
+        None => NO,
+    }
+}
+
+/// Removes what matches the first expression and not the second.
+fn remove_except(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let Some(mut chosen) = matching(call, heap, (site, 0)) else {
+        return NO;
+    };
+    if let Some(kept) = matching(call, heap, (site, 1)) {
+        chosen
+            .iter_mut()
+            .zip(kept)
+            .for_each(|(is_it, is_kept)| *is_it &= !is_kept);
+    }
+    remove_where(call, &chosen)
+}
+
+/// The line of the first argument. It must be a whole one: anything else would corrupt what
+/// stands behind it.
+fn line(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Option<Vec<u8>> {
+    let text = text_of(call, heap, site, 0)?;
+    let mut line = text.to_vec();
+    if line.is_empty() || !line.contains(&b':') {
+        return None;
+    }
+    if !line.ends_with(b"\n") {
+        line.extend_from_slice(b"\r\n");
+    }
+    // An empty line would end the header.
+    let is_split =
+        line.windows(4).any(|w| w == b"\r\n\r\n") || line.windows(2).any(|w| w == b"\n\n");
+    (!is_split).then_some(line)
+}
+
+fn append(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let Some(line) = line(call, heap, site) else {
+        return NO;
+    };
+    let value = site.text(1, call, heap);
+    let message = &call.work.message;
+    let behind = heap
+        .str(value)
+        .and_then(|name| message.named(name).next_back());
+    let at = behind.map_or(message.headers_end(), |header| header.line.end);
+    call.work.edits.insert(at, &line);
+    YES
+}
+
+fn insert(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let Some(line) = line(call, heap, site) else {
+        return NO;
+    };
+    let value = site.text(1, call, heap);
+    let message = &call.work.message;
+    let before = heap.str(value).and_then(|name| message.named(name).next());
+    let at = before.map_or(message.headers_start(), |header| header.line.start);
+    call.work.edits.insert(at, &line);
+    YES
+}
+
+fn append_to_reply(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let Some(line) = line(call, heap, site) else {
+        return NO;
+    };
+    call.work.reply_headers.extend_from_slice(&line);
+    YES
+}
+
+/// RFC 3261 §20.17.
+fn date(call: &Call<'_>) -> String {
+    let mut line = String::new();
+    let now = Civil::of(call.env.now.wall.as_secs() as i64);
+    now.format("Date: %a, %d %b %Y %H:%M:%S GMT\r\n", &mut line);
+    line
+}
+
+fn append_time(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
+    let line = date(call);
+    call.work.reply_headers.extend_from_slice(line.as_bytes());
+    YES
+}
+
+fn append_time_to_request(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
+    let line = date(call);
+    let end = call.work.message.headers_end();
+    call.work.edits.insert(end, line.as_bytes());
+    YES
+}
+
+/// RFC 3323 §4.2: values between semicolons.
+fn is_privacy(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let value = site.text(0, call, heap);
+    let (Some(wanted), message) = (heap.str(value), &call.work.message) else {
+        return NO;
+    };
+    let mut values = message
+        .all(HeaderName::Privacy)
+        .flat_map(|h| message.text(h.value).split(|b| matches!(b, b';' | b',')));
+    truth(values.any(|v| v.trim_ascii().eq_ignore_ascii_case(wanted)))
+}
+
+fn search_hf(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let (name, which) = (text_of(call, heap, site, 0), text_of(call, heap, site, 2));
+    let (Some(name), Some(arg)) = (name, site.arg(1)) else {
+        return NO;
+    };
+    let message = std::rc::Rc::clone(&call.work.message);
+    let fields: Vec<_> = message.named(&name).collect();
+    let chosen = match which.as_deref() {
+        Some(b"f") => &fields[..fields.len().min(1)],
+        Some(b"l") => &fields[fields.len().saturating_sub(1)..],
+        _ => &fields[..],
+    };
+    for header in chosen {
+        let text = heap.text(message.text(header.value));
+        if arg.is_match(call, heap, text) == Some(true) {
+            return YES;
+        }
+    }
+    NO
+}
+
+/// RFC 3264 §8.4, and the address 0.0.0.0 of RFC 2543.
+fn on_hold(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
+    let lines = call
+        .work
+        .message
+        .body()
+        .split(|b| *b == b'\n')
+        .map(<[u8]>::trim_ascii_end);
+    let holds =
+        |line: &[u8]| [&b"a=sendonly"[..], b"a=inactive", b"c=IN IP4 0.0.0.0"].contains(&line);
+    truth(lines.into_iter().any(holds))
+}
