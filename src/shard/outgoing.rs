@@ -1,0 +1,183 @@
+//! A request as it leaves: RFC 3261 §16.6 steps 2 to 8.
+//!
+//! The received bytes stay as they are; what changes is collected as edits and applied in one
+//! copy: our Record-Route and Via on top, the source marked in the Via below, the Request-URI,
+//! and what the script changed.
+
+use crate::effect::{Address, Destination, Proto};
+use crate::modules::Setup;
+use crate::modules::rr::record::{self, Ingredients};
+use crate::modules::tm::Saved;
+use crate::modules::tm::identity::OwnBranch;
+use crate::modules::work::{Bytes, Target, Work};
+use crate::sip::{Edits, HeaderName, Message, Uri, via};
+
+/// The branch value for our Via.
+#[derive(Clone, Debug)]
+pub(super) enum Own {
+    /// Of a transaction.
+    Stateful(OwnBranch),
+    /// Computed from the request (§16.11).
+    Stateless(String),
+}
+
+impl Own {
+    fn write(&self, out: &mut String) {
+        match self {
+            Own::Stateful(own) => own.write(out),
+            Own::Stateless(text) => out.push_str(text),
+        }
+    }
+}
+
+/// The request for one branch. `None`: it has grown beyond what one message may have.
+pub(super) fn request(
+    setup: &Setup,
+    work: &Work,
+    target: &Target,
+    to: Destination,
+    own: Own,
+) -> Option<Bytes> {
+    let message = &work.message;
+    let mut edits = Edits::new();
+    if let Some(uri) = &target.uri {
+        edits.replace(message.uri_span(), uri);
+    }
+    let top = top_lines(setup, work, target, to, &own);
+    edits.insert(message.headers_start(), &top);
+    let source = work.flow.remote;
+    via::mark(
+        &message.top_via(),
+        source,
+        work.force_rport,
+        message.bytes(),
+        &mut edits,
+    );
+    if to.proto.is_reliable() && !message.has(HeaderName::ContentLength) {
+        // §18.3: on a stream nothing else says where the message ends.
+        let line = format!("Content-Length: {}\r\n", message.body().len());
+        edits.insert(message.headers_end(), line.as_bytes());
+    }
+    edits.extend_from(&work.edits);
+    let mut out = Vec::with_capacity(message.bytes().len() + top.len() + 128);
+    edits.apply(message.bytes(), &mut out);
+    (out.len() <= crate::limits::MESSAGE_SIZE_MAX).then(|| out.into())
+}
+
+/// Record-Route and Via, in this order from the top.
+fn top_lines(setup: &Setup, work: &Work, target: &Target, to: Destination, own: &Own) -> Vec<u8> {
+    let mut lines = Vec::with_capacity(256);
+    if let Some(record) = &work.rr.record {
+        let uri = target.uri.as_deref().unwrap_or_else(|| work.message.uri());
+        let user = setup
+            .config
+            .rr
+            .add_username
+            .then(|| Uri::parse(uri).ok()?.user)
+            .flatten();
+        let ingredients = Ingredients {
+            config: &setup.config.rr,
+            user,
+            from_tag: work.message.from_tag(),
+            params: &work.rr.params,
+        };
+        let sides = (setup.address(work.flow.socket), setup.address(to.socket));
+        record::write(record, ingredients, sides, &mut lines);
+    }
+    lines.extend_from_slice(via_line(setup, work, to, own).as_bytes());
+    lines
+}
+
+fn via_line(setup: &Setup, work: &Work, to: Destination, own: &Own) -> String {
+    let address = setup.address(to.socket);
+    let (host, port) = &work.advertised;
+    let host = host
+        .as_ref()
+        .map(|h| String::from_utf8_lossy(h).into_owned());
+    let sent_by = sent_by(address, host, *port);
+    let mut line = format!("Via: SIP/2.0/{} {sent_by};branch=", to.proto.upper());
+    own.write(&mut line);
+    if work.local_rport {
+        line.push_str(";rport");
+    }
+    line.push_str("\r\n");
+    line
+}
+
+fn sent_by(address: &Address, host: Option<String>, port: Option<u16>) -> String {
+    let host = host.unwrap_or_else(|| address.sent_by_host());
+    match port.unwrap_or(address.sent_by_port()) {
+        port if port == address.proto.default_port() => host,
+        port => format!("{host}:{port}"),
+    }
+}
+
+/// The same request on its way to another address (RFC 3263 §4.3): a new client transaction with
+/// a Via of its own.
+pub(super) fn again(setup: &Setup, sent: &[u8], to: Destination, own: OwnBranch) -> Option<Bytes> {
+    let message = Message::parse(sent).ok()?;
+    let address = setup.address(to.socket);
+    let mut value = format!(
+        "SIP/2.0/{} {};branch=",
+        to.proto.upper(),
+        sent_by(address, None, None)
+    );
+    own.write(&mut value);
+    if message.top_via().rport().is_some() {
+        value.push_str(";rport");
+    }
+    let mut edits = Edits::new();
+    edits.replace(message.top_via().value, value.as_bytes());
+    let mut out = Vec::with_capacity(sent.len() + 32);
+    edits.apply(message.bytes(), &mut out);
+    Some(out.into())
+}
+
+/// What later routes of the transaction start from.
+pub(super) fn save(work: &Work, saved: &mut Saved) {
+    let mut edits = Edits::new();
+    edits.extend_from(&work.edits);
+    saved.target = work.target.clone();
+    saved.edits = edits;
+    saved.reply_headers.clone_from(&work.reply_headers);
+    saved.flags = work.flags;
+    saved.force_rport = work.force_rport;
+    saved.local_rport = work.local_rport;
+    saved.advertised = work.advertised.clone();
+    saved.stream = work.stream;
+    saved.rr = work.rr.clone();
+}
+
+/// Whether a response that matches nothing was sent to us on the way of a request that we
+/// forwarded without a transaction, and where it goes then: to the Via below ours (§16.11).
+pub(super) fn stateless_reply_destination(
+    setup: &Setup,
+    response: &Message,
+) -> Option<Destination> {
+    let top = response.top_via();
+    if !setup.is_myself(top.host, top.port) {
+        return None;
+    }
+    let below = response.values(HeaderName::Via).nth(1)?;
+    let below = via::parse_at(response.bytes(), below).ok()?;
+    let proto = below.proto?;
+    let host = below.received().unwrap_or(below.host);
+    let ip = crate::sip::host::ip(host)?;
+    let rport = below
+        .rport()
+        .and_then(|p| std::str::from_utf8(p).ok()?.parse().ok());
+    let port = rport.or(below.port).unwrap_or(proto.default_port());
+    let addr = std::net::SocketAddr::new(ip, port);
+    let is_broadcast = matches!(ip, std::net::IpAddr::V4(v4) if v4.is_broadcast());
+    if port == 0 || ip.is_unspecified() || is_broadcast {
+        return None;
+    }
+    let any = setup.socket_named(top.host, top.port, top.proto.map(|p| p.lower().as_bytes()));
+    let socket = setup.socket_for(proto, ip, any.unwrap_or_default())?;
+    let mut to = Destination::to(socket, proto, addr);
+    if proto != Proto::Udp {
+        let sent_by = below.port.unwrap_or(proto.default_port());
+        to.fallback = Some(std::net::SocketAddr::new(ip, sent_by));
+    }
+    Some(to)
+}

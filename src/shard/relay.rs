@@ -1,0 +1,585 @@
+//! Forwarding: `t_relay` over the target set, and `forward` without a transaction
+//! (RFC 3261 §16.6, §16.11).
+//!
+//! A relay is a small machine in plain data: for each target it finds the next hop, runs the
+//! branch_route and the onsend_route, and opens the branch. It may wait for DNS between any two
+//! of these.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::effect::{Destination, Flow, Hop, Proto, Query, ResolveError};
+use crate::limits::{BRANCH_COUNT_MAX, HOP_COUNT_MAX};
+use crate::modules::tm::{self, branch, server};
+use crate::modules::work::{Bytes, RelayOptions, Target};
+use crate::script::{End, RouteKind};
+use crate::sip::{Edits, HeaderName, Message, Method, Scheme, Uri};
+use crate::slab::Key;
+use crate::timer;
+
+use super::outgoing::{self, Own};
+use super::run::{Next, Run, Then};
+use super::{Shard, Step};
+
+/// Return codes of a failed relay.
+mod code {
+    pub(super) const GENERIC: i64 = -1;
+    pub(super) const BAD_REQUEST: i64 = -400;
+    pub(super) const BAD_URI: i64 = -476;
+    pub(super) const SEND: i64 = -477;
+    pub(super) const UNRESOLVABLE: i64 = -478;
+    pub(super) const LOOP: i64 = -482;
+    pub(super) const UNAVAILABLE: i64 = -503;
+}
+
+/// A `t_relay` or `forward` at work.
+#[derive(Debug)]
+pub(super) struct Relay {
+    /// The transaction; `None`: forwarded without one.
+    key: Option<Key>,
+    options: RelayOptions,
+    /// Targets still to be served.
+    targets: VecDeque<Target>,
+    /// The target being served.
+    target: Target,
+    /// Where it can be reached.
+    hops: VecDeque<Hop>,
+    /// What is being asked of DNS.
+    pub(super) query: Option<Query>,
+    /// The message as it will leave.
+    ready: Option<(Destination, Bytes)>,
+    sent: usize,
+    error: i64,
+    /// What the work was before the branch_route had its way with it.
+    before: Option<Before>,
+}
+
+/// What a branch_route changes for its branch only.
+#[derive(Debug)]
+struct Before {
+    kind: RouteKind,
+    target: Target,
+    edits: Edits,
+    branch: Option<u8>,
+}
+
+impl Relay {
+    fn new(key: Option<Key>, options: RelayOptions, targets: VecDeque<Target>) -> Box<Relay> {
+        Box::new(Relay {
+            key,
+            options,
+            targets,
+            target: Target::default(),
+            hops: VecDeque::new(),
+            query: None,
+            ready: None,
+            sent: 0,
+            error: 0,
+            before: None,
+        })
+    }
+}
+
+impl Shard {
+    /// `t_relay`.
+    pub(super) fn t_relay(
+        &mut self,
+        step: &mut Step<'_>,
+        run: &mut Run,
+        options: RelayOptions,
+    ) -> Next {
+        let message = Rc::clone(&run.work.message);
+        if run.work.transaction.is_none() {
+            match message.method() {
+                Method::Ack => return self.relay_ack(step, run),
+                Method::Cancel => {
+                    if let Some(rc) = self.relay_cancel(step, run, &message) {
+                        return resume(run, rc);
+                    }
+                }
+                _ => {}
+            }
+            if let Some(key) = self.state.tm.find(&message, message.method()) {
+                tm::serve::step(&mut self.env(step), key, server::Event::Request, None);
+                run.work.is_answered = true;
+                return resume(run, 1);
+            }
+            if self.is_loop(&message) {
+                self.state.counters.loops += 1;
+                return self.relay_failed(run, code::LOOP, options);
+            }
+            let program = Arc::clone(&run.program);
+            if tm::create(&mut self.env(step), &mut run.work, &program).is_none() {
+                return self.relay_failed(run, code::UNAVAILABLE, options);
+            }
+        }
+        let Some(key) = run.work.transaction else {
+            return resume(run, code::GENERIC);
+        };
+        self.begin_leg(step, run, key, options);
+        let mut targets = VecDeque::with_capacity(1 + run.work.appended.len());
+        targets.push_back(run.work.target.clone());
+        targets.extend(run.work.appended.drain(..));
+        let relay = Relay::new(Some(key), options, targets);
+        self.next_target(step, run, relay)
+    }
+
+    /// The first relay of a request keeps what later routes start from; the first answer to an
+    /// INVITE is 100.
+    fn begin_leg(&mut self, step: &mut Step<'_>, run: &mut Run, key: Key, options: RelayOptions) {
+        let config = Arc::clone(&self.state.setup);
+        let Some(t) = self.state.tm.get_mut(key) else {
+            return;
+        };
+        t.plan = run.work.plan.clone();
+        t.times = t.plan.times(&config.config.tm, t.is_invite);
+        if run.work.kind == RouteKind::Failure {
+            if config.config.tm.failure_reply_mode != 0 {
+                t.leg_start = t.branches.len();
+            }
+        } else {
+            outgoing::save(&run.work, &mut t.saved);
+        }
+        let wants_100 = config.config.tm.auto_inv_100 && !options.no_100 && !run.work.plan.no_100;
+        if t.is_invite && t.last_reply.is_none() && wants_100 {
+            let reason = config.config.tm.auto_inv_100_reason.as_bytes();
+            tm::serve::reply(&mut self.env(step), key, 100, reason, &[]);
+        }
+    }
+
+    /// §16.3 step 4: whether the request was here before and has come back unchanged.
+    fn is_loop(&self, message: &Message) -> bool {
+        let mut hash = None;
+        message.values(HeaderName::Via).any(|value| {
+            let Ok(via) = crate::sip::via::parse_at(message.bytes(), value) else {
+                return false;
+            };
+            let Some(own) = via.branch().and_then(tm::identity::OwnBranch::parse) else {
+                return false;
+            };
+            self.state.setup.is_myself(via.host, via.port)
+                && own.loop_hash == *hash.get_or_insert_with(|| tm::identity::loop_hash(message))
+        })
+    }
+
+    /// An ACK to a failure response ends here; one to a 2xx is forwarded (§16.6, last paragraph).
+    fn relay_ack(&mut self, step: &mut Step<'_>, run: &mut Run) -> Next {
+        let message = Rc::clone(&run.work.message);
+        if let Some(key) = self.state.tm.find(&message, Method::Ack) {
+            let state = self.state.tm.get(key).map(|t| t.server);
+            if state != Some(server::State::Accepted) {
+                tm::serve::step(&mut self.env(step), key, server::Event::Ack, None);
+                run.work.is_answered = true;
+                return resume(run, 1);
+            }
+        }
+        self.forward(step, run)
+    }
+
+    /// A CANCEL with its INVITE is answered here and goes on branch by branch (§16.10). `None`:
+    /// it is to be relayed like any other request.
+    fn relay_cancel(
+        &mut self,
+        step: &mut Step<'_>,
+        run: &mut Run,
+        message: &Message,
+    ) -> Option<i64> {
+        let Some(key) = self.state.tm.find(message, Method::Invite) else {
+            return match self.state.setup.config.tm.unmatched_cancel {
+                0 => None,
+                _ => Some(code::GENERIC),
+            };
+        };
+        run.work.is_answered = true;
+        self.cancel_invite(step, key, message, run.work.flow);
+        Some(1)
+    }
+
+    fn cancel_invite(&mut self, step: &mut Step<'_>, key: Key, message: &Message, flow: Flow) {
+        let Some(t) = self.state.tm.get_mut(key) else {
+            return;
+        };
+        let (tag, has_branches) = (t.to_tag(), !t.branches.is_empty());
+        let reason: &[u8] = if has_branches {
+            b"canceling"
+        } else {
+            b"ok -- no more pending branches"
+        };
+        let is_first = !t.is_cancelled && !t.server.is_final();
+        if is_first {
+            t.is_cancelled = true;
+            t.cancel_reason = reason_lines(message);
+        }
+        crate::modules::sl::reply_with_tag(&mut self.env(step), message, flow, (200, reason), &tag);
+        if !is_first {
+            return;
+        }
+        let answered = branch::cancel(&mut self.env(step), key, branch::Which::All);
+        tm::upstream::mark_cancelled(&mut self.env(step), key, &answered);
+        let is_over = self.state.tm.get(key).is_some_and(|t| !t.has_pending());
+        if is_over {
+            tm::serve::reply(&mut self.env(step), key, 487, b"Request canceled", &[]);
+        }
+    }
+
+    /// Serves the next target, or ends the relay.
+    fn next_target(&mut self, step: &mut Step<'_>, run: &mut Run, mut relay: Box<Relay>) -> Next {
+        while let Some(target) = relay.targets.pop_front() {
+            relay.target = target;
+            let next_hop = relay
+                .target
+                .next_hop
+                .clone()
+                .or_else(|| relay.target.uri.clone());
+            let uri = next_hop
+                .as_deref()
+                .unwrap_or_else(|| run.work.message.uri());
+            match next_hop_of(
+                uri,
+                relay
+                    .target
+                    .socket
+                    .map(|s| self.state.setup.address(s).proto),
+            ) {
+                Ok(NextHop::Known(hop)) => {
+                    relay.hops = VecDeque::from([hop]);
+                    match self.serve_hop(step, run, relay) {
+                        Served::Yes(back) => relay = back,
+                        Served::Elsewhere(next) => return next,
+                    }
+                }
+                Ok(NextHop::Name(query)) => {
+                    relay.query = Some(query);
+                    run.resolving = Some(relay);
+                    return Next::Parked;
+                }
+                Err(error) => relay.error = error,
+            }
+        }
+        self.relay_over(run, relay)
+    }
+
+    /// All targets have been served.
+    fn relay_over(&mut self, run: &mut Run, relay: Box<Relay>) -> Next {
+        if relay.sent > 0 {
+            run.work.is_answered = true;
+            return resume(run, 1);
+        }
+        let error = if relay.error == 0 {
+            code::GENERIC
+        } else {
+            relay.error
+        };
+        if relay.key.is_none() {
+            return resume(run, error);
+        }
+        self.relay_failed(run, error, relay.options)
+    }
+
+    fn relay_failed(&mut self, run: &mut Run, error: i64, options: RelayOptions) -> Next {
+        if !options.no_error_reply {
+            run.work.relay_error = error;
+        }
+        resume(run, error)
+    }
+
+    /// DNS has answered.
+    pub(super) fn resolved(
+        &mut self,
+        step: &mut Step<'_>,
+        key: Key,
+        found: Result<Vec<Hop>, ResolveError>,
+    ) {
+        let Some(mut run) = self.unpark(step, key) else {
+            return;
+        };
+        let Some(mut relay) = run.resolving.take() else {
+            return self.resume_and_drive(step, run);
+        };
+        relay.query = None;
+        let next = match found {
+            Ok(hops) if !hops.is_empty() => {
+                relay.hops = hops.into_iter().take(HOP_COUNT_MAX).collect();
+                match self.serve_hop(step, &mut run, relay) {
+                    Served::Yes(relay) => self.next_target(step, &mut run, relay),
+                    Served::Elsewhere(next) => next,
+                }
+            }
+            Ok(_) | Err(_) => {
+                relay.error = code::UNRESOLVABLE;
+                self.next_target(step, &mut run, relay)
+            }
+        };
+        self.go_on(step, run, next);
+    }
+
+    /// The run cannot wait at all: every target that is left has failed.
+    pub(super) fn relay_unresolved(
+        &mut self,
+        step: &mut Step<'_>,
+        mut run: Run,
+        mut relay: Box<Relay>,
+        status: i64,
+    ) {
+        relay.error = -status;
+        relay.targets.clear();
+        let next = self.relay_over(&mut run, relay);
+        self.go_on(step, run, next);
+    }
+
+    fn resume_and_drive(&mut self, step: &mut Step<'_>, mut run: Run) {
+        run.vm.resume(code::GENERIC);
+        self.drive(step, run);
+    }
+
+    pub(super) fn go_on(&mut self, step: &mut Step<'_>, run: Run, next: Next) {
+        match next {
+            Next::Run => self.drive(step, run),
+            Next::Done => self.done(step, run),
+            Next::Parked => self.park(step, run),
+        }
+    }
+
+    /// The next hop's addresses are known: branch_route, then on.
+    fn serve_hop(&mut self, step: &mut Step<'_>, run: &mut Run, mut relay: Box<Relay>) -> Served {
+        let Some(key) = relay.key else {
+            return self.prepare(step, run, relay);
+        };
+        let Some(index) = self.state.tm.get(key).map(|t| t.branches.len()) else {
+            relay.error = code::GENERIC;
+            return Served::Yes(relay);
+        };
+        if index >= BRANCH_COUNT_MAX {
+            relay.error = code::UNAVAILABLE;
+            return Served::Yes(relay);
+        }
+        let Some(route) = run.work.plan.on_branch else {
+            return self.prepare(step, run, relay);
+        };
+        remember(run, &mut relay);
+        run.work.target = relay.target.clone();
+        run.work.branch = Some(index as u8);
+        Shard::enter(run, RouteKind::Branch, route, Then::Branch(relay));
+        Served::Elsewhere(Next::Run)
+    }
+
+    /// A branch_route is over.
+    pub(super) fn branch_route_ended(
+        &mut self,
+        step: &mut Step<'_>,
+        run: &mut Run,
+        mut relay: Box<Relay>,
+        end: End,
+    ) -> Next {
+        relay.target = run.work.target.clone();
+        let served = if end == End::Drop {
+            Served::Yes(relay)
+        } else {
+            self.prepare(step, run, relay)
+        };
+        match served {
+            Served::Yes(mut relay) => {
+                restore(run, &mut relay);
+                self.next_target(step, run, relay)
+            }
+            Served::Elsewhere(next) => next,
+        }
+    }
+
+    /// Builds the message for the first hop, and runs the onsend_route for it.
+    fn prepare(&mut self, step: &mut Step<'_>, run: &mut Run, mut relay: Box<Relay>) -> Served {
+        let Some(hop) = relay.hops.pop_front() else {
+            relay.error = code::UNRESOLVABLE;
+            return Served::Yes(relay);
+        };
+        let Some(to) = self.destination(run, &relay.target, hop) else {
+            relay.error = code::SEND;
+            return Served::Yes(relay);
+        };
+        let own = self.own_branch(run, relay.key);
+        let work = &run.work;
+        let Some(bytes) = outgoing::request(&self.state.setup, work, &relay.target, to, own) else {
+            relay.error = code::BAD_REQUEST;
+            return Served::Yes(relay);
+        };
+        relay.ready = Some((to, bytes));
+        if let Some(route) = run.program.main(RouteKind::Onsend) {
+            remember(run, &mut relay);
+            run.work.sending = relay.ready.clone();
+            Shard::enter(run, RouteKind::Onsend, route, Then::Onsend(relay));
+            return Served::Elsewhere(Next::Run);
+        }
+        self.dispatch(step, run, &mut relay);
+        Served::Yes(relay)
+    }
+
+    /// An onsend_route is over. Dropping there is a failure to send.
+    pub(super) fn onsend_route_ended(
+        &mut self,
+        step: &mut Step<'_>,
+        run: &mut Run,
+        mut relay: Box<Relay>,
+        end: End,
+    ) -> Next {
+        run.work.sending = None;
+        if end == End::Drop {
+            relay.error = code::SEND;
+        } else {
+            self.dispatch(step, run, &mut relay);
+        }
+        restore(run, &mut relay);
+        self.next_target(step, run, relay)
+    }
+
+    /// Puts the message on the wire: on a new branch, or without a transaction.
+    fn dispatch(&mut self, step: &mut Step<'_>, run: &Run, relay: &mut Relay) {
+        let Some((to, bytes)) = relay.ready.take() else {
+            return;
+        };
+        relay.sent += 1;
+        let Some(key) = relay.key else {
+            return self.env(step).send(to, bytes);
+        };
+        let is_wanted = self.state.setup.config.dns.failover;
+        let fails_over = is_wanted && !relay.options.no_failover && !run.work.plan.no_failover;
+        let hops = if fails_over {
+            std::mem::take(&mut relay.hops)
+        } else {
+            VecDeque::new()
+        };
+        let branch = tm::Branch::new(relay.target.clone(), to, bytes, hops);
+        let Some(t) = self.state.tm.get_mut(key) else {
+            return;
+        };
+        let index = t.branches.len() as u8;
+        t.branches.push(branch);
+        branch::open(
+            &mut self.env(step),
+            timer::Branch {
+                transaction: key,
+                index,
+            },
+        );
+    }
+
+    /// §18.1.1: the socket and the address for a hop.
+    pub(super) fn destination(&self, run: &Run, target: &Target, hop: Hop) -> Option<Destination> {
+        let setup = &self.state.setup;
+        let socket = match target.socket {
+            Some(socket) if setup.address(socket).proto == hop.proto => socket,
+            _ => setup.socket_for(hop.proto, hop.addr.ip(), run.work.flow.socket)?,
+        };
+        let mut to = Destination::to(socket, hop.proto, hop.addr);
+        to.no_connect = run.work.stream.forward_no_connect;
+        Some(to)
+    }
+
+    fn own_branch(&mut self, run: &Run, key: Option<Key>) -> Own {
+        match key.and_then(|key| self.state.tm.get(key).map(|t| (key, t))) {
+            Some((key, t)) => Own::Stateful(tm::identity::OwnBranch {
+                nonce: t.nonce,
+                loop_hash: t.loop_hash,
+                branch: timer::Branch {
+                    transaction: key,
+                    index: t.branches.len() as u8,
+                },
+            }),
+            None => Own::Stateless(tm::identity::stateless_branch(&run.work.message)),
+        }
+    }
+
+    /// `forward`, and an ACK to a 2xx: to the first target, without a transaction (§16.11).
+    pub(super) fn forward(&mut self, step: &mut Step<'_>, run: &mut Run) -> Next {
+        let targets = VecDeque::from([run.work.target.clone()]);
+        let relay = Relay::new(None, RelayOptions::default(), targets);
+        self.next_target(step, run, relay)
+    }
+}
+
+/// Whether a target has been served, or something else comes first.
+enum Served {
+    Yes(Box<Relay>),
+    Elsewhere(Next),
+}
+
+fn resume(run: &mut Run, rc: i64) -> Next {
+    run.vm.resume(rc);
+    Next::Run
+}
+
+/// Keeps what the routes of one branch must not change for the next.
+fn remember(run: &Run, relay: &mut Relay) {
+    let work = &run.work;
+    relay.before.get_or_insert_with(|| {
+        let mut edits = Edits::new();
+        edits.extend_from(&work.edits);
+        Before {
+            kind: work.kind,
+            target: work.target.clone(),
+            edits,
+            branch: work.branch,
+        }
+    });
+}
+
+fn restore(run: &mut Run, relay: &mut Relay) {
+    if let Some(before) = relay.before.take() {
+        run.work.kind = before.kind;
+        run.work.target = before.target;
+        run.work.edits = before.edits;
+        run.work.branch = before.branch;
+    }
+}
+
+/// The Reason header fields of a CANCEL, which go on to the branches (RFC 3326).
+fn reason_lines(cancel: &Message) -> Bytes {
+    let mut lines = vec![];
+    for header in cancel.all(HeaderName::Reason) {
+        lines.extend_from_slice(header.line.of(cancel.bytes()));
+    }
+    lines.into()
+}
+
+enum NextHop {
+    Known(Hop),
+    Name(Query),
+}
+
+/// RFC 3263 §4 up to the point where DNS has to be asked. `forced` is the transport of a socket
+/// that the script chose.
+fn next_hop_of(text: &[u8], forced: Option<Proto>) -> Result<NextHop, i64> {
+    let uri = Uri::parse(text).map_err(|_| code::BAD_URI)?;
+    let secure = match uri.scheme {
+        Scheme::Sip => false,
+        Scheme::Sips => true,
+        Scheme::Tel | Scheme::Other => return Err(code::BAD_URI),
+    };
+    let named = match uri.transport() {
+        Some(name) => Some(Proto::from_name(name).ok_or(code::BAD_URI)?),
+        None => forced.or(secure.then_some(Proto::Tls)),
+    };
+    let host = uri.maddr().unwrap_or(uri.host);
+    if let Some(ip) = crate::sip::host::ip(host) {
+        let proto = named.unwrap_or(Proto::Udp);
+        let port = uri.port.unwrap_or(proto.default_port());
+        let addr = SocketAddr::new(ip, port);
+        // A broadcast or multicast address is no next hop of a proxy.
+        return is_usable(addr)
+            .then_some(NextHop::Known(Hop { proto, addr }))
+            .ok_or(code::BAD_URI);
+    }
+    let host = std::str::from_utf8(host).map_err(|_| code::BAD_URI)?;
+    Ok(NextHop::Name(Query {
+        host: host.into(),
+        port: uri.port,
+        proto: named,
+        secure,
+    }))
+}
+
+fn is_usable(addr: SocketAddr) -> bool {
+    let is_broadcast = matches!(addr.ip(), std::net::IpAddr::V4(v4) if v4.is_broadcast());
+    addr.port() != 0 && !addr.ip().is_unspecified() && !is_broadcast
+}

@@ -1,0 +1,121 @@
+//! A request on its way through this element: RFC 3261 §16.3 to §16.6.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::effect::{Flow, Level};
+use crate::modules::work::Work;
+use crate::modules::{sl, tm};
+use crate::script::RouteKind;
+use crate::sip::{Message, Method};
+
+use super::run::{Next, Run, Then};
+use super::{Shard, Step};
+
+impl Shard {
+    /// A request has come in.
+    pub(super) fn request(&mut self, step: &mut Step<'_>, message: Rc<Message>, flow: Flow) {
+        if let Some(violation) = message.violation() {
+            self.state.counters.violations += 1;
+            let text = format!(
+                "{}: {} from {}",
+                violation.name(),
+                message.method_name().escape_ascii(),
+                flow.remote
+            );
+            self.env(step).log(Level::Dbg, text);
+            return self.refuse(step, &message, flow, violation.status(), violation.reason());
+        }
+        if message.method() == Method::Ack && sl::is_own_tag(&self.state, &message) {
+            return self.recycle(message);
+        }
+        if self.state.is_draining && self.is_new_work(&message) {
+            self.state.counters.drain_refused += 1;
+            return self.refuse(step, &message, flow, 503, "Service Unavailable");
+        }
+        let program = Arc::clone(&self.state.setup.program);
+        let Some(route) = program.main(RouteKind::Request) else {
+            let text = "no request_route in the configuration: a request is dropped";
+            self.env(step).log(Level::Err, text);
+            return self.recycle(message);
+        };
+        let mut work = Work::new(RouteKind::Request, message, flow);
+        work.force_rport = self.state.setup.config.core.force_rport;
+        work.local_rport = self.state.setup.config.core.local_rport;
+        let mut run = self.new_run(program, work);
+        Shard::enter(&mut run, RouteKind::Request, route, Then::Request);
+        self.drive(step, run);
+    }
+
+    /// Whether a stopping process may refuse the request: it begins something.
+    fn is_new_work(&self, message: &Message) -> bool {
+        let method = message.method();
+        let begins = !matches!(method, Method::Ack | Method::Cancel) && message.to_tag().is_none();
+        begins && self.state.tm.find(message, method).is_none()
+    }
+
+    fn refuse(
+        &mut self,
+        step: &mut Step<'_>,
+        message: &Message,
+        flow: Flow,
+        status: u16,
+        reason: &str,
+    ) {
+        // An ACK is never answered (§17.1.1.3).
+        if message.method() != Method::Ack {
+            sl::reply(
+                &mut self.env(step),
+                message,
+                flow,
+                (status, reason.as_bytes()),
+                &[],
+            );
+        }
+    }
+
+    /// The request_route is over: what it left open is closed.
+    pub(super) fn request_ended(&mut self, step: &mut Step<'_>, run: &mut Run) -> Next {
+        if run.work.relay_error != 0 {
+            self.answer_failed_relay(step, run);
+        }
+        if let Some(key) = run.work.transaction {
+            self.release_if_unused(step, run, key);
+            self.give_back(&mut run.work);
+        }
+        Next::Done
+    }
+
+    /// A failed `t_relay` is answered at the end of the script, so that the script may do better.
+    fn answer_failed_relay(&mut self, step: &mut Step<'_>, run: &mut Run) {
+        let code = tm::error_status(run.work.relay_error);
+        let reason = tm::upstream::local_reason(code);
+        let is_own = run.work.plan.no_internal_reply || run.work.is_answered;
+        if is_own {
+            return;
+        }
+        match run.work.transaction {
+            Some(key) => {
+                tm::serve::reply(&mut self.env(step), key, code, reason.as_bytes(), &[]);
+            }
+            None => {
+                let (message, flow) = (Rc::clone(&run.work.message), run.work.flow);
+                self.refuse(step, &message, flow, code, reason);
+            }
+        }
+    }
+
+    /// A transaction that was opened and then neither answered nor relayed is released, as the
+    /// original does; the caller gets nothing.
+    fn release_if_unused(&mut self, step: &mut Step<'_>, run: &mut Run, key: crate::slab::Key) {
+        let is_unused = self.state.tm.get(key).is_some_and(|t| {
+            t.branches.is_empty() && t.last_reply.is_none() && !t.server.is_final()
+        });
+        if is_unused {
+            let text = "the script opened a transaction and neither answered nor relayed it";
+            self.env(step).log(Level::Warn, text);
+            run.work.transaction = None;
+            tm::forget(&mut self.env(step), key);
+        }
+    }
+}

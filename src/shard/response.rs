@@ -1,0 +1,395 @@
+//! A response on its way through this element: RFC 3261 §16.7.
+//!
+//! ```text
+//!   reply_route ─▶ branch (grid) ─▶ onreply_route ─▶ provisional, 2xx: upstream
+//!                                                    failure: stored ─▶ all failed?
+//!                                       event_route[tm:branch-failure] ─▶ failure_route ─▶ best
+//! ```
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::effect::{Flow, Level};
+use crate::modules::tm::branch::{self, Told, Which};
+use crate::modules::tm::client::Event;
+use crate::modules::tm::upstream::{self, Decision};
+use crate::modules::tm::{self, Stored};
+use crate::modules::work::Work;
+use crate::script::{End, RouteKind};
+use crate::sip::{Edits, Message, Method};
+use crate::slab::Key;
+use crate::timer::Branch;
+
+use super::outgoing;
+use super::queue::Waiting;
+use super::run::{Next, Run, Then};
+use super::{Shard, Step};
+
+/// RFC 3326: why the other branches of an answered call are cancelled.
+const COMPLETED_ELSEWHERE: &[u8] = b"Reason: SIP;cause=200;text=\"Call completed elsewhere\"\r\n";
+
+impl Shard {
+    /// A response has come in.
+    pub(super) fn response(&mut self, step: &mut Step<'_>, message: Rc<Message>, flow: Flow) {
+        if message.violation().is_some() {
+            self.state.counters.responses_dropped += 1;
+            return self.recycle(message);
+        }
+        let program = Arc::clone(&self.state.setup.program);
+        let work = Work::new(RouteKind::Reply, message, flow);
+        let Some(route) = program.main(RouteKind::Reply) else {
+            let mut run = self.new_run(program, work);
+            let next = self.match_response(step, &mut run);
+            return self.go_on(step, run, next);
+        };
+        let mut run = self.new_run(program, work);
+        Shard::enter(&mut run, RouteKind::Reply, route, Then::CoreReply);
+        self.drive(step, run);
+    }
+
+    /// The reply_route is over; dropping there keeps the response from the transaction.
+    pub(super) fn core_reply_ended(
+        &mut self,
+        step: &mut Step<'_>,
+        run: &mut Run,
+        end: End,
+    ) -> Next {
+        let is_dropped = match end {
+            End::Drop => true,
+            End::Return(code) => code <= 0,
+            End::Exit => run.work.is_dropped,
+        };
+        if is_dropped {
+            Next::Done
+        } else {
+            self.match_response(step, run)
+        }
+    }
+
+    fn match_response(&mut self, step: &mut Step<'_>, run: &mut Run) -> Next {
+        let message = Rc::clone(&run.work.message);
+        let Some(own) = self.state.tm.find_branch(&message) else {
+            self.forward_response(step, run);
+            return Next::Done;
+        };
+        let id = own.branch;
+        if message.method() == Method::Cancel {
+            // §16.10: the answer to our CANCEL ends here.
+            branch::cancel_answered(&mut self.env(step), id);
+            return Next::Done;
+        }
+        let is_method = self
+            .state
+            .tm
+            .get(id.transaction)
+            .is_some_and(|t| t.request.method_name() == message.method_name());
+        if !is_method {
+            self.state.counters.responses_dropped += 1;
+            return Next::Done;
+        }
+        self.branch_response(step, run, id)
+    }
+
+    /// A response that matches nothing goes to the next Via if the top one is ours (§16.7 step 1,
+    /// §16.11).
+    fn forward_response(&mut self, step: &mut Step<'_>, run: &Run) {
+        let message = &run.work.message;
+        match outgoing::stateless_reply_destination(&self.state.setup, message) {
+            Some(to) => {
+                let bytes = upstream::without_our_via(message, &run.work.edits);
+                self.state.counters.responses_relayed += 1;
+                self.env(step).send(to, bytes);
+            }
+            None => self.state.counters.responses_dropped += 1,
+        }
+    }
+
+    fn branch_response(&mut self, step: &mut Step<'_>, run: &mut Run, id: Branch) -> Next {
+        let message = Rc::clone(&run.work.message);
+        let event = match message.status() {
+            ..=199 => Event::Provisional,
+            200..=299 => Event::Success,
+            300.. => Event::Failure,
+        };
+        let told = branch::step(&mut self.env(step), id, event, Some(&message));
+        // §16.7 step 5: a 100 never goes further.
+        if told != Told::Pass || message.status() == 100 {
+            tm::reap(&mut self.env(step), id.transaction);
+            return Next::Done;
+        }
+        let Some(t) = self.state.tm.get_mut(id.transaction) else {
+            return Next::Done;
+        };
+        if let Some(b) = t.branches.get_mut(usize::from(id.index)) {
+            b.status = message.status();
+        }
+        let on_reply = t.plan.on_reply;
+        run.program = Arc::clone(&t.program);
+        run.work.branch = Some(id.index);
+        run.work.reply_status = message.status();
+        self.lend(&mut run.work, id.transaction);
+        match on_reply {
+            Some(route) => {
+                Shard::enter(run, RouteKind::Onreply, route, Then::Reply(id));
+                Next::Run
+            }
+            None => self.pass_response(step, run, id),
+        }
+    }
+
+    /// An onreply_route is over. Only a provisional response can be dropped there.
+    pub(super) fn reply_route_ended(
+        &mut self,
+        step: &mut Step<'_>,
+        run: &mut Run,
+        id: Branch,
+        end: End,
+    ) -> Next {
+        let is_dropped = end == End::Drop || run.work.is_dropped;
+        if is_dropped && run.work.message.status() < 200 {
+            self.give_back(&mut run.work);
+            return Next::Done;
+        }
+        self.pass_response(step, run, id)
+    }
+
+    fn pass_response(&mut self, step: &mut Step<'_>, run: &mut Run, id: Branch) -> Next {
+        let message = Rc::clone(&run.work.message);
+        let edits = std::mem::take(&mut run.work.edits);
+        let key = id.transaction;
+        match message.status() {
+            ..=199 => {
+                upstream::relay(&mut self.env(step), key, &message, &edits);
+            }
+            200..=299 => self.pass_success(step, id, &message, &edits),
+            300.. => {
+                let Some(t) = self.state.tm.get_mut(key) else {
+                    return Next::Done;
+                };
+                if let Some(b) = t.branches.get_mut(usize::from(id.index)) {
+                    b.response = Some(Stored { message, edits });
+                }
+                return self.branch_failed(step, run, id);
+            }
+        }
+        self.give_back(&mut run.work);
+        Next::Done
+    }
+
+    /// §16.7 steps 5 and 10: every 2xx to an INVITE goes up at once, and the rest is cancelled.
+    fn pass_success(&mut self, step: &mut Step<'_>, id: Branch, message: &Message, edits: &Edits) {
+        let key = id.transaction;
+        upstream::relay(&mut self.env(step), key, message, edits);
+        if let Some(t) = self
+            .state
+            .tm
+            .get_mut(key)
+            .filter(|t| t.cancel_reason.is_empty())
+        {
+            t.cancel_reason = Rc::from(COMPLETED_ELSEWHERE);
+        }
+        let answered = branch::cancel(&mut self.env(step), key, Which::Others(id.index));
+        upstream::mark_cancelled(&mut self.env(step), key, &answered);
+    }
+
+    /// A branch has failed by a response, a timer or the network: its status is known.
+    fn branch_failed(&mut self, step: &mut Step<'_>, run: &mut Run, id: Branch) -> Next {
+        let route = self
+            .state
+            .tm
+            .get(id.transaction)
+            .and_then(|t| t.plan.on_branch_failure);
+        match route {
+            Some(route) => {
+                run.work.reply_status = self.branch_status(id);
+                run.work.branch = Some(id.index);
+                Shard::enter(run, RouteKind::Event, route, Then::BranchFailure(id));
+                Next::Run
+            }
+            None => self.branch_failure_ended(step, run, id),
+        }
+    }
+
+    fn branch_status(&self, id: Branch) -> u16 {
+        let t = self.state.tm.get(id.transaction);
+        t.and_then(|t| t.branches.get(usize::from(id.index)))
+            .map_or(0, |b| b.status)
+    }
+
+    /// Looks at what is left of the fork, and runs the failure_route when nothing is.
+    pub(super) fn branch_failure_ended(
+        &mut self,
+        step: &mut Step<'_>,
+        run: &mut Run,
+        id: Branch,
+    ) -> Next {
+        let key = id.transaction;
+        let decision = upstream::decide(&mut self.env(step), key, id.index);
+        let Decision::Failed { best, status } = decision else {
+            self.give_back(&mut run.work);
+            return Next::Done;
+        };
+        let taken = self
+            .state
+            .tm
+            .get_mut(key)
+            .map(|t| (t.plan.on_failure.take(), t.branches.len()));
+        let Some((Some(route), branch_count)) = taken else {
+            self.give_back(&mut run.work);
+            upstream::send_best(&mut self.env(step), key, best);
+            return Next::Done;
+        };
+        self.give_back(&mut run.work);
+        let Some(work) = self.work_on(RouteKind::Failure, key) else {
+            return Next::Done;
+        };
+        let old = std::mem::replace(&mut run.work, work);
+        self.recycle(old.message);
+        run.work.reply_status = status;
+        run.work.branch = Some(best);
+        run.work.plan.on_branch = None;
+        Shard::enter(
+            run,
+            RouteKind::Failure,
+            route,
+            Then::Failure { branch_count, best },
+        );
+        Next::Run
+    }
+
+    /// A failure_route is over: if it opened no branch and sent no reply, the failure goes up.
+    pub(super) fn failure_route_ended(
+        &mut self,
+        step: &mut Step<'_>,
+        run: &mut Run,
+        branch_count: usize,
+        best: u8,
+    ) -> Next {
+        let Some(key) = run.work.transaction else {
+            return Next::Done;
+        };
+        self.give_back(&mut run.work);
+        let Some(t) = self.state.tm.get(key) else {
+            return Next::Done;
+        };
+        if t.branches.len() == branch_count && !t.server.is_final() {
+            upstream::send_best(&mut self.env(step), key, best);
+        }
+        Next::Done
+    }
+
+    /// A request of ours could not be put on the wire: the next address, or a failure.
+    pub(super) fn not_sent(&mut self, step: &mut Step<'_>, id: Branch) {
+        if let Some(call) = self.waiting_call(id.transaction) {
+            self.queue.push(call, Waiting::Unsent(id));
+            return;
+        }
+        let told = branch::step(&mut self.env(step), id, Event::Unsent, None);
+        if told == Told::Unsent && !self.try_next_hop(step, id) {
+            self.fail_branch(step, id, 477);
+        }
+    }
+
+    /// A branch has ended without a response: it counts as answered with this status, made here.
+    pub(super) fn fail_branch(&mut self, step: &mut Step<'_>, id: Branch, status: u16) {
+        let Some(t) = self.state.tm.get_mut(id.transaction) else {
+            return;
+        };
+        // What was cancelled and did not answer has been cancelled.
+        let status = if t.is_cancelled && status == 408 {
+            487
+        } else {
+            status
+        };
+        let program = Arc::clone(&t.program);
+        if let Some(b) = t.branches.get_mut(usize::from(id.index)) {
+            b.status = status;
+            b.is_local = true;
+        }
+        self.state.counters.timeouts += u64::from(status == 408);
+        let Some(work) = self.work_on(RouteKind::Event, id.transaction) else {
+            return;
+        };
+        let mut run = self.new_run(program, work);
+        let next = self.branch_failed(step, &mut run, id);
+        self.go_on(step, run, next);
+    }
+
+    /// RFC 3263 §4.3: the branch's next address, if one is left and nobody has answered.
+    pub(super) fn try_next_hop(&mut self, step: &mut Step<'_>, id: Branch) -> bool {
+        let key = id.transaction;
+        let Some(t) = self.state.tm.get_mut(key).filter(|t| !t.is_cancelled) else {
+            return false;
+        };
+        if t.branches.len() >= crate::limits::BRANCH_COUNT_MAX || t.server.is_final() {
+            return false;
+        }
+        let (nonce, loop_hash, index) = (t.nonce, t.loop_hash, t.branches.len() as u8);
+        let came_in = t.flow.socket;
+        let Some(old) = t.branches.get_mut(usize::from(id.index)) else {
+            return false;
+        };
+        let Some(hop) = old.hops.pop_front() else {
+            return false;
+        };
+        let (hops, target) = (std::mem::take(&mut old.hops), old.target.clone());
+        let sent = Rc::clone(&old.sent);
+        let new = Branch {
+            transaction: key,
+            index,
+        };
+        let own = tm::identity::OwnBranch {
+            nonce,
+            loop_hash,
+            branch: new,
+        };
+        let Some(socket) = self
+            .state
+            .setup
+            .socket_for(hop.proto, hop.addr.ip(), came_in)
+        else {
+            return false;
+        };
+        let to = crate::effect::Destination::to(socket, hop.proto, hop.addr);
+        let Some(bytes) = outgoing::again(&self.state.setup, &sent, to, own) else {
+            return false;
+        };
+        if let Some(t) = self.state.tm.get_mut(key) {
+            t.branches[usize::from(id.index)].status = 408;
+            t.branches[usize::from(id.index)].is_local = true;
+            t.branches.push(tm::Branch::new(target, to, bytes, hops));
+        }
+        self.env(step).log(
+            Level::Dbg,
+            format!("the next address is tried: {}", hop.addr),
+        );
+        branch::open(&mut self.env(step), new);
+        true
+    }
+
+    /// The transaction's own time is over: whatever pends has failed.
+    pub(super) fn lifetime_over(&mut self, step: &mut Step<'_>, key: Key) {
+        let Some(t) = self.state.tm.get_mut(key) else {
+            return;
+        };
+        t.life_timer = None;
+        let pending: Vec<u8> = (0u8..)
+            .zip(&t.branches)
+            .filter(|(_, b)| b.state.is_pending())
+            .map(|(i, _)| i)
+            .collect();
+        if pending.is_empty() && !t.server.is_final() {
+            return upstream::fail(&mut self.env(step), key, 408);
+        }
+        for index in pending {
+            let id = Branch {
+                transaction: key,
+                index,
+            };
+            let told = branch::step(&mut self.env(step), id, Event::FinalTimeout, None);
+            if told == Told::TimedOut {
+                self.fail_branch(step, id, 408);
+            }
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! A script and what follows its end.
+//!
+//! One run belongs to one message (or timer) and may be several activations deep: while `t_relay`
+//! of a request_route is at work, a branch_route runs inside it. [`Then`] says for each activation
+//! what is to be done when it ends; the machine and this stack are plain data, so that a run that
+//! waits for DNS is a value in a table.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::effect::Level;
+use crate::limits::PARKED_RUN_COUNT_MAX;
+use crate::modules::work::{Ask, Work};
+use crate::modules::{Call, Env, tm};
+use crate::script::{End, Pause, Program, RouteId, RouteKind, Vm};
+use crate::slab::Key;
+use crate::steer;
+use crate::timer::{Branch, Timer};
+use crate::wheel::TimerKey;
+
+use super::queue::Waiting;
+use super::relay::Relay;
+use super::{Shard, Step};
+
+/// What is to be done when an activation ends.
+#[derive(Debug)]
+pub(super) enum Then {
+    /// A request_route: answer what the script left open.
+    Request,
+    /// A branch_route: send the branch, unless it was dropped.
+    Branch(Box<Relay>),
+    /// An onsend_route: send, unless it was dropped.
+    Onsend(Box<Relay>),
+    /// The reply_route: go on to the transaction.
+    CoreReply,
+    /// An onreply_route: pass the response on.
+    Reply(Branch),
+    /// `event_route[tm:branch-failure:..]`: look at the other branches.
+    BranchFailure(Branch),
+    /// A failure_route: send the best failure unless the script did something better.
+    Failure {
+        /// How many branches there were before.
+        branch_count: usize,
+        /// The branch whose failure it is about.
+        best: u8,
+    },
+}
+
+/// A script on its way.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) vm: Vm,
+    pub(super) work: Work,
+    pub(super) program: Arc<Program>,
+    pub(super) then: Vec<Then>,
+    /// The call it belongs to, see [`super::queue`].
+    pub(super) call: u32,
+    /// The `t_relay` that waits for an address.
+    pub(super) resolving: Option<Box<Relay>>,
+    /// When waiting has taken too long.
+    pub(super) wait_timer: Option<TimerKey>,
+}
+
+impl Shard {
+    /// A run for this work, with nothing entered yet.
+    pub(super) fn new_run(&mut self, program: Arc<Program>, work: Work) -> Run {
+        let call = steer::hash(work.message.call_id());
+        let vm = self.machines.pop().unwrap_or_default();
+        let (then, resolving, wait_timer) = (Vec::new(), None, None);
+        Run {
+            vm,
+            work,
+            program,
+            then,
+            call,
+            resolving,
+            wait_timer,
+        }
+    }
+
+    /// Begins a route: `then` follows its end.
+    pub(super) fn enter(run: &mut Run, kind: RouteKind, route: RouteId, then: Then) {
+        run.work.kind = kind;
+        run.vm.enter(&run.program, route);
+        run.then.push(then);
+    }
+
+    /// Runs scripts and what follows them until all is done or something has to wait.
+    pub(super) fn drive(&mut self, step: &mut Step<'_>, mut run: Run) {
+        loop {
+            let Run {
+                vm, work, program, ..
+            } = &mut run;
+            let env = Env {
+                now: step.now,
+                state: &mut self.state,
+                out: step.out,
+            };
+            let pause = vm.run(program, &mut Call { env, work, program });
+            let goes_on = match pause {
+                Pause::Ended(end) => self.ended(step, &mut run, end),
+                Pause::Wait => self.asked(step, &mut run),
+            };
+            match goes_on {
+                Next::Run => {}
+                Next::Done => return self.done(step, run),
+                Next::Parked => return self.park(step, run),
+            }
+        }
+    }
+
+    fn ended(&mut self, step: &mut Step<'_>, run: &mut Run, end: End) -> Next {
+        match run.then.pop() {
+            Some(Then::Request) => self.request_ended(step, run),
+            Some(Then::Branch(relay)) => self.branch_route_ended(step, run, relay, end),
+            Some(Then::Onsend(relay)) => self.onsend_route_ended(step, run, relay, end),
+            Some(Then::CoreReply) => self.core_reply_ended(step, run, end),
+            Some(Then::Reply(id)) => self.reply_route_ended(step, run, id, end),
+            Some(Then::BranchFailure(id)) => self.branch_failure_ended(step, run, id),
+            Some(Then::Failure { branch_count, best }) => {
+                self.failure_route_ended(step, run, branch_count, best)
+            }
+            None => Next::Done,
+        }
+    }
+
+    fn asked(&mut self, step: &mut Step<'_>, run: &mut Run) -> Next {
+        match run.work.ask.take() {
+            Some(Ask::Relay(options)) => self.t_relay(step, run, options),
+            Some(Ask::Forward) => self.forward(step, run),
+            None => {
+                run.vm.resume(-1);
+                Next::Run
+            }
+        }
+    }
+
+    /// Keeps a run until the world answers. The call's other messages wait behind it.
+    pub(super) fn park(&mut self, step: &mut Step<'_>, mut run: Run) {
+        if self.runs.len() >= PARKED_RUN_COUNT_MAX {
+            self.state.counters.runs_refused += 1;
+            self.env(step)
+                .log(Level::Err, "too many scripts wait; a message is refused");
+            if let Some(relay) = run.resolving.take() {
+                return self.relay_unresolved(step, run, relay, 503);
+            }
+            return self.done(step, run);
+        }
+        self.queue.begin(run.call);
+        let key = self.runs.next_key();
+        let timer = self
+            .env(step)
+            .start(crate::limits::RESOLVE_TIMEOUT, Timer::Parked(key));
+        run.wait_timer = Some(timer);
+        let query = run.resolving.as_ref().and_then(|relay| relay.query.clone());
+        let inserted = self.runs.insert(run);
+        debug_assert_eq!(inserted, key);
+        if let Some(query) = query {
+            let token = crate::effect::Token::Run(key);
+            step.out.push(crate::effect::Effect::Resolve(token, query));
+        }
+    }
+
+    /// Takes a run out that waited; `None` when it is gone.
+    pub(super) fn unpark(&mut self, step: &mut Step<'_>, key: Key) -> Option<Run> {
+        let Some(mut run) = self.runs.remove(key) else {
+            self.state.counters.stale_answers += 1;
+            return None;
+        };
+        self.queue.end(run.call);
+        let timer = run.wait_timer.take();
+        self.env(step).stop(timer);
+        Some(run)
+    }
+
+    /// A run is over: its parts go back, and what waited behind it has its turn.
+    pub(super) fn done(&mut self, step: &mut Step<'_>, run: Run) {
+        let Run { vm, work, call, .. } = run;
+        self.machines.push(vm);
+        let Work {
+            message,
+            transaction,
+            ..
+        } = work;
+        if let Some(key) = transaction {
+            tm::reap(&mut self.env(step), key);
+        }
+        self.recycle(message);
+        let mut next = self.queue.next(call, true);
+        while let Some(waiting) = next {
+            match waiting {
+                Waiting::Message(message, flow) => self.message(step, message, flow),
+                Waiting::Timer(timer) => self.timer(step, timer),
+                Waiting::Unsent(id) => self.not_sent(step, id),
+            }
+            next = self.queue.next(call, false);
+        }
+    }
+
+    /// The call of a transaction, if one of its scripts waits.
+    pub(super) fn waiting_call(&self, transaction: Key) -> Option<u32> {
+        let t = self.state.tm.get(transaction)?;
+        let call = steer::hash(t.request.call_id());
+        self.queue.is_waiting(call).then_some(call)
+    }
+
+    /// Lends the attribute-value pairs of a transaction to a work about it.
+    pub(super) fn lend(&mut self, work: &mut Work, transaction: Key) {
+        work.transaction = Some(transaction);
+        if let Some(t) = self.state.tm.get_mut(transaction) {
+            work.avps = std::mem::take(&mut t.saved.avps);
+            work.flags = t.saved.flags;
+            work.plan = t.plan.clone();
+        }
+    }
+
+    /// Gives them back.
+    pub(super) fn give_back(&mut self, work: &mut Work) {
+        if let Some(t) = work.transaction.and_then(|key| self.state.tm.get_mut(key)) {
+            t.saved.avps = std::mem::take(&mut work.avps);
+            t.saved.flags = work.flags;
+        }
+    }
+
+    /// A work about the stored request of a transaction.
+    pub(super) fn work_on(&mut self, kind: RouteKind, transaction: Key) -> Option<Work> {
+        let t = self.state.tm.get(transaction)?;
+        let mut work = Work::new(kind, Rc::clone(&t.request), t.flow);
+        work.target = t.saved.target.clone();
+        work.edits.extend_from(&t.saved.edits);
+        work.reply_headers.clone_from(&t.saved.reply_headers);
+        work.force_rport = t.saved.force_rport;
+        work.local_rport = t.saved.local_rport;
+        work.advertised = t.saved.advertised.clone();
+        work.stream = t.saved.stream;
+        work.rr = t.saved.rr.clone();
+        self.lend(&mut work, transaction);
+        Some(work)
+    }
+}
+
+/// What [`Shard::drive`] is to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Next {
+    /// Run the machine on.
+    Run,
+    /// Nothing is left to run.
+    Done,
+    /// Wait for the world.
+    Parked,
+}
