@@ -1,0 +1,239 @@
+//! One shard in the hand of a test: bytes in, bytes out, time as an argument.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use dialcore::effect::{
+    ConnId, Effect, Flow, Hop, Outbox, Proto, Query, ResolveError, SendError, SocketId, Token,
+};
+use dialcore::shard::{Input, Setup, Shard};
+use dialcore::steer::ShardId;
+use dialcore::time::{Duration, Instant, Now, WallTime};
+
+/// The caller's address.
+pub(crate) const ALICE: &str = "192.0.2.1:5060";
+/// The callee's address.
+pub(crate) const BOB: &str = "192.0.2.2:5060";
+/// A second callee's address.
+pub(crate) const CAROL: &str = "192.0.2.3:5060";
+
+/// What the tests' routing script starts from; `@INITIAL@` is where a request outside of a
+/// dialog goes before it is relayed, `@ROUTES@` is for more blocks.
+const CFG: &str = r#"
+#!KAMAILIO
+listen=udp:192.0.2.100:5060
+listen=tcp:192.0.2.100:5060
+loadmodule "tm.so"
+loadmodule "sl.so"
+loadmodule "rr.so"
+loadmodule "pv.so"
+loadmodule "maxfwd.so"
+loadmodule "textops.so"
+loadmodule "siputils.so"
+loadmodule "corex.so"
+loadmodule "tmx.so"
+@PARAMS@
+request_route {
+    if (!mf_process_maxfwd_header("10")) { sl_send_reply("483", "Too Many Hops"); exit; }
+    if (is_method("CANCEL")) { if (t_check_trans()) { t_relay(); } exit; }
+    if (has_totag()) {
+        if (loose_route()) { t_relay(); exit; }
+        if (is_method("ACK")) { if (t_check_trans()) { t_relay(); } exit; }
+        sl_send_reply("404", "Not here");
+        exit;
+    }
+    t_check_trans();
+    @INITIAL@
+    if (!t_relay()) { sl_reply_error(); }
+}
+@ROUTES@
+"#;
+
+/// A message that left, in the order of leaving.
+#[derive(Clone, Debug)]
+pub(crate) struct Sent {
+    /// Where to.
+    pub(crate) to: SocketAddr,
+    /// Whom to tell of a failure.
+    pub(crate) token: Option<Token>,
+    /// The message.
+    pub(crate) text: String,
+}
+
+impl Sent {
+    /// The start line.
+    pub(crate) fn line(&self) -> &str {
+        self.text.lines().next().unwrap_or_default()
+    }
+
+    /// The values of a header, one per line of it.
+    pub(crate) fn all(&self, name: &str) -> Vec<&str> {
+        let is_it = |line: &&str| {
+            line.split_once(':')
+                .is_some_and(|(n, _)| n.eq_ignore_ascii_case(name))
+        };
+        let lines = self.text.split("\r\n").filter(is_it);
+        lines
+            .filter_map(|line| line.split_once(':').map(|(_, v)| v.trim()))
+            .collect()
+    }
+
+    /// The first value of a header.
+    pub(crate) fn get(&self, name: &str) -> &str {
+        self.all(name).first().copied().unwrap_or_default()
+    }
+}
+
+/// A shard with its clock.
+pub(crate) struct Proxy {
+    shard: Shard,
+    out: Outbox,
+    now: Instant,
+    /// What has been asked of DNS and not answered.
+    pub(crate) queries: Vec<(Token, Query)>,
+    /// Lines of the log.
+    pub(crate) log: Vec<String>,
+}
+
+impl Proxy {
+    /// A proxy whose script does this with an initial request before relaying it.
+    pub(crate) fn new(initial: &str) -> Proxy {
+        Proxy::with(initial, "", "")
+    }
+
+    /// The same with further route blocks and parameters.
+    pub(crate) fn with(initial: &str, routes: &str, params: &str) -> Proxy {
+        let text = CFG
+            .replace("@INITIAL@", initial)
+            .replace("@ROUTES@", routes)
+            .replace("@PARAMS@", params);
+        Proxy::from_text(&text)
+    }
+
+    /// A proxy with this configuration.
+    pub(crate) fn from_text(text: &str) -> Proxy {
+        let setup = Setup::from_text(text, 1).unwrap_or_else(|errors| panic!("{errors}"));
+        Proxy {
+            shard: Shard::new(ShardId(0), Arc::new(setup), 1),
+            out: Outbox::new(),
+            now: Instant::ZERO,
+            queries: vec![],
+            log: vec![],
+        }
+    }
+
+    fn clock(&self) -> Now {
+        let wall = 1_700_000_000_000_000 + self.now.as_nanos() / 1000;
+        Now {
+            mono: self.now,
+            wall: WallTime::from_micros(wall),
+        }
+    }
+
+    fn input(&mut self, input: Input<'_>) -> Vec<Sent> {
+        self.shard.handle(self.clock(), input, &mut self.out);
+        self.shard.check_invariants();
+        let mut sent = vec![];
+        for effect in self.out.drain() {
+            match effect {
+                Effect::Send(send) => sent.push(Sent {
+                    to: send.to.remote,
+                    token: send.token,
+                    text: String::from_utf8_lossy(&send.bytes).into_owned(),
+                }),
+                Effect::Resolve(token, query) => self.queries.push((token, query)),
+                Effect::Log(record) => self.log.push(record.text.to_string()),
+                Effect::Close(_) => {}
+            }
+        }
+        sent
+    }
+
+    /// A datagram comes in.
+    pub(crate) fn receive(&mut self, from: &str, text: &str) -> Vec<Sent> {
+        self.receive_bytes(from, Proto::Udp, text.as_bytes())
+    }
+
+    /// A datagram, or a message on a stream, comes in.
+    pub(crate) fn receive_bytes(&mut self, from: &str, proto: Proto, bytes: &[u8]) -> Vec<Sent> {
+        let remote = from.parse().expect("the tests write addresses");
+        let conn = proto.is_reliable().then_some(ConnId { core: 0, key: 1 });
+        let socket = SocketId(u16::from(proto.is_reliable()));
+        self.input(Input::Received {
+            flow: Flow {
+                socket,
+                proto,
+                remote,
+                conn,
+            },
+            bytes,
+        })
+    }
+
+    /// DNS answers the oldest question.
+    pub(crate) fn resolve(&mut self, found: Result<&[&str], ResolveError>) -> Vec<Sent> {
+        let (token, _) = self.queries.remove(0);
+        let hop = |addr: &&str| Hop {
+            proto: Proto::Udp,
+            addr: addr.parse().unwrap(),
+        };
+        let found = found.map(|hops| hops.iter().map(hop).collect());
+        self.input(Input::Resolved(token, found))
+    }
+
+    /// A message did not leave.
+    pub(crate) fn not_sent(&mut self, token: Token) -> Vec<Sent> {
+        self.input(Input::SendFailed(token, SendError::NotConnected))
+    }
+
+    /// Time passes; every deadline in it is met.
+    pub(crate) fn wait(&mut self, seconds: f64) -> Vec<Sent> {
+        let end = self.now + Duration::from_micros((seconds * 1e6) as u64);
+        let mut sent = vec![];
+        while let Some((at, _)) = self.shard.next_deadline().filter(|(at, _)| *at <= end) {
+            self.now = self.now.max(at);
+            sent.extend(self.input(Input::Deadline));
+        }
+        self.now = end;
+        sent
+    }
+
+    /// Whether nothing is in flight.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.shard.is_idle() && self.shard.next_deadline().is_none()
+    }
+}
+
+/// A request from alice to bob; `more` are further header lines.
+pub(crate) fn request(method: &str, branch: &str, more: &str) -> String {
+    format!(
+        "{method} sip:bob@192.0.2.2 SIP/2.0\r\n\
+         Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK{branch}\r\n\
+         Max-Forwards: 70\r\nFrom: <sip:alice@a.test>;tag=a1\r\nTo: <sip:bob@b.test>\r\n\
+         Call-ID: c1\r\nCSeq: 1 {method}\r\nContact: <sip:alice@192.0.2.1>\r\n{more}\
+         Content-Length: 0\r\n\r\n"
+    )
+}
+
+/// A response to a request that the proxy sent.
+pub(crate) fn answer(to: &Sent, code: u16, tag: &str) -> String {
+    let mut text = format!("SIP/2.0 {code} Some Reason\r\n");
+    for name in ["Via", "Record-Route", "From", "To", "Call-ID", "CSeq"] {
+        for value in to.all(name) {
+            let tag = if name == "To" && !tag.is_empty() && !value.contains(";tag=") {
+                format!(";tag={tag}")
+            } else {
+                String::new()
+            };
+            text.push_str(&format!("{name}: {value}{tag}\r\n"));
+        }
+    }
+    text + "Contact: <sip:bob@192.0.2.2>\r\nContent-Length: 0\r\n\r\n"
+}
+
+/// `destination: start line` of each, for tables.
+pub(crate) fn lines(sent: &[Sent]) -> Vec<String> {
+    sent.iter()
+        .map(|s| format!("{}: {}", s.to.ip(), s.line()))
+        .collect()
+}
