@@ -1,1 +1,295 @@
-//! (under construction)
+//! The runtime: the only code that knows the kernel, the clock and the executor.
+//!
+//! ```text
+//!   plan.rs      what to do: plain data             sockets.rs   open everything, say what fails
+//!   driver.rs    one core: wait, handle, perform    udp.rs       datagrams by the batch
+//!   tcp.rs       the streams of a core              stream.rs    one stream
+//!   mesh.rs      ordered channels between cores     control.rs   the thread beside the cores
+//!   dns.rs       RFC 3263                           log.rs       a thread that writes
+//!   signals.rs   what stops it                      process.rs   pid file, user, directory
+//!   counters.rs  what a core counts                 clock.rs     both clocks
+//!   sys.rs       system calls; all `unsafe`         error.rs     why it cannot start
+//! ```
+//!
+//! Each core is a glommio executor pinned to its CPU that owns one shard, its sockets and its
+//! streams; nothing of these is shared. The thread that calls [`run`] waits for signals.
+
+pub mod plan;
+pub mod error;
+pub mod counters;
+pub mod process;
+pub mod signals;
+pub mod sockets;
+mod clock;
+mod control;
+mod dns;
+mod driver;
+mod log;
+mod mesh;
+mod stream;
+mod sys;
+mod tcp;
+mod udp;
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::mpsc::{Receiver, Sender};
+use std::time::{Duration, Instant};
+
+use glommio::{LocalExecutorBuilder, Placement};
+
+pub use error::IoError;
+pub use plan::{
+    DnsOptions, LogOptions, Plan, Reload, ReloadError, ReloadFn, TcpOptions, UdpOptions,
+};
+pub use signals::Stopper;
+pub use sockets::Sockets;
+
+use crate::effect::{Address, Level};
+use crate::rng::Rng;
+use crate::shard::Shard;
+use crate::steer::ShardId;
+use clock::Clock;
+use control::Resolver;
+use driver::{Core, Outside};
+use log::{Log, Writer};
+use mesh::{Control, Item, Port};
+use signals::{Event, Watch};
+use sockets::CoreSockets;
+use sys::Poll;
+use tcp::{Streams, Surroundings};
+
+/// Entries of each ring of an executor. Nothing of a core goes through them.
+const RING_DEPTH: usize = 16;
+
+/// How long an executor lets its task run before it wants its turn. The core is its only task, and
+/// each turn would wake an idle process.
+const PREEMPT_TIMER: Duration = Duration::from_secs(3_600);
+
+/// How long a core may take to stop once it is told to.
+const STOP_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What all cores have in common when they start.
+struct Start {
+    addresses: Arc<[Address]>,
+    tcp: TcpOptions,
+    open_count: Arc<AtomicUsize>,
+    clock: Clock,
+    log: Log,
+    resolver: Resolver,
+    events: Sender<Event>,
+}
+
+/// Runs one shard on each core until SIGTERM, SIGINT or a [`Stopper`] ends it: then shards take no
+/// new work, what is in flight may finish within the drain timeout, and all cores stop.
+pub fn run(
+    plan: Plan,
+    sockets: Sockets,
+    make_shard: impl Fn(ShardId, u64) -> Shard + Clone + Send + 'static,
+) -> Result<(), IoError> {
+    let addresses: Arc<[Address]> = sockets.addresses().into();
+    let core_count = sockets.shard_count();
+    let Sockets {
+        cpus,
+        cores,
+        events: (events, heard),
+        ..
+    } = sockets;
+    let watch = Watch::start(events.clone())?;
+    let (log, writer) = Writer::start(&plan.log, core_count)?;
+    let (ports, control) = mesh::connect(core_count).map_err(IoError::start("join the cores"))?;
+    let reach = dns::Reach::of(&addresses);
+    let resolver = control::start(reach, plan.dns.clone(), control.clone())?;
+    let start = Start {
+        addresses,
+        tcp: plan.tcp.clone(),
+        open_count: Arc::default(),
+        clock: Clock::start(),
+        log: log.clone(),
+        resolver,
+        events,
+    };
+    sockets::log_buffers(&cores, &log);
+    let mut running = BTreeSet::new();
+    let mut outcome = Ok(());
+    for ((cpu, sockets), port) in cpus.into_iter().zip(cores).zip(ports) {
+        let id = port.id();
+        match start.core(cpu, sockets, port, make_shard.clone()) {
+            Ok(()) => drop(running.insert(id)),
+            Err(e) => outcome = outcome.and(Err(e)),
+        }
+    }
+    drop(start);
+    let mut conductor = Conductor {
+        plan: &plan,
+        control,
+        log: &log,
+        heard,
+        running,
+    };
+    outcome = outcome.and_then(|()| conductor.conduct());
+    let stopped = conductor.stop();
+    drop(conductor);
+    drop(watch);
+    drop(log);
+    writer.finish();
+    outcome.and(stopped)
+}
+
+impl Start {
+    /// Starts one core on its CPU.
+    fn core(
+        &self,
+        cpu: usize,
+        sockets: CoreSockets,
+        port: Port,
+        make_shard: impl Fn(ShardId, u64) -> Shard + Send + 'static,
+    ) -> Result<(), IoError> {
+        let id = port.id();
+        let seed = sys::random().map_err(IoError::start("draw a seed"))?;
+        let around = Surroundings {
+            id,
+            core_count: port.core_count(),
+            addresses: self.addresses.clone(),
+            options: self.tcp.clone(),
+            open_count: self.open_count.clone(),
+        };
+        let outside = Outside {
+            clock: self.clock,
+            log: self.log.of_core(id.0),
+            resolver: self.resolver.clone(),
+            events: self.events.clone(),
+        };
+        let farewell = Farewell {
+            id,
+            events: self.events.clone(),
+        };
+        let log = self.log.of_core(id.0);
+        let life = move || async move {
+            let _farewell = farewell;
+            let mut rng = Rng::new(seed);
+            let shard = make_shard(id, rng.next_u64());
+            let built = Poll::new().and_then(|poll| {
+                let poll = Rc::new(poll);
+                let streams = Streams::new(around, poll.clone(), rng.hasher());
+                let mut core = Core::new(shard, port, (poll, streams), outside)?;
+                core.listen(sockets)?;
+                Ok(core)
+            });
+            let ended = match built {
+                Ok(core) => core.run().await,
+                Err(e) => Err(e),
+            };
+            if let Err(e) = ended {
+                log.say(Level::Alert, || format!("core {id} cannot go on: {e}"));
+            }
+        };
+        LocalExecutorBuilder::new(Placement::Fixed(cpu))
+            .name("core")
+            .ring_depth(RING_DEPTH)
+            .io_memory(0)
+            .preempt_timer(PREEMPT_TIMER)
+            .spawn(life)
+            .map(drop)
+            .map_err(|e| IoError::Executor(id, std::io::Error::other(e.to_string())))
+    }
+}
+
+/// Says that a core has ended, however it did.
+struct Farewell {
+    id: ShardId,
+    events: Sender<Event>,
+}
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        // Nobody listens any more: then nobody waits for it.
+        let _ = self.events.send(Event::Ended(self.id));
+    }
+}
+
+/// The thread that waits for signals and tells the cores.
+struct Conductor<'a> {
+    plan: &'a Plan,
+    control: Control,
+    log: &'a Log,
+    heard: Receiver<Event>,
+    running: BTreeSet<ShardId>,
+}
+
+impl Conductor<'_> {
+    /// Until it is time to stop.
+    fn conduct(&mut self) -> Result<(), IoError> {
+        loop {
+            match self.heard.recv() {
+                Ok(Event::Stop) => return self.drain(),
+                Ok(Event::Ended(core)) => return self.failed(core),
+                Ok(event) => self.minor(event),
+                // Cores and the signal thread hold the other end.
+                Err(_) => return Ok(()),
+            }
+        }
+    }
+
+    fn minor(&self, event: Event) {
+        match event {
+            Event::Reload => self.reload(),
+            Event::Report => self.control.post_all(|| Item::Report),
+            Event::Stop | Event::Idle(_) | Event::Ended(_) => {}
+        }
+    }
+
+    fn reload(&self) {
+        let Some(read) = &self.plan.reload else {
+            return;
+        };
+        match read() {
+            Ok(make) => self.control.post_all(|| Item::Reload(make.clone())),
+            Err(e) => self
+                .log
+                .say(Level::Err, || format!("reload refused: {}", e.0)),
+        }
+    }
+
+    /// A core that ends unasked is a defect of this program; its calls are lost, and a process
+    /// that goes on without it would lose every call it owns.
+    fn failed(&mut self, core: ShardId) -> Result<(), IoError> {
+        self.running.remove(&core);
+        Err(IoError::CoreFailed(core))
+    }
+
+    /// Waits until every core has finished its work, the time is over, or nobody wants to wait.
+    fn drain(&mut self) -> Result<(), IoError> {
+        let limit = Duration::from_nanos(self.plan.drain_timeout.as_nanos());
+        let end = Instant::now() + limit;
+        self.control.post_all(|| Item::Drain);
+        let mut busy = self.running.clone();
+        while !busy.is_empty() {
+            let left = end.saturating_duration_since(Instant::now());
+            match self.heard.recv_timeout(left) {
+                Ok(Event::Idle(core)) => drop(busy.remove(&core)),
+                Ok(Event::Ended(core)) => return self.failed(core),
+                Ok(Event::Stop) | Err(_) => break,
+                Ok(event) => self.minor(event),
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops every core that still runs.
+    fn stop(&mut self) -> Result<(), IoError> {
+        self.control.post_all(|| Item::Stop);
+        let end = Instant::now() + STOP_TIMEOUT;
+        while let Some(core) = self.running.first().copied() {
+            let left = end.saturating_duration_since(Instant::now());
+            match self.heard.recv_timeout(left) {
+                Ok(Event::Ended(core)) => drop(self.running.remove(&core)),
+                Ok(_) => {}
+                Err(_) => return Err(IoError::CoreStuck(core)),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,102 @@
+//! The thread beside the cores: an ordinary async runtime for what is not call processing.
+//!
+//! Today it resolves names. Questions come over a bounded queue, answers go back into the mesh of
+//! the core that asked. Each question is a task of its own, so a slow server delays nobody else.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread;
+
+use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::task::LocalSet;
+
+use super::dns::{Lookup, Reach};
+use super::error::IoError;
+use super::mesh::{Control, Item};
+use super::plan::DnsOptions;
+use super::sys;
+use crate::effect::{Query, ResolveError, Token};
+use crate::limits::{RESOLVE_COUNT_MAX, RESOLVE_TIMEOUT};
+use crate::rng::Rng;
+use crate::steer::ShardId;
+
+/// A name to resolve and who wants to know.
+struct Question {
+    core: ShardId,
+    token: Token,
+    query: Query,
+}
+
+/// A core's way to the resolver.
+#[derive(Clone)]
+pub(crate) struct Resolver {
+    questions: Sender<Question>,
+}
+
+impl Resolver {
+    /// Asks; `false` when too many are waiting already.
+    pub(crate) fn ask(&self, core: ShardId, token: Token, query: Query) -> bool {
+        let question = Question { core, token, query };
+        self.questions.try_send(question).is_ok()
+    }
+}
+
+/// Starts the thread. It ends when the last [`Resolver`] is gone.
+pub(crate) fn start(
+    reach: Reach,
+    options: DnsOptions,
+    answers: Control,
+) -> Result<Resolver, IoError> {
+    let failed = || IoError::start("start the control thread");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(failed())?;
+    let seed = sys::random().map_err(failed())?;
+    let lookup = {
+        let _guard = runtime.enter();
+        Lookup::new(reach, options).map_err(|e| failed()(std::io::Error::other(e)))?
+    };
+    let (questions, queue) = mpsc::channel(RESOLVE_COUNT_MAX);
+    thread::Builder::new()
+        .name("control".into())
+        .spawn(move || {
+            let local = LocalSet::new();
+            local.block_on(&runtime, serve(lookup, Rng::new(seed), answers, queue));
+        })
+        .map_err(failed())?;
+    Ok(Resolver { questions })
+}
+
+async fn serve(lookup: Lookup, mut rng: Rng, answers: Control, mut queue: Receiver<Question>) {
+    let lookup = Arc::new(lookup);
+    let in_flight = Rc::new(Cell::new(0usize));
+    while let Some(Question { core, token, query }) = queue.recv().await {
+        if in_flight.get() >= RESOLVE_COUNT_MAX {
+            answer(&answers, core, token, Err(ResolveError::TimedOut));
+            continue;
+        }
+        in_flight.set(in_flight.get() + 1);
+        let (lookup, answers) = (lookup.clone(), answers.clone());
+        let (mut rng, in_flight) = (rng.fork(), in_flight.clone());
+        tokio::task::spawn_local(async move {
+            let limit = std::time::Duration::from_nanos(RESOLVE_TIMEOUT.as_nanos());
+            let found = tokio::time::timeout(limit, lookup.hops(&query, &mut rng)).await;
+            let found = found.unwrap_or(Err(ResolveError::TimedOut));
+            answer(&answers, core, token, found);
+            in_flight.set(in_flight.get() - 1);
+        });
+    }
+}
+
+fn answer(
+    answers: &Control,
+    core: ShardId,
+    token: Token,
+    found: Result<Vec<crate::effect::Hop>, ResolveError>,
+) {
+    // A core whose queue is full of answers has more to do than it can; the script that waits for
+    // this one ends by its own timer.
+    let _ = answers.post(core, Item::Resolved(token, found));
+}

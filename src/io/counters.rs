@@ -1,0 +1,94 @@
+//! What one core counts: plain integers, written by that core alone.
+//!
+//! The names are those an operator sees; SIGUSR1 writes them to the log.
+
+/// Makes the struct and the list of its names from one table.
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// The counters of one core since the start.
+        #[derive(Clone, Default, PartialEq, Eq, Debug)]
+        pub struct Counters {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl Counters {
+            /// Each counter with its name.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name),)*].into_iter()
+            }
+
+            /// Adds what another part of the same core has counted.
+            pub fn add(&mut self, other: &Counters) {
+                $(self.$name += other.$name;)*
+            }
+        }
+    };
+}
+
+counters! {
+    /// Datagrams read from sockets.
+    udp_received,
+    /// Datagrams given to the kernel.
+    udp_sent,
+    /// Datagrams that the kernel dropped because the receive queue was full.
+    udp_receive_drops,
+    /// Datagrams that the kernel refused to send.
+    udp_send_errors,
+    /// Datagrams not sent because too many waited for the kernel.
+    udp_send_drops,
+    /// Datagrams without a Call-ID; they belong to the owner of the empty one.
+    no_call_id,
+    /// Messages received here and handed to the core that owns their call.
+    handed_over,
+    /// Messages that another core handed over to this one.
+    taken_over,
+    /// Messages handed over to this core that it does not own; handled all the same.
+    misrouted,
+    /// Items dropped because the queue to another core was full.
+    mesh_drops,
+    /// Messages read from streams.
+    stream_received,
+    /// Messages written to streams.
+    stream_sent,
+    /// Keep-alives answered on streams.
+    stream_pings,
+    /// Connections that peers opened.
+    connections_accepted,
+    /// Connections opened to peers.
+    connections_opened,
+    /// Connections closed at once because there are too many.
+    connections_refused,
+    /// Connections that could not be opened, or not in time.
+    connect_failures,
+    /// Streams closed because what came in cannot be cut into messages.
+    stream_framing_errors,
+    /// Streams closed because the peer did not read.
+    stream_stuck,
+    /// Streams closed because nothing was said for too long.
+    stream_idle,
+    /// Names asked of the resolver.
+    resolves,
+    /// Names not asked because too many were being asked already.
+    resolve_drops,
+    /// Deadlines handled.
+    deadlines,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_counter_is_named_once() {
+        let counters = Counters {
+            handed_over: 3,
+            ..Counters::default()
+        };
+        let mut names: Vec<_> = counters.iter().map(|(name, _)| name).collect();
+        assert_eq!(counters.iter().map(|(_, n)| n).sum::<u64>(), 3);
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+}

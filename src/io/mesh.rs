@@ -1,0 +1,330 @@
+//! Bounded channels between cores, and a bell for each.
+//!
+//! ```text
+//!   core 0 ── items, in order ──▶ core 1        one channel for each direction
+//!   control thread, signals ────▶ every core    one more, which many threads share
+//! ```
+//!
+//! What one core puts in for another comes out in that order, which is what keeps the order of a
+//! call whose datagrams are handed over. A channel that is full gives the item back: nobody ever
+//! waits for another core. glommio has channels of its own; they wake an executor that is parked
+//! in its ring, and ours waits in `epoll_wait` (see [`super::driver`]), so here a bell is an
+//! eventfd in that set, rung at most once until it is heard. Costs: a lock-free push for an item,
+//! one system call for a round that sends to a core that has nothing to do.
+
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
+
+use super::plan::Reload;
+use super::sys::EventFd;
+use super::tcp::Parcel;
+use crate::effect::{ConnId, Flow, Hop, ResolveError, SendError, SocketId, Token};
+use crate::limits::MESH_QUEUE_MAX;
+use crate::steer::ShardId;
+
+/// Items that all channels into one core may hold together, the ceiling on their memory.
+const INBOUND_MAX: usize = 8 * MESH_QUEUE_MAX;
+
+/// The least a channel holds however many cores there are.
+const CHANNEL_MIN: usize = 256;
+
+/// Items taken from one channel before the next gets its turn.
+const TURN_SIZE: usize = 64;
+
+/// One thing that one core tells another.
+pub(crate) enum Item {
+    /// A message that belongs to a call of the core it is sent to.
+    Received { flow: Flow, bytes: Box<[u8]> },
+    /// A message for a stream that lives there.
+    Send(Box<Parcel>),
+    /// A message sent for that core did not leave.
+    Failed(Token, SendError),
+    /// Close a stream that lives there.
+    Close(ConnId),
+    /// A stream has ended.
+    Closed(ConnId),
+    /// A stream that was accepted elsewhere and is to live there.
+    Adopt { socket: SocketId, stream: TcpStream },
+    /// An answer of the resolver.
+    Resolved(Token, Result<Vec<Hop>, ResolveError>),
+    /// What a reload does to the shard.
+    Reload(Reload),
+    /// Write the counters to the log.
+    Report,
+    /// Take no new work and say when there is none left.
+    Drain,
+    /// End.
+    Stop,
+}
+
+/// What wakes a core. `rung` saves the system call while the core has yet to hear the last one.
+#[derive(Debug)]
+pub(crate) struct Bell {
+    event: EventFd,
+    rung: AtomicBool,
+}
+
+impl Bell {
+    fn new() -> std::io::Result<Self> {
+        Ok(Bell {
+            event: EventFd::new()?,
+            rung: AtomicBool::new(false),
+        })
+    }
+
+    fn ring(&self) {
+        // Whoever hears the bell resets `rung` before it looks into the channels. So an item put
+        // in before this line is seen either by the one who will hear, or by this ring.
+        if !self.rung.swap(true, Ordering::AcqRel) {
+            self.event.ring();
+        }
+    }
+
+    fn hear(&self) {
+        self.event.clear();
+        self.rung.swap(false, Ordering::AcqRel);
+    }
+}
+
+/// One core's end of the mesh.
+pub(crate) struct Port {
+    id: ShardId,
+    /// To each core by number; nothing at the own number.
+    to: Vec<Option<SyncSender<Item>>>,
+    /// From each core, and from the control side.
+    from: Vec<Receiver<Item>>,
+    bells: Arc<[Bell]>,
+    /// Whose bell is to be rung when the round is over.
+    to_ring: Vec<bool>,
+}
+
+/// The way into every core for threads that are none.
+#[derive(Clone)]
+pub(crate) struct Control {
+    to: Vec<SyncSender<Item>>,
+    bells: Arc<[Bell]>,
+}
+
+/// The mesh of this many cores.
+pub(crate) fn connect(core_count: u16) -> std::io::Result<(Vec<Port>, Control)> {
+    let count = usize::from(core_count);
+    let bells: Arc<[Bell]> = (0..count).map(|_| Bell::new()).collect::<Result<_, _>>()?;
+    let mut ports: Vec<Port> = (0..core_count)
+        .map(|n| Port {
+            id: ShardId(n),
+            to: Vec::with_capacity(count),
+            from: Vec::with_capacity(count),
+            bells: bells.clone(),
+            to_ring: vec![false; count],
+        })
+        .collect();
+    for source in 0..count {
+        for target in 0..count {
+            if source == target {
+                ports[source].to.push(None);
+                continue;
+            }
+            let (sender, receiver) = mpsc::sync_channel(channel_size(count));
+            ports[source].to.push(Some(sender));
+            ports[target].from.push(receiver);
+        }
+    }
+    let mut to = Vec::with_capacity(count);
+    for port in &mut ports {
+        let (sender, receiver) = mpsc::sync_channel(MESH_QUEUE_MAX);
+        to.push(sender);
+        port.from.push(receiver);
+    }
+    Ok((ports, Control { to, bells }))
+}
+
+/// Items that the channel between two of this many cores holds.
+fn channel_size(core_count: usize) -> usize {
+    (INBOUND_MAX / core_count.max(1)).clamp(CHANNEL_MIN, MESH_QUEUE_MAX)
+}
+
+impl Port {
+    pub(crate) fn id(&self) -> ShardId {
+        self.id
+    }
+
+    pub(crate) fn core_count(&self) -> u16 {
+        self.to.len() as u16
+    }
+
+    /// Sends to another core; gives the item back when too many wait there, or when it has ended.
+    pub(crate) fn post(&mut self, target: ShardId, item: Item) -> Result<(), Item> {
+        let index = usize::from(target.0);
+        let Some(Some(sender)) = self.to.get(index) else {
+            return Err(item);
+        };
+        sender.try_send(item).map_err(given_back)?;
+        self.to_ring[index] = true;
+        Ok(())
+    }
+
+    /// Wakes the cores that something was sent to since the last time.
+    pub(crate) fn flush(&mut self) {
+        for (bell, to_ring) in self.bells.iter().zip(&mut self.to_ring) {
+            if std::mem::take(to_ring) {
+                bell.ring();
+            }
+        }
+    }
+
+    /// What to wait on for items.
+    pub(crate) fn bell(&self) -> &EventFd {
+        &self.bells[usize::from(self.id.0)].event
+    }
+
+    /// Takes in what has come, a bounded number from each channel so that none starves; when more
+    /// waits, the bell rings on.
+    pub(crate) fn take(&mut self, items: &mut Vec<Item>) {
+        let bell = &self.bells[usize::from(self.id.0)];
+        bell.hear();
+        let mut is_more = false;
+        for channel in &self.from {
+            let before = items.len();
+            items.extend(channel.try_iter().take(TURN_SIZE));
+            is_more |= items.len() - before == TURN_SIZE;
+        }
+        if is_more {
+            bell.ring();
+        }
+    }
+}
+
+impl Control {
+    /// Sends to a core; gives the item back when too many wait there, or when it has ended.
+    pub(crate) fn post(&self, target: ShardId, item: Item) -> Result<(), Item> {
+        let index = usize::from(target.0);
+        self.to[index].try_send(item).map_err(given_back)?;
+        self.bells[index].ring();
+        Ok(())
+    }
+
+    /// Sends to every core what `make` gives, as far as there is room.
+    pub(crate) fn post_all(&self, make: impl Fn() -> Item) {
+        for core in 0..self.to.len() {
+            // A core that has ended, or that has not looked at thousands of items, needs no more.
+            let _ = self.post(ShardId(core as u16), make());
+        }
+    }
+}
+
+fn given_back(error: TrySendError<Item>) -> Item {
+    match error {
+        TrySendError::Full(item) | TrySendError::Disconnected(item) => item,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::sys::{Interest, Poll};
+
+    fn closed(key: u64) -> Item {
+        Item::Closed(ConnId { core: 0, key })
+    }
+
+    fn number(item: &Item) -> u64 {
+        match item {
+            Item::Closed(conn) => conn.key,
+            _ => panic!("only ends of connections were sent"),
+        }
+    }
+
+    /// Waits for the bell and takes what has come.
+    fn hear(poll: &Poll, port: &mut Port, items: &mut Vec<Item>) {
+        let mut ready = vec![];
+        poll.wait(Some(10_000), &mut ready).unwrap();
+        assert_eq!(ready.len(), 1, "nobody rang");
+        port.take(items);
+    }
+
+    #[test]
+    fn items_come_out_in_the_order_they_went_in() {
+        const COUNT: u64 = 50_000;
+        let (mut ports, control) = connect(2).unwrap();
+        let (mut target, mut source) = (ports.remove(0), ports.remove(0));
+        let poll = Poll::new().unwrap();
+        poll.add(target.bell(), 0, Interest::READ).unwrap();
+        let sender = std::thread::spawn(move || {
+            let mut n = 0;
+            while n < COUNT {
+                // Full: the other side is woken and there will be room.
+                match source.post(ShardId(0), closed(n)) {
+                    Ok(()) => n += 1,
+                    Err(_) => source.flush(),
+                }
+                if n % 7 == 0 {
+                    source.flush();
+                }
+            }
+            source.flush();
+        });
+        let (mut next, mut items) = (0, vec![]);
+        while next < COUNT {
+            hear(&poll, &mut target, &mut items);
+            for item in items.drain(..) {
+                assert_eq!(number(&item), next);
+                next += 1;
+            }
+        }
+        sender.join().unwrap();
+        control.post(ShardId(0), closed(7)).ok().unwrap();
+        hear(&poll, &mut target, &mut items);
+        assert_eq!(number(&items[0]), 7);
+    }
+
+    #[test]
+    fn a_full_channel_gives_the_item_back_and_harms_no_other() {
+        let (mut ports, _control) = connect(3).unwrap();
+        let mut source = ports.remove(0);
+        for n in 0..channel_size(3) as u64 {
+            assert!(source.post(ShardId(1), closed(n)).is_ok());
+        }
+        let back = source.post(ShardId(1), closed(99)).err().unwrap();
+        assert_eq!(number(&back), 99);
+        assert!(source.post(ShardId(2), closed(1)).is_ok());
+        assert!(source.post(ShardId(0), closed(1)).is_err(), "to itself");
+        assert!(source.post(ShardId(9), closed(1)).is_err(), "to nobody");
+    }
+
+    #[test]
+    fn a_flood_from_one_core_leaves_others_their_turn() {
+        let (mut ports, control) = connect(2).unwrap();
+        let mut source = ports.remove(1);
+        let mut target = ports.remove(0);
+        for n in 0..1_000 {
+            source.post(ShardId(0), closed(n)).ok().unwrap();
+        }
+        source.flush();
+        control.post(ShardId(0), Item::Stop).ok().unwrap();
+        let mut items = vec![];
+        target.take(&mut items);
+        assert_eq!(items.len(), TURN_SIZE + 1);
+        assert!(matches!(items[TURN_SIZE], Item::Stop));
+        let poll = Poll::new().unwrap();
+        poll.add(target.bell(), 0, Interest::READ).unwrap();
+        hear(&poll, &mut target, &mut items);
+        assert_eq!(items.len(), 2 * TURN_SIZE + 1);
+    }
+
+    #[test]
+    fn channels_share_a_ceiling() {
+        let table = [
+            (1, 8_192),
+            (2, 8_192),
+            (8, 8_192),
+            (16, 4_096),
+            (64, 1_024),
+            (4_096, 256),
+        ];
+        for (core_count, want) in table {
+            assert_eq!(channel_size(core_count), want, "{core_count} cores");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! What the runtime is told to do: plain data, made by `main` from the configuration.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::effect::{Address, Level};
+use crate::limits;
+use crate::shard::Input;
+use crate::time::Duration;
+
+/// All that [`super::run`] needs to know.
+pub struct Plan {
+    /// Where to listen; the place in this list is the [`SocketId`](crate::effect::SocketId) on
+    /// every core. Port 0 lets the system choose. UDP and TCP can be opened.
+    pub listen: Vec<Address>,
+    /// The CPU of each core, in the order of their [`ShardId`](crate::steer::ShardId).
+    /// Empty: all that this process may run on.
+    pub cores: Vec<usize>,
+    /// How streams are kept.
+    pub tcp: TcpOptions,
+    /// How datagram sockets are made.
+    pub udp: UdpOptions,
+    /// How names are resolved.
+    pub dns: DnsOptions,
+    /// Where the log goes.
+    pub log: LogOptions,
+    /// What SIGHUP does; `None`: nothing.
+    pub reload: Option<ReloadFn>,
+    /// How long transactions in flight may last after SIGTERM.
+    pub drain_timeout: Duration,
+}
+
+/// Reads the configuration again: what is to be done to each shard, or why it stays as it is.
+pub type ReloadFn = Box<dyn Fn() -> Result<Reload, ReloadError> + Send>;
+
+/// Makes the input that brings a reload to one shard; called once for each, on that shard's core.
+pub type Reload = Arc<dyn Fn() -> Input<'static> + Send + Sync>;
+
+/// Why a reload was refused, in the words for the log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ReloadError(pub Box<str>);
+
+impl Plan {
+    /// A plan with every option at its default.
+    pub fn new(listen: Vec<Address>) -> Self {
+        Plan {
+            listen,
+            cores: Vec::new(),
+            tcp: TcpOptions::default(),
+            udp: UdpOptions::default(),
+            dns: DnsOptions::default(),
+            log: LogOptions::default(),
+            reload: None,
+            drain_timeout: limits::DRAIN_TIMEOUT,
+        }
+    }
+}
+
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plan")
+            .field("listen", &self.listen)
+            .field("cores", &self.cores)
+            .field("tcp", &self.tcp)
+            .field("udp", &self.udp)
+            .field("dns", &self.dns)
+            .field("log", &self.log)
+            .field("reload", &self.reload.is_some())
+            .field("drain_timeout", &self.drain_timeout)
+            .finish()
+    }
+}
+
+/// How streams are kept; the parameters `tcp_*` of the configuration.
+#[derive(Clone, Debug)]
+pub struct TcpOptions {
+    /// `tcp_connection_lifetime`: a connection without traffic for this long is closed.
+    pub connection_lifetime: Duration,
+    /// `tcp_max_connections`: of the whole process. Above, new ones are closed at once.
+    pub max_connections: usize,
+    /// `tcp_send_timeout`: a peer that takes no byte for this long loses its connection.
+    pub send_timeout: Duration,
+    /// `tcp_connect_timeout`: how long a new connection may take to open.
+    pub connect_timeout: Duration,
+    /// `tcp_accept_no_cl`: a message without Content-Length is one without a body, rather than
+    /// the end of its connection.
+    pub accept_no_cl: bool,
+    /// `tcp_crlf_ping`: answer the keep-alive of RFC 5626 §4.4.1.
+    pub crlf_ping: bool,
+}
+
+impl Default for TcpOptions {
+    fn default() -> Self {
+        TcpOptions {
+            connection_lifetime: Duration::from_secs(120),
+            max_connections: 2048,
+            send_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(10),
+            accept_no_cl: false,
+            crlf_ping: true,
+        }
+    }
+}
+
+/// How datagram sockets are made.
+#[derive(Clone, Debug)]
+pub struct UdpOptions {
+    /// Bytes asked of the kernel for what waits to be read from one socket. It grants at most
+    /// `net.core.rmem_max`; what it granted is logged.
+    pub receive_buffer_size: usize,
+    /// The same for what waits to leave (`net.core.wmem_max`).
+    pub send_buffer_size: usize,
+}
+
+impl Default for UdpOptions {
+    fn default() -> Self {
+        UdpOptions {
+            receive_buffer_size: 4 << 20,
+            send_buffer_size: 4 << 20,
+        }
+    }
+}
+
+/// How names are resolved.
+#[derive(Clone, Debug, Default)]
+pub struct DnsOptions {
+    /// `dns_try_naptr`: ask NAPTR first when neither port nor transport is known.
+    pub try_naptr: bool,
+}
+
+/// Where the log goes.
+#[derive(Clone, Debug)]
+pub struct LogOptions {
+    /// `debug`: records above this level are not written.
+    pub level: Level,
+    /// `log_stderror`: to standard error rather than to syslog.
+    pub stderr: bool,
+    /// Colour the lines by level; standard error only.
+    pub colour: bool,
+    /// Put before the text of each line.
+    pub prefix: Box<str>,
+    /// `log_name`: the name in syslog.
+    pub name: Box<str>,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        LogOptions {
+            level: Level::Warn,
+            stderr: false,
+            colour: false,
+            prefix: "".into(),
+            name: "dialcore".into(),
+        }
+    }
+}

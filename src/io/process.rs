@@ -1,0 +1,107 @@
+//! What the process is to the system: pid file, working directory, user and group.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::error::IoError;
+use super::sys;
+
+/// The file that names this process; removed when it is dropped.
+#[derive(Debug)]
+pub struct PidFile {
+    path: PathBuf,
+}
+
+impl PidFile {
+    /// Writes the number of this process, one line.
+    pub fn write(path: &Path) -> Result<PidFile, IoError> {
+        fs::write(path, format!("{}\n", std::process::id()))
+            .map_err(IoError::start("write the pid file"))?;
+        let path = path.to_path_buf();
+        Ok(PidFile { path })
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        // Without the rights of the start it may not be removable; the next start overwrites it.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Changes the working directory.
+pub fn change_dir(path: &Path) -> Result<(), IoError> {
+    std::env::set_current_dir(path).map_err(IoError::start("change the working directory"))
+}
+
+/// Gives up root for a user and a group, each a name or a number. Sockets are to be open before.
+/// Without a group, the user's own.
+pub fn become_user(user: Option<&str>, group: Option<&str>) -> Result<(), IoError> {
+    let found = user.map(|name| find(Path::new("/etc/passwd"), name));
+    let user = found.transpose().map_err(IoError::start("find the user"))?;
+    let group = match group {
+        Some(name) => Some(find(Path::new("/etc/group"), name))
+            .transpose()
+            .map_err(IoError::start("find the group"))?
+            .map(|entry| entry.id),
+        None => user.and_then(|entry| entry.group),
+    };
+    sys::become_user(user.map(|entry| entry.id), group)
+        .map_err(IoError::start("change user and group"))
+}
+
+/// One line of the tables of users and groups.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Entry {
+    id: u32,
+    /// Of a user: the group that is its own.
+    group: Option<u32>,
+}
+
+fn find(table: &Path, name: &str) -> io::Result<Entry> {
+    if let Ok(id) = name.parse() {
+        return Ok(Entry { id, group: None });
+    }
+    let text = fs::read_to_string(table)?;
+    text.lines()
+        .find_map(|line| entry(line, name))
+        .ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+/// `name:password:id:group...`, the format of passwd(5); of group(5) as far as the id.
+fn entry(line: &str, name: &str) -> Option<Entry> {
+    let mut fields = line.split(':');
+    if fields.next()? != name {
+        return None;
+    }
+    let id = fields.nth(1)?.parse().ok()?;
+    let group = fields.next().and_then(|group| group.parse().ok());
+    Some(Entry { id, group })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_and_groups_are_found_by_name() {
+        let both = |id, group| Some(Entry { id, group });
+        let table = [
+            (
+                "sip:x:105:110:SIP:/run:/bin/false",
+                "sip",
+                both(105, Some(110)),
+            ),
+            ("sip:x:105:110:SIP:/run:/bin/false", "si", None),
+            ("adm:x:4:syslog", "adm", both(4, None)),
+            ("adm:x:many:", "adm", None),
+            ("", "adm", None),
+        ];
+        for (line, name, want) in table {
+            assert_eq!(entry(line, name), want, "{line}");
+        }
+        assert_eq!(find(Path::new("/nowhere"), "42").unwrap().id, 42);
+        assert!(find(Path::new("/nowhere"), "root").is_err());
+    }
+}

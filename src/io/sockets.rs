@@ -1,0 +1,305 @@
+//! Opening all listening sockets before anything runs, and telling all that is wrong at once.
+//!
+//! Each core gets its own socket for each address; the kernel spreads what arrives over the
+//! group (`SO_REUSEPORT`). The sockets of a group are opened in the order of the cores, so the
+//! place of a socket in its group is the number of its core.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::sync::mpsc::{self, Receiver, Sender};
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use super::error::IoError;
+use super::log::Log;
+use super::plan::{Plan, UdpOptions};
+use super::signals::{Event, Stopper};
+use super::sys;
+use crate::effect::{Address, Level, Proto};
+
+/// Connections that may wait to be accepted; the kernel bounds it by `net.core.somaxconn`.
+const BACKLOG: i32 = 1024;
+
+/// What glommio wants of `RLIMIT_MEMLOCK` whatever it is used for.
+const LOCKED_MEMORY_MIN: u64 = 512 << 10;
+
+/// Locked bytes of one executor: three rings that register 64 KiB each, and the rings themselves.
+const LOCKED_MEMORY_PER_CORE: u64 = 256 << 10;
+
+/// The listening sockets of all cores, open.
+#[derive(Debug)]
+pub struct Sockets {
+    addresses: Vec<Address>,
+    pub(crate) cpus: Vec<usize>,
+    pub(crate) cores: Vec<CoreSockets>,
+    pub(crate) events: (Sender<Event>, Receiver<Event>),
+}
+
+/// The listening sockets of one core, by `SocketId`.
+#[derive(Debug, Default)]
+pub(crate) struct CoreSockets {
+    pub(crate) listen: Vec<Listen>,
+}
+
+/// One listening socket.
+#[derive(Debug)]
+pub(crate) enum Listen {
+    Udp(UdpSocket),
+    Tcp(TcpListener),
+}
+
+impl Sockets {
+    /// Opens every socket of the plan for every core, or says everything that stands against it.
+    pub fn bind(plan: &Plan) -> Result<Sockets, Vec<IoError>> {
+        let mut errors = Vec::new();
+        let cpus = match choose_cpus(&plan.cores) {
+            Ok(cpus) => cpus,
+            Err(e) => {
+                errors.extend(e);
+                vec![0]
+            }
+        };
+        if plan.listen.is_empty() || plan.listen.len() > usize::from(u16::MAX) {
+            errors.push(IoError::ListenCount(plan.listen.len()));
+        }
+        if let Err(e) = check_locked_memory(cpus.len()) {
+            errors.push(e);
+        }
+        let mut addresses = plan.listen.clone();
+        let mut cores: Vec<CoreSockets> = cpus.iter().map(|_| CoreSockets::default()).collect();
+        for address in &mut addresses {
+            match bind_group(address, cpus.len(), &plan.udp) {
+                Ok(group) => {
+                    for (core, socket) in cores.iter_mut().zip(group) {
+                        core.listen.push(socket);
+                    }
+                }
+                Err(e) => errors.push(e),
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        Ok(Sockets {
+            addresses,
+            cpus,
+            cores,
+            events: mpsc::channel(),
+        })
+    }
+
+    /// The addresses in the order of their `SocketId`, with the ports that the system chose.
+    pub fn addresses(&self) -> &[Address] {
+        &self.addresses
+    }
+
+    /// How many cores there are, each with one shard.
+    pub fn shard_count(&self) -> u16 {
+        self.cpus.len() as u16
+    }
+
+    /// A handle that stops [`super::run`] as SIGTERM does.
+    pub fn stopper(&self) -> Stopper {
+        Stopper::new(self.events.0.clone())
+    }
+}
+
+/// Says what the kernel granted of the buffers that were asked for; the first core's sockets speak
+/// for all. It counts its own overhead in, so a full grant shows as twice what was asked.
+pub(crate) fn log_buffers(cores: &[CoreSockets], log: &Log) {
+    for socket in cores.iter().take(1).flat_map(|core| &core.listen) {
+        if let Listen::Udp(socket) = socket
+            && let Ok(local) = socket.local_addr()
+        {
+            let socket = SockRef::from(socket);
+            let receive = socket.recv_buffer_size().unwrap_or_default();
+            let send = socket.send_buffer_size().unwrap_or_default();
+            log.say(Level::Info, || {
+                format!(
+                    "udp:{local}: the kernel granted buffers of {receive} bytes to receive and \
+                     {send} to send (net.core.rmem_max, net.core.wmem_max bound them)"
+                )
+            });
+        }
+    }
+}
+
+/// The CPUs of the plan, each checked, or all there are.
+fn choose_cpus(wanted: &[usize]) -> Result<Vec<usize>, Vec<IoError>> {
+    let there: Vec<usize> = core_affinity::get_core_ids()
+        .unwrap_or_default()
+        .iter()
+        .map(|core| core.id)
+        .collect();
+    let chosen = if wanted.is_empty() { &there } else { wanted };
+    if chosen.is_empty() || chosen.len() > usize::from(u16::MAX) {
+        return Err(vec![IoError::CoreCount(chosen.len())]);
+    }
+    let missing: Vec<IoError> = chosen
+        .iter()
+        .filter(|cpu| !there.contains(cpu))
+        .map(|cpu| IoError::NoCore(*cpu))
+        .collect();
+    if missing.is_empty() {
+        Ok(chosen.to_vec())
+    } else {
+        Err(missing)
+    }
+}
+
+/// Whether the rings of this many executors fit, after raising the limit as far as is allowed.
+fn check_locked_memory(core_count: usize) -> Result<(), IoError> {
+    let needed = LOCKED_MEMORY_MIN.max(LOCKED_MEMORY_PER_CORE * core_count as u64);
+    let read = || sys::locked_memory_allowed().map_err(IoError::start("read RLIMIT_MEMLOCK"));
+    if read()? < needed {
+        sys::raise_locked_memory(needed).map_err(IoError::start("raise RLIMIT_MEMLOCK"))?;
+    }
+    let allowed = read()?;
+    if allowed < needed {
+        return Err(IoError::LockedMemory { needed, allowed });
+    }
+    Ok(())
+}
+
+/// One socket for each core on one address; a port that the system chose is written into it.
+fn bind_group(
+    address: &mut Address,
+    core_count: usize,
+    udp: &UdpOptions,
+) -> Result<Vec<Listen>, IoError> {
+    if !matches!(address.proto, Proto::Udp | Proto::Tcp) {
+        return Err(IoError::NoTransport(address.clone()));
+    }
+    bind_sockets(address, core_count, udp).map_err(|error| IoError::Listen {
+        address: address.clone(),
+        error,
+    })
+}
+
+fn bind_sockets(
+    address: &mut Address,
+    core_count: usize,
+    udp: &UdpOptions,
+) -> io::Result<Vec<Listen>> {
+    // A group would let a second process of this user in unseen and share the calls with it: a
+    // socket that shares with nobody finds out whether anyone is there. It is never listened on.
+    let probe = open(address.proto, address.local, false)?;
+    address.local = local_addr(&probe)?;
+    drop(probe);
+    (0..core_count)
+        .map(|_| {
+            let socket = open(address.proto, address.local, true)?;
+            if address.proto == Proto::Tcp {
+                socket.listen(BACKLOG)?;
+                return Ok(Listen::Tcp(socket.into()));
+            }
+            socket.set_recv_buffer_size(udp.receive_buffer_size)?;
+            socket.set_send_buffer_size(udp.send_buffer_size)?;
+            sys::report_drops(&socket)?;
+            Ok(Listen::Udp(socket.into()))
+        })
+        .collect()
+}
+
+/// A bound socket that does not block.
+fn open(proto: Proto, local: SocketAddr, shared: bool) -> io::Result<Socket> {
+    let (kind, protocol) = match proto.is_reliable() {
+        true => (Type::STREAM, Protocol::TCP),
+        false => (Type::DGRAM, Protocol::UDP),
+    };
+    let socket = Socket::new(Domain::for_address(local), kind, Some(protocol))?;
+    socket.set_nonblocking(true)?;
+    if local.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    if proto.is_reliable() {
+        // Connections of a process before this one may still be ending.
+        socket.set_reuse_address(true)?;
+    }
+    if shared {
+        socket.set_reuse_port(true)?;
+    }
+    socket.bind(&local.into())?;
+    Ok(socket)
+}
+
+fn local_addr(socket: &Socket) -> io::Result<SocketAddr> {
+    socket
+        .local_addr()?
+        .as_socket()
+        .ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(proto: Proto, local: &str) -> Address {
+        Address {
+            proto,
+            local: local.parse().unwrap(),
+            advertised: None,
+            name: None,
+        }
+    }
+
+    #[test]
+    fn every_core_gets_a_socket_on_the_port_that_was_chosen() {
+        let listen = vec![
+            address(Proto::Udp, "127.0.0.1:0"),
+            address(Proto::Tcp, "127.0.0.1:0"),
+            address(Proto::Udp, "[::1]:0"),
+        ];
+        let plan = Plan::new(listen);
+        let sockets = Sockets::bind(&plan).unwrap();
+        assert_eq!(sockets.cores.len(), usize::from(sockets.shard_count()));
+        for core in &sockets.cores {
+            for (socket, address) in core.listen.iter().zip(sockets.addresses()) {
+                let local = match socket {
+                    Listen::Udp(socket) => socket.local_addr(),
+                    Listen::Tcp(listener) => listener.local_addr(),
+                };
+                assert_eq!(local.unwrap(), address.local);
+                assert_ne!(address.local.port(), 0);
+            }
+        }
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once() {
+        let held = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let shared = open(Proto::Udp, "127.0.0.1:0".parse().unwrap(), true).unwrap();
+        let listening = TcpListener::bind("127.0.0.1:0").unwrap();
+        let local = |a: SocketAddr| a.to_string();
+        let mut plan = Plan::new(vec![
+            address(Proto::Udp, &local(held.local_addr().unwrap())),
+            address(Proto::Udp, &local(local_addr(&shared).unwrap())),
+            address(Proto::Tcp, &local(listening.local_addr().unwrap())),
+            address(Proto::Udp, "192.0.2.1:5060"),
+            address(Proto::Tls, "127.0.0.1:0"),
+            address(Proto::Udp, "127.0.0.1:0"),
+        ]);
+        plan.cores = vec![usize::MAX];
+        let errors = Sockets::bind(&plan).unwrap_err();
+        let kinds: Vec<String> = errors
+            .iter()
+            .map(|error| match error {
+                IoError::Listen { error, .. } => format!("{:?}", error.kind()),
+                IoError::NoTransport(_) => "NoTransport".into(),
+                other => format!("{other:?}"),
+            })
+            .collect();
+        let no_core = format!("NoCore({})", usize::MAX);
+        assert_eq!(
+            kinds,
+            [
+                no_core.as_str(),
+                "AddrInUse",
+                "AddrInUse",
+                "AddrInUse",
+                "AddrNotAvailable",
+                "NoTransport"
+            ]
+        );
+    }
+}

@@ -1,0 +1,488 @@
+//! The system calls that the standard library does not offer, each behind a safe function.
+//!
+//! All `unsafe` of the product stands in this file. Each block says why its pointers are good.
+//! Costs: one system call for each function; a batch builds its headers on every call (a few
+//! kilobytes of stores) so that no pointer outlives the call that uses it.
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::mem::{self, MaybeUninit};
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::rc::Rc;
+
+use socket2::{SockAddr, SockAddrStorage};
+
+use crate::effect::Token;
+use crate::limits::MESSAGE_SIZE_MAX;
+
+/// Datagrams that one system call reads or writes.
+pub(crate) const BATCH_SIZE: usize = 64;
+
+/// Distance between the buffers of a batch. Above the largest datagram by an odd number of cache
+/// lines: at a power of two all buffers would begin in the same few sets of every cache.
+const BUFFER_STRIDE: usize = MESSAGE_SIZE_MAX + 1 + 17 * 64;
+
+/// Room for one control message that carries 32 bits, aligned as the kernel wants it.
+type Control = [u64; 4];
+
+/// What a descriptor is waited for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Interest {
+    /// Something can be read.
+    pub(crate) read: bool,
+    /// Something can be written.
+    pub(crate) write: bool,
+}
+
+impl Interest {
+    pub(crate) const READ: Interest = Interest {
+        read: true,
+        write: false,
+    };
+
+    fn bits(self) -> u32 {
+        let read = if self.read {
+            libc::EPOLLIN | libc::EPOLLRDHUP
+        } else {
+            0
+        };
+        (read | if self.write { libc::EPOLLOUT } else { 0 }) as u32
+    }
+}
+
+/// A descriptor that is ready: whose it is, and what for. An error or a hang-up counts as both.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Ready {
+    pub(crate) tag: u64,
+    pub(crate) readable: bool,
+    pub(crate) writable: bool,
+}
+
+/// The set of descriptors that one core waits for, level-triggered.
+#[derive(Debug)]
+pub(crate) struct Poll {
+    epoll: OwnedFd,
+}
+
+impl Poll {
+    pub(crate) fn new() -> io::Result<Self> {
+        // SAFETY: no pointer is passed; a descriptor that is returned belongs to nobody else.
+        let epoll = unsafe {
+            let fd = check(libc::epoll_create1(libc::EPOLL_CLOEXEC))?;
+            OwnedFd::from_raw_fd(fd)
+        };
+        Ok(Poll { epoll })
+    }
+
+    pub(crate) fn add(&self, fd: &impl AsRawFd, tag: u64, interest: Interest) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_ADD, fd.as_raw_fd(), tag, interest)
+    }
+
+    pub(crate) fn change(&self, fd: &impl AsRawFd, tag: u64, interest: Interest) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_MOD, fd.as_raw_fd(), tag, interest)
+    }
+
+    fn control(&self, what: i32, fd: RawFd, tag: u64, interest: Interest) -> io::Result<()> {
+        let mut event = libc::epoll_event {
+            events: interest.bits(),
+            u64: tag,
+        };
+        // SAFETY: the kernel reads `event` during the call and keeps no pointer to it.
+        unsafe {
+            check(libc::epoll_ctl(
+                self.epoll.as_raw_fd(),
+                what,
+                fd,
+                &mut event,
+            ))?
+        };
+        Ok(())
+    }
+
+    /// Waits until something is ready or the time is over; `None` waits for ever. A signal ends
+    /// the wait early with nothing ready.
+    pub(crate) fn wait(&self, timeout_ms: Option<u32>, ready: &mut Vec<Ready>) -> io::Result<()> {
+        const EVENT_COUNT: usize = 256;
+        let mut events = [libc::epoll_event { events: 0, u64: 0 }; EVENT_COUNT];
+        let timeout = timeout_ms.map_or(-1, |ms| i32::try_from(ms).unwrap_or(i32::MAX));
+        ready.clear();
+        // SAFETY: the kernel writes at most `EVENT_COUNT` events, and there is room for them.
+        let count = unsafe {
+            libc::epoll_wait(
+                self.epoll.as_raw_fd(),
+                events.as_mut_ptr(),
+                EVENT_COUNT as i32,
+                timeout,
+            )
+        };
+        let count = match check(count) {
+            Ok(count) => count as usize,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => 0,
+            Err(e) => return Err(e),
+        };
+        let gone = (libc::EPOLLERR | libc::EPOLLHUP) as u32;
+        ready.extend(events[..count].iter().map(|event| {
+            let bits = event.events;
+            Ready {
+                tag: event.u64,
+                readable: bits & (gone | (libc::EPOLLIN | libc::EPOLLRDHUP) as u32) != 0,
+                writable: bits & (gone | libc::EPOLLOUT as u32) != 0,
+            }
+        }));
+        Ok(())
+    }
+}
+
+/// A descriptor that one core waits for and others make ready.
+#[derive(Debug)]
+pub(crate) struct EventFd {
+    file: File,
+}
+
+impl EventFd {
+    pub(crate) fn new() -> io::Result<Self> {
+        // SAFETY: no pointer is passed; a descriptor that is returned belongs to nobody else.
+        let fd = unsafe {
+            let fd = check(libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK))?;
+            OwnedFd::from_raw_fd(fd)
+        };
+        Ok(EventFd { file: fd.into() })
+    }
+
+    /// Makes it ready. It cannot fail in a way that matters: a counter that is full is ready.
+    pub(crate) fn ring(&self) {
+        let _ = (&self.file).write(&1u64.to_ne_bytes());
+    }
+
+    /// Makes it unready again.
+    pub(crate) fn clear(&self) {
+        let _ = (&self.file).read(&mut [0; 8]);
+    }
+}
+
+impl AsRawFd for EventFd {
+    fn as_raw_fd(&self) -> RawFd {
+        self.file.as_raw_fd()
+    }
+}
+
+/// Buffers into which one system call reads up to [`BATCH_SIZE`] datagrams.
+pub(crate) struct ReceiveBatch {
+    data: Vec<u8>,
+    received: Vec<(u32, SocketAddr)>,
+    /// What the kernel says it has dropped on the socket since that was opened.
+    drops: Option<u32>,
+}
+
+impl ReceiveBatch {
+    pub(crate) fn new() -> Self {
+        ReceiveBatch {
+            data: vec![0; BUFFER_STRIDE * BATCH_SIZE],
+            received: Vec::with_capacity(BATCH_SIZE),
+            drops: None,
+        }
+    }
+
+    /// Reads what waits on the socket and says how many datagrams that was.
+    pub(crate) fn fill(&mut self, fd: &impl AsRawFd) -> io::Result<usize> {
+        self.received.clear();
+        let mut names: [MaybeUninit<libc::sockaddr_storage>; BATCH_SIZE] =
+            [MaybeUninit::uninit(); BATCH_SIZE];
+        let mut controls: [Control; BATCH_SIZE] = [[0; 4]; BATCH_SIZE];
+        let mut vectors: [libc::iovec; BATCH_SIZE] = std::array::from_fn(|i| libc::iovec {
+            iov_base: self.data[i * BUFFER_STRIDE..].as_mut_ptr().cast(),
+            iov_len: MESSAGE_SIZE_MAX,
+        });
+        let mut headers: [libc::mmsghdr; BATCH_SIZE] = std::array::from_fn(|i| {
+            let mut header = empty_header();
+            header.msg_hdr.msg_name = names[i].as_mut_ptr().cast();
+            header.msg_hdr.msg_namelen = mem::size_of::<libc::sockaddr_storage>() as u32;
+            header.msg_hdr.msg_iov = &mut vectors[i];
+            header.msg_hdr.msg_iovlen = 1;
+            header.msg_hdr.msg_control = controls[i].as_mut_ptr().cast();
+            header.msg_hdr.msg_controllen = mem::size_of::<Control>() as _;
+            header
+        });
+        // SAFETY: each header points to its own name, vector, control space and `MESSAGE_SIZE_MAX`
+        // bytes of `data`, all alive until the end of this function and touched by nothing else.
+        let count = unsafe {
+            check(libc::recvmmsg(
+                fd.as_raw_fd(),
+                headers.as_mut_ptr(),
+                BATCH_SIZE as u32,
+                libc::MSG_DONTWAIT as _,
+                std::ptr::null_mut(),
+            ))?
+        };
+        for header in &headers[..count as usize] {
+            // SAFETY: the kernel has filled name, control space and their lengths.
+            let (remote, drops) = unsafe { (name_of(&header.msg_hdr), drops_of(&header.msg_hdr)) };
+            self.drops = drops.or(self.drops);
+            // A name that is not of the internet cannot come out of an internet socket.
+            let remote = remote.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
+            self.received.push((header.msg_len, remote));
+        }
+        Ok(count as usize)
+    }
+
+    /// One datagram of the last [`ReceiveBatch::fill`]: its bytes and who sent it.
+    pub(crate) fn get(&self, index: usize) -> (&[u8], SocketAddr) {
+        let (size, remote) = self.received[index];
+        let start = index * BUFFER_STRIDE;
+        (&self.data[start..start + size as usize], remote)
+    }
+
+    /// The kernel's count of what it dropped on the socket that was read last, when it gave one.
+    pub(crate) fn take_drops(&mut self) -> Option<u32> {
+        self.drops.take()
+    }
+}
+
+/// A datagram on its way out.
+#[derive(Debug)]
+pub(crate) struct Datagram {
+    pub(crate) bytes: Rc<[u8]>,
+    pub(crate) remote: SockAddr,
+    pub(crate) token: Option<Token>,
+}
+
+/// Gives up to [`BATCH_SIZE`] datagrams to the kernel, in order, and says how many it took. An
+/// error is about the first one.
+pub(crate) fn send_batch(fd: &impl AsRawFd, datagrams: &[Datagram]) -> io::Result<usize> {
+    let count = datagrams.len().min(BATCH_SIZE);
+    let mut vectors: [libc::iovec; BATCH_SIZE] = [libc::iovec {
+        iov_base: std::ptr::null_mut(),
+        iov_len: 0,
+    }; BATCH_SIZE];
+    let mut headers: [libc::mmsghdr; BATCH_SIZE] = [empty_header(); BATCH_SIZE];
+    for (i, datagram) in datagrams[..count].iter().enumerate() {
+        vectors[i].iov_base = datagram.bytes.as_ptr().cast_mut().cast();
+        vectors[i].iov_len = datagram.bytes.len();
+        let header = &mut headers[i].msg_hdr;
+        header.msg_name = datagram.remote.as_ptr().cast_mut().cast();
+        header.msg_namelen = datagram.remote.len();
+        header.msg_iov = &mut vectors[i];
+        header.msg_iovlen = 1;
+    }
+    // SAFETY: the first `count` headers point to names and bytes that `datagrams` keeps alive,
+    // which the kernel only reads, and to vectors of this frame.
+    let sent = unsafe {
+        check(libc::sendmmsg(
+            fd.as_raw_fd(),
+            headers.as_mut_ptr(),
+            count as u32,
+            (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as _,
+        ))?
+    };
+    Ok(sent as usize)
+}
+
+/// Asks the kernel to say with each datagram how many it has dropped.
+pub(crate) fn report_drops(fd: &impl AsRawFd) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    // SAFETY: the kernel reads one integer from a pointer to one.
+    unsafe {
+        check(libc::setsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_RXQ_OVFL,
+            (&raw const on).cast(),
+            mem::size_of::<libc::c_int>() as u32,
+        ))?
+    };
+    Ok(())
+}
+
+/// 64 bits of the kernel's randomness.
+pub(crate) fn random() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(u64::from_ne_bytes(bytes))
+}
+
+/// How many bytes this process may lock in memory.
+pub(crate) fn locked_memory_allowed() -> io::Result<u64> {
+    Ok(locked_memory_limit()?.rlim_cur)
+}
+
+/// Raises the limit of [`locked_memory_allowed`] as far as this process may.
+pub(crate) fn raise_locked_memory(wanted: u64) -> io::Result<()> {
+    let mut limit = locked_memory_limit()?;
+    limit.rlim_cur = wanted.min(limit.rlim_max);
+    // SAFETY: the kernel reads one structure from a pointer to one.
+    unsafe { check(libc::setrlimit(libc::RLIMIT_MEMLOCK, &limit))? };
+    Ok(())
+}
+
+fn locked_memory_limit() -> io::Result<libc::rlimit> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the kernel writes one structure to a pointer to one.
+    unsafe { check(libc::getrlimit(libc::RLIMIT_MEMLOCK, &mut limit))? };
+    Ok(limit)
+}
+
+/// Becomes this group and no other, then this user: in this order, for afterwards there is no
+/// right left to do it.
+pub(crate) fn become_user(user: Option<u32>, group: Option<u32>) -> io::Result<()> {
+    // SAFETY: no memory is passed besides an empty list with its length of 0.
+    unsafe {
+        if let Some(group) = group {
+            check(libc::setgroups(0, std::ptr::null()))?;
+            check(libc::setgid(group))?;
+        }
+        if let Some(user) = user {
+            check(libc::setuid(user))?;
+        }
+    }
+    Ok(())
+}
+
+/// Opens the system log under a name that lives as long as the process.
+pub(crate) fn open_syslog(name: &'static std::ffi::CStr) {
+    // SAFETY: the library keeps the pointer, and the text lives for ever.
+    unsafe { libc::openlog(name.as_ptr(), libc::LOG_PID, libc::LOG_DAEMON) };
+}
+
+/// Writes one line to the system log.
+pub(crate) fn write_syslog(priority: i32, text: &std::ffi::CStr) {
+    // SAFETY: the format takes one string, and one that ends is given.
+    unsafe { libc::syslog(priority, c"%s".as_ptr(), text.as_ptr()) };
+}
+
+fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(result)
+}
+
+fn empty_header() -> libc::mmsghdr {
+    // SAFETY: a message header of nothing but zeros and null pointers is a valid empty one.
+    unsafe { mem::zeroed() }
+}
+
+/// Who sent a received datagram.
+///
+/// # Safety
+/// The kernel must have filled `header`, whose name is a `sockaddr_storage`.
+unsafe fn name_of(header: &libc::msghdr) -> Option<SocketAddr> {
+    // SAFETY: both are the kernel's storage structure, and it has written `msg_namelen` bytes;
+    // what it left is never read, for the family decides.
+    let name = unsafe {
+        let mut storage = SockAddrStorage::zeroed();
+        let size = (header.msg_namelen as usize).min(mem::size_of::<libc::sockaddr_storage>());
+        std::ptr::copy_nonoverlapping(
+            header.msg_name.cast::<u8>(),
+            (&raw mut storage).cast::<u8>(),
+            size,
+        );
+        SockAddr::new(storage, size as u32)
+    };
+    name.as_socket()
+}
+
+/// The count of drops that came with a received datagram.
+///
+/// # Safety
+/// The kernel must have filled `header`, whose control space is a [`Control`].
+unsafe fn drops_of(header: &libc::msghdr) -> Option<u32> {
+    // SAFETY: the macros of the library walk what the kernel wrote, within `msg_controllen`.
+    unsafe {
+        let mut message = libc::CMSG_FIRSTHDR(header);
+        while !message.is_null() {
+            if (*message).cmsg_level == libc::SOL_SOCKET
+                && (*message).cmsg_type == libc::SO_RXQ_OVFL
+            {
+                return Some(libc::CMSG_DATA(message).cast::<u32>().read_unaligned());
+            }
+            message = libc::CMSG_NXTHDR(header, message);
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::UdpSocket;
+
+    #[test]
+    fn a_batch_goes_out_and_comes_in_in_order() {
+        let source = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let target = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let remote = SockAddr::from(target.local_addr().unwrap());
+        let datagrams: Vec<Datagram> = (0..100u8)
+            .map(|n| Datagram {
+                bytes: Rc::from(vec![n; usize::from(n) + 1]),
+                remote: remote.clone(),
+                token: None,
+            })
+            .collect();
+        let first = send_batch(&source, &datagrams).unwrap();
+        let second = send_batch(&source, &datagrams[first..]).unwrap();
+        assert_eq!((first, second), (BATCH_SIZE, 100 - BATCH_SIZE));
+
+        let poll = Poll::new().unwrap();
+        poll.add(&target, 7, Interest::READ).unwrap();
+        let (mut batch, mut ready, mut seen) = (ReceiveBatch::new(), vec![], 0u8);
+        while seen < 100 {
+            poll.wait(Some(5_000), &mut ready).unwrap();
+            let want = Ready {
+                tag: 7,
+                readable: true,
+                writable: false,
+            };
+            assert_eq!(ready, [want]);
+            for i in 0..batch.fill(&target).unwrap() {
+                let (bytes, from) = batch.get(i);
+                assert_eq!(bytes, vec![seen; usize::from(seen) + 1]);
+                assert_eq!(from, source.local_addr().unwrap());
+                seen += 1;
+            }
+        }
+        assert!(
+            batch
+                .fill(&target)
+                .is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock)
+        );
+    }
+
+    #[test]
+    fn the_kernel_counts_what_it_drops() {
+        let source = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let target = socket2::Socket::from(UdpSocket::bind("127.0.0.1:0").unwrap());
+        report_drops(&target).unwrap();
+        target.set_recv_buffer_size(4_096).unwrap();
+        let to = target.local_addr().unwrap().as_socket().unwrap();
+        for _ in 0..200 {
+            source.send_to(&[0; 1_000], to).unwrap();
+        }
+        let mut batch = ReceiveBatch::new();
+        batch.fill(&target).unwrap();
+        // What waited when the queue was full does not know yet of what followed.
+        source.send_to(b"last", to).unwrap();
+        let count = batch.fill(&target).unwrap();
+        assert_eq!(batch.get(count - 1).0, b"last");
+        assert!(batch.take_drops().is_some_and(|n| n > 0));
+    }
+
+    #[test]
+    fn a_ring_wakes_until_it_is_cleared() {
+        let (poll, bell, mut ready) = (Poll::new().unwrap(), EventFd::new().unwrap(), vec![]);
+        poll.add(&bell, 1, Interest::READ).unwrap();
+        for _ in 0..2 {
+            poll.wait(Some(0), &mut ready).unwrap();
+            assert!(ready.is_empty());
+            bell.ring();
+            bell.ring();
+            poll.wait(Some(5_000), &mut ready).unwrap();
+            assert_eq!(ready.len(), 1);
+            bell.clear();
+        }
+    }
+}
