@@ -1,2 +1,32 @@
-//! The command: arguments, configuration, exit code.
-fn main() {}
+//! The command: arguments in, exit code out. 0 is a good end; 255 is every failure to start, as
+//! the original has it.
+
+mod command;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use command::args::Args;
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            let is_help = !error.use_stderr();
+            // Nothing can be said about a terminal that is gone.
+            let _ = error.print();
+            return if is_help {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::from(255)
+            };
+        }
+    };
+    match command::start::start(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::from(255)
+        }
+    }
+}

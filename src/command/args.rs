@@ -1,0 +1,167 @@
+//! The command line: the original's flags, so that a unit file or container can be kept.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Parser};
+
+/// A dialog-stateful SIP proxy, thread-per-core, driven by the Kamailio configuration language.
+///
+/// Without -f it reads /etc/dialcore/dialcore.cfg, and without that file it runs a built-in
+/// configuration on loopback.
+#[derive(Clone, Debug, Default, Parser)]
+#[command(name = "dialcore", disable_version_flag = true, max_term_width = 100)]
+pub(crate) struct Args {
+    /// The configuration file.
+    #[arg(short = 'f', value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Check the configuration and exit: 0 when it is good, 255 when not.
+    #[arg(short = 'c', action = ArgAction::Count)]
+    pub(crate) check: u8,
+    /// Print the configuration after preprocessing and exit.
+    #[arg(long = "cfg-print")]
+    pub(crate) print: bool,
+    /// Define a preprocessor ID, as #!define does.
+    #[arg(short = 'A', value_name = "ID[=TEXT]")]
+    pub(crate) defines: Vec<String>,
+    /// Log to standard error.
+    #[arg(short = 'E', action = ArgAction::Count)]
+    pub(crate) stderr: u8,
+    /// Log to standard error in colour.
+    #[arg(short = 'e', action = ArgAction::Count)]
+    pub(crate) colour: u8,
+    /// Log more; repeat for still more.
+    #[arg(short = 'd', action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// The log level, -5 (alert) to 3 (debug); the file's `debug` is ignored.
+    #[arg(long = "debug", value_name = "LEVEL", allow_negative_numbers = true)]
+    pub(crate) debug: Option<i64>,
+    /// Stay in the foreground; it always does.
+    #[arg(short = 'D', action = ArgAction::Count)]
+    pub(crate) foreground: u8,
+    /// Listen here, instead of where the file says; may be repeated.
+    #[arg(short = 'l', value_name = "[PROTO:]ADDRESS[:PORT][/ADVERTISED[:PORT]]")]
+    pub(crate) listen: Vec<String>,
+    /// A further name of this proxy; may be repeated.
+    #[arg(long = "alias", value_name = "HOST[:PORT]")]
+    pub(crate) aliases: Vec<String>,
+    /// How many cores to use; all there are by default.
+    #[arg(short = 'n', value_name = "CORES")]
+    pub(crate) cores: Option<usize>,
+    /// The server_id.
+    #[arg(long = "server-id", value_name = "N")]
+    pub(crate) server_id: Option<i64>,
+    /// Load a module before the file is read; may be repeated.
+    #[arg(long = "loadmodule", value_name = "MODULE")]
+    pub(crate) modules: Vec<String>,
+    /// Set a module's parameter before the file is read; may be repeated.
+    #[arg(long = "modparam", value_name = "MODULE:PARAM:(s|i):VALUE")]
+    pub(crate) params: Vec<String>,
+    /// Write the process id here.
+    #[arg(short = 'P', value_name = "FILE")]
+    pub(crate) pid_file: Option<PathBuf>,
+    /// The working directory.
+    #[arg(short = 'w', value_name = "DIR")]
+    pub(crate) work_dir: Option<PathBuf>,
+    /// The directory of control sockets.
+    #[arg(short = 'Y', value_name = "DIR")]
+    pub(crate) run_dir: Option<PathBuf>,
+    /// Change to this user once the sockets are open.
+    #[arg(short = 'u', value_name = "USER")]
+    pub(crate) user: Option<String>,
+    /// Change to this group once the sockets are open.
+    #[arg(short = 'g', value_name = "GROUP")]
+    pub(crate) group: Option<String>,
+    /// No TCP.
+    #[arg(short = 'T')]
+    pub(crate) no_tcp: bool,
+    /// Print the version and exit.
+    #[arg(short = 'v', visible_short_alias = 'V', long = "version")]
+    pub(crate) version: bool,
+    /// Print what is built in and exit.
+    #[arg(short = 'I')]
+    pub(crate) internals: bool,
+    #[command(flatten)]
+    pub(crate) unused: Unused,
+}
+
+/// Flags of the original that mean nothing here and are accepted for the sake of existing scripts.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Accepted without effect")]
+pub(crate) struct Unused {
+    /// Megabytes of shared memory: there is none.
+    #[arg(short = 'm', value_name = "MB")]
+    pub(crate) shared_memory: Option<String>,
+    /// Megabytes of private memory: tables grow to their bounds.
+    #[arg(short = 'M', value_name = "MB")]
+    pub(crate) private_memory: Option<String>,
+    /// Where modules lie: they are built in.
+    #[arg(short = 'L', value_name = "PATH")]
+    pub(crate) module_path: Vec<String>,
+    /// TCP workers: each core serves its own streams.
+    #[arg(short = 'N', value_name = "N")]
+    pub(crate) tcp_workers: Option<String>,
+    /// No SCTP: there is none.
+    #[arg(short = 'S')]
+    pub(crate) no_sctp: bool,
+    /// Whether names of listening addresses are looked up.
+    #[arg(short = 'a', value_name = "MODE")]
+    pub(crate) auto_aliases: Option<String>,
+    /// Process group file.
+    #[arg(short = 'G', value_name = "FILE")]
+    pub(crate) group_file: Option<String>,
+    /// Poll method.
+    #[arg(short = 'W', value_name = "METHOD")]
+    pub(crate) poll_method: Option<String>,
+    /// Maximum receive buffer size.
+    #[arg(short = 'b', value_name = "BYTES")]
+    pub(crate) max_buffer: Option<String>,
+    /// Script optimisation level.
+    #[arg(short = 'O', value_name = "LEVEL")]
+    pub(crate) optimisation: Option<String>,
+    /// Shared memory manager.
+    #[arg(short = 'x', value_name = "NAME")]
+    pub(crate) shared_manager: Option<String>,
+    /// Private memory manager.
+    #[arg(short = 'X', value_name = "NAME")]
+    pub(crate) private_manager: Option<String>,
+    /// Look at the DNS name of the last Via.
+    #[arg(short = 'r')]
+    pub(crate) dns_via: bool,
+    /// Look at the DNS name of every Via.
+    #[arg(short = 'R')]
+    pub(crate) dns_vias: bool,
+    /// Check Via.
+    #[arg(short = 'K')]
+    pub(crate) check_via: bool,
+    /// Log engine.
+    #[arg(long = "log-engine", value_name = "NAME")]
+    pub(crate) log_engine: Option<String>,
+    /// Whether C exit handlers run.
+    #[arg(long = "atexit", value_name = "yes|no")]
+    pub(crate) atexit: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flags_of_a_typical_unit_file() {
+        let line = "dialcore -P /run/d.pid -f x.cfg -m 64 -M 8 -Y /run/d -DD -E -ddd -A A=1 -A B \
+                    -l udp:127.0.0.1:5070 -l tcp:[::1]:5070/x.test:5060 -n 2 -u nobody -g nogroup";
+        let args = Args::parse_from(line.split_whitespace());
+        assert_eq!((args.foreground, args.verbose, args.stderr), (2, 3, 1));
+        assert_eq!(args.defines, ["A=1", "B"]);
+        assert_eq!(args.listen.len(), 2);
+        assert_eq!(
+            (args.cores, args.unused.shared_memory.as_deref()),
+            (Some(2), Some("64"))
+        );
+    }
+
+    #[test]
+    fn an_unknown_flag_is_refused() {
+        let error = Args::try_parse_from(["dialcore", "-q"]).unwrap_err();
+        assert_eq!(error.kind(), clap::error::ErrorKind::UnknownArgument);
+    }
+}

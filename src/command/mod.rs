@@ -1,0 +1,6 @@
+//! The program around the library: arguments, configuration file, what the terminal shows.
+
+pub(crate) mod args;
+pub(crate) mod files;
+pub(crate) mod start;
+pub(crate) mod text;
