@@ -41,11 +41,11 @@ pub(crate) const BODIES: &[Body] = &[
     Body { name: "parse", iteration: "read that INVITE",
            iterations: 1_000, hash: 0x3ba3_9eb4_381a_dd16, run: path::parse },
     Body { name: "request", iteration: "relay a request and its 200, with script and transaction",
-           iterations: 200, hash: 0x4bcd_cf81_adf3_af52, run: path::relay_request },
+           iterations: 200, hash: 0x10cc_0d47_2212_6099, run: path::relay_request },
     Body { name: "response", iteration: "relay a 180",
-           iterations: 1_000, hash: 0x617a_c872_f566_3ed8, run: path::relay_response },
+           iterations: 1_000, hash: 0xd0f6_119b_0d7b_782b, run: path::relay_response },
     Body { name: "call", iteration: "INVITE 100 180 200 ACK BYE 200 through a shard",
-           iterations: 200, hash: 0x922c_68d7_202c_6fe4, run: path::call },
+           iterations: 200, hash: 0xa34b_7f4c_8d7e_1b6e, run: path::call },
 ];
 
 impl Body {

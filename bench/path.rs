@@ -27,7 +27,7 @@ const INVITE: &str = "INVITE sip:bob@192.0.2.2:5060 SIP/2.0\r\n\
     Supported: replaces, timer\r\n\
     User-Agent: Example Phone 1.2.3\r\n\
     Content-Type: application/sdp\r\n\
-    Content-Length: 175\r\n\r\n\
+    Content-Length: 165\r\n\r\n\
     v=0\r\no=alice 2890844526 2890844526 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\n\
     t=0 0\r\nm=audio 49172 RTP/AVP 0 8 101\r\na=rtpmap:0 PCMU/8000\r\n\
     a=rtpmap:8 PCMA/8000\r\na=x\r\n";
@@ -57,6 +57,7 @@ struct Path {
     hash: u64,
     /// The last message to the callee and to the caller.
     sent: Vec<Vec<u8>>,
+    sent_count: u64,
 }
 
 impl Path {
@@ -69,6 +70,7 @@ impl Path {
             now: Instant::ZERO,
             hash: 0,
             sent: vec![vec![]; 2],
+            sent_count: 0,
         }
     }
 
@@ -85,6 +87,7 @@ impl Path {
             if let Effect::Send(send) = effect {
                 self.hash = fold(self.hash, send.bytes.len() as u64);
                 let side = usize::from(send.to.remote.ip() == caller().ip());
+                self.sent_count += 1;
                 self.sent[side].clear();
                 self.sent[side].extend_from_slice(&send.bytes);
             }
@@ -191,6 +194,11 @@ pub(crate) fn call(iterations: u64) -> u64 {
     }
     path.wait(Duration::from_secs(60));
     assert!(path.shard.is_idle(), "every call is over");
+    assert_eq!(
+        path.sent_count,
+        7 * iterations,
+        "100 INVITE 180 200 ACK BYE 200"
+    );
     path.hash
 }
 
@@ -205,6 +213,7 @@ pub(crate) fn relay_request(iterations: u64) -> u64 {
         path.receive(callee(), &bytes);
         path.wait(Duration::from_millis(100));
     }
+    assert_eq!(path.sent_count, 2 * iterations, "MESSAGE 200");
     path.hash
 }
 
@@ -217,5 +226,6 @@ pub(crate) fn relay_response(iterations: u64) -> u64 {
     for _ in 0..iterations {
         path.receive(callee(), black_box(&bytes));
     }
+    assert_eq!(path.sent_count, 2 + iterations, "100 INVITE, then each 180");
     path.hash
 }
