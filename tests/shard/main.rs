@@ -416,6 +416,35 @@ fn a_request_that_comes_back_unchanged_is_a_loop() {
 }
 
 #[test]
+fn two_routes_are_recorded_when_the_address_family_changes() {
+    let text = r#"
+        listen=udp:192.0.2.100:5060
+        listen=udp:[2001:db8::100]:5060
+        loadmodule "tm.so"
+        loadmodule "rr.so"
+        loadmodule "pv.so"
+        request_route { record_route(); $ru = "sip:bob@[2001:db8::2]"; t_relay(); }
+    "#;
+    let mut p = Proxy::from_text(text);
+    let sent = p.receive(ALICE, &request("INVITE", "i", ""));
+    let out = &sent[1];
+    assert_eq!(out.to.to_string(), "[2001:db8::2]:5060");
+    assert!(
+        out.get("Via")
+            .starts_with("SIP/2.0/UDP [2001:db8::100];branch=")
+    );
+    assert_eq!(
+        out.all("Record-Route"),
+        [
+            "<sip:[2001:db8::100];r2=on;lr;ftag=a1>",
+            "<sip:192.0.2.100;r2=on;lr;ftag=a1>",
+        ]
+    );
+    let ok = p.receive("[2001:db8::2]:5060", &answer(out, 200, "b1"));
+    assert_eq!(ok[0].to.to_string(), ALICE);
+}
+
+#[test]
 fn stray_responses_go_nowhere() {
     let mut p = Proxy::new("");
     let out = invite(&mut p);
