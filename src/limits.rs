@@ -59,6 +59,14 @@ pub const AVP_COUNT_MAX: usize = 4_096;
 /// messages. Above: the assignment fails and is logged.
 pub const SCRIPT_VARIABLE_COUNT_MAX: usize = 65_536;
 
+/// Items of one table (`htable`) of one shard. Their keys may be made from messages, and a table
+/// without `autoexpire` forgets none. Above: the assignment fails and is logged.
+pub const TABLE_ITEM_COUNT_MAX: usize = 1 << 20;
+
+/// Walks through tables (`sht_iterator_start`) of one shard at a time. Their names may be made
+/// from messages. Above: the walk does not begin, and that is logged.
+pub const TABLE_WALK_COUNT_MAX: usize = 64;
+
 /// Bytes of one configuration file, and depth of inclusion (the original's bound).
 pub const CONFIG_SIZE_MAX: usize = 16 << 20;
 
@@ -98,6 +106,22 @@ pub const STREAM_QUEUE_SIZE_MAX: usize = 1 << 20;
 /// `udp_send_drops`.
 pub const DATAGRAM_QUEUE_MAX: usize = 4_096;
 
+/// Requests of our own that wait to be sent, for an address or for their turn. Above: the request
+/// fails as if nobody had answered, counted `local_drops`.
+pub const LOCAL_QUEUE_MAX: usize = 1 << 16;
+
+/// How many requests of our own may follow from one another within one input: each answer made
+/// here, and each run of `event_route[tm:local-request]`, may cause the next. Above: as
+/// [`LOCAL_QUEUE_MAX`].
+pub const LOCAL_CHAIN_MAX: u8 = 4;
+
+/// Destinations in the dispatcher's list; carriers have hundreds. Above: further lines are left
+/// out with a warning.
+pub const DESTINATION_COUNT_MAX: usize = 1 << 16;
+
+/// Calls of one shard that count as load of a destination. Above: a call is sent and not counted.
+pub const CALL_LOAD_COUNT_MAX: usize = 1 << 20;
+
 /// Names that are being resolved for one core at a time. Above: the branch fails at once as if
 /// nobody had answered, counted `resolve_drops`.
 pub const RESOLVE_COUNT_MAX: usize = 1_024;
@@ -108,6 +132,93 @@ pub const MESH_QUEUE_MAX: usize = 8_192;
 
 /// Records waiting for the log writer. Above: dropped, counted `log_drops`.
 pub const LOG_QUEUE_MAX: usize = 16_384;
+
+/// Dialogs of one shard: at 1 KiB each 4 GiB. Above: `dlg_manage` fails and the call goes on
+/// untracked, counted `dialogs_refused`.
+pub const DIALOG_COUNT_MAX: usize = 1 << 22;
+
+/// Dialogs of one Call-ID. One caller that sends ever new From tags under one Call-ID must not
+/// make every look-up long. Above: as [`DIALOG_COUNT_MAX`].
+pub const DIALOG_COUNT_PER_CALL_ID_MAX: usize = 64;
+
+/// Variables of one dialog. Above: the assignment fails and is logged.
+pub const DIALOG_VARIABLE_COUNT_MAX: usize = 64;
+
+/// Bytes of one variable of a dialog, name and value. Above: the assignment fails and is logged.
+pub const DIALOG_VARIABLE_SIZE_MAX: usize = 16_384;
+
+/// Memberships of one dialog in profiles. Above: `set_dlg_profile` fails.
+pub const DIALOG_PROFILE_COUNT_MAX: usize = 32;
+
+/// Values of one profile in one shard. They come from messages. Above: `set_dlg_profile` fails.
+pub const PROFILE_VALUE_COUNT_MAX: usize = 1 << 20;
+
+/// Bytes of one value of a profile. Above: `set_dlg_profile` fails.
+pub const PROFILE_VALUE_SIZE_MAX: usize = 1_024;
+
+/// Items of other servers under one value of a profile. Above: `dlg_remote_profile` fails.
+pub const PROFILE_REMOTE_COUNT_MAX: usize = 1 << 16;
+
+/// How old what a shard knows of the others' profiles may be: the time of one batch.
+pub const PEER_BATCH_TIME: Duration = Duration::from_millis(10);
+
+/// When a batch that a shard has not confirmed is sent to it again.
+pub const PEER_REPEAT_TIME: Duration = Duration::from_millis(100);
+
+/// Entries of one batch, so that taking one in stays well below a millisecond.
+pub const PEER_BATCH_SIZE_MAX: usize = 512;
+
+/// Batches that not every shard has confirmed. Above: changes wait, which makes them no older
+/// than the shard that does not answer is slow.
+pub const PEER_BATCH_COUNT_MAX: usize = 256;
+
+/// Bytes of one command for operators, the original's bound. Above: refused, and a stream is
+/// closed.
+pub const RPC_REQUEST_SIZE_MAX: usize = 65_535;
+
+/// Bytes of one command through a pipe, the original's bound. Above: forgotten.
+pub const RPC_PIPE_REQUEST_SIZE_MAX: usize = 8_192;
+
+/// How long the configuration may take to be read anew before an operator is told to wait.
+pub const RPC_RELOAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Structures inside of structures in a command's parameters; no command knows more than two.
+pub const RPC_NEST_MAX: usize = 16;
+
+/// Operators connected at a time, over all sockets; descriptors are for calls. Above: the one that
+/// has said nothing for longest is closed.
+pub const RPC_CLIENT_COUNT_MAX: usize = 512;
+
+/// Commands at work at a time. Above: a command waits until another one is done.
+pub const RPC_COMMAND_COUNT_MAX: usize = 32;
+
+/// How long an operator may say nothing, the original's time. Then the stream is closed.
+pub const RPC_IDLE_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How long an operator may take no byte of an answer. Then the stream is closed.
+pub const RPC_WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long one shard may take for one slice before the command fails.
+pub const RPC_SHARD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Bytes of an answer that are kept in memory. What is beyond goes through a nameless file.
+pub const RPC_ANSWER_MEMORY_MAX: usize = 1 << 20;
+
+/// Bytes of one answer; binary RPC cannot say more. Above: the command fails.
+pub const RPC_ANSWER_SIZE_MAX: u64 = u32::MAX as u64;
+
+/// Items of a listing that a shard gives at once at the most. How many it is, the time of the last
+/// slice says: a call is to wait behind an operator for half a millisecond and no longer than one.
+pub const RPC_SLICE_ITEM_COUNT_MAX: usize = 256;
+
+/// Items of the first slice, while nobody knows yet how long one takes.
+pub const RPC_SLICE_ITEM_COUNT_FIRST: usize = 16;
+
+/// How long a slice should take.
+pub const RPC_SLICE_TIME: Duration = Duration::from_micros(500);
+
+/// Things looked at in place of one item, when most of them are only looked at.
+pub const RPC_LOOKS_PER_ITEM: usize = 16;
 
 const _: () = {
     assert!(

@@ -119,6 +119,19 @@ impl<T> Table<T> {
         })
     }
 
+    /// The entries from this place on, in index order, each with its place.
+    pub fn iter_from(&self, place: usize) -> impl Iterator<Item = (usize, Key, &T)> {
+        let end = self.entries.iter().next_back().map_or(0, |(i, _)| i + 1);
+        (place..end).filter_map(|i| {
+            let (generation, value) = self.entries.get(i)?;
+            let key = Key {
+                index: i as u32,
+                generation: *generation,
+            };
+            Some((i, key, value))
+        })
+    }
+
     /// Gives memory back that a peak left behind.
     pub fn shrink(&mut self) {
         self.entries.shrink_to_fit();

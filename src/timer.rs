@@ -29,8 +29,30 @@ pub enum Timer {
     /// A CANCEL of ours stays unanswered or did not bring the final response within
     /// `tm.fr_timer` (§9.1): the branch counts as answered 408 or 487.
     CancelWait(Branch),
-    /// A script has waited too long for an answer from outside.
+    /// A dialog has lived as long as it may, or its state has lasted as long as it may
+    /// (`dialog.default_timeout` and its kin, `early_timeout`, `noack_timeout`, `end_timeout`).
+    Dialog(Key),
+    /// Sizes of profiles have changed: the other shards are to learn it.
+    PeerBatch,
+    /// Items of other servers in profiles may have expired.
+    RemoteItems,
+    /// A script has waited too long for an answer from outside, or as long as it wanted to.
     Parked(Key),
+    /// The dispatcher's destinations are to be pinged (`dispatcher.ds_ping_interval`).
+    Ping,
+    /// A request of our own has waited too long for an address.
+    Unresolved(Key),
+    /// An item of a table of the script's has lived as long as it may (`htable` autoexpire).
+    Item(Item),
+}
+
+/// Names one item of one table of the script's.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Item {
+    /// The table, in the order of first use on its shard.
+    pub table: u16,
+    /// The item.
+    pub place: Key,
 }
 
 /// Names one branch of one transaction.

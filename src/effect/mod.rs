@@ -5,12 +5,17 @@
 //! simulator performs them on a model.
 
 pub mod flow;
+pub mod peer;
+pub mod rpc;
 
 use std::rc::Rc;
 
 pub use flow::{Address, ConnId, Destination, Flow, Proto, SocketId};
+pub use peer::{ItemChange, ItemNews, PeerMessage};
+pub use rpc::{Part, RpcId};
 
 use crate::slab::Key;
+use crate::steer::ShardId;
 use crate::timer::Branch;
 
 /// Names the question that a later input answers. An answer to a question that has died meanwhile
@@ -21,6 +26,8 @@ pub enum Token {
     Branch(Branch),
     /// About a script that waits.
     Run(Key),
+    /// About a request of our own that waits for an address.
+    Local(Key),
 }
 
 /// One thing asked of the world.
@@ -32,8 +39,12 @@ pub enum Effect {
     Close(ConnId),
     /// Find the addresses of a name; answered by `Input::Resolved`.
     Resolve(Token, Query),
+    /// Tell another shard; it gets `Input::Peer`, unless the message is lost.
+    Peer(ShardId, PeerMessage),
     /// Write a line to the log.
     Log(Record),
+    /// Answer `Input::Rpc`, once for each.
+    RpcReply(RpcId, Part),
 }
 
 /// A message on its way out.
