@@ -49,8 +49,6 @@ pub enum Violation {
     Uri,
     /// The Request-URI is longer than `limits::URI_SIZE_MAX` (§21.4.12).
     UriTooLong,
-    /// The Request-URI has header components, which §19.1.1 forbids there.
-    UriHeaders,
     /// The Request-URI's scheme is none of sip, sips and tel (§16.3 step 2).
     UriScheme,
     /// A line of the header is not `name: value` (§7.3.1).
@@ -91,12 +89,11 @@ pub enum Violation {
 
 impl Violation {
     /// All of them, for tables of counters.
-    pub const ALL: [Violation; 23] = [
+    pub const ALL: [Violation; 22] = [
         Violation::StartLine,
         Violation::Version,
         Violation::Uri,
         Violation::UriTooLong,
-        Violation::UriHeaders,
         Violation::UriScheme,
         Violation::HeaderLine,
         Violation::TooManyHeaders,
@@ -117,6 +114,14 @@ impl Violation {
         Violation::BodyTooShort,
     ];
 
+    /// Whether the rule is about the Request-URI.
+    pub const fn is_about_uri(self) -> bool {
+        matches!(
+            self,
+            Violation::Uri | Violation::UriTooLong | Violation::UriScheme
+        )
+    }
+
     /// The status that answers a request which breaks the rule.
     pub const fn status(self) -> u16 {
         match self {
@@ -126,7 +131,6 @@ impl Violation {
             Violation::TooManyVias => 483,
             Violation::StartLine
             | Violation::Uri
-            | Violation::UriHeaders
             | Violation::HeaderLine
             | Violation::TooManyHeaders
             | Violation::ViaParams
@@ -153,7 +157,6 @@ impl Violation {
             Violation::Version => "version",
             Violation::Uri => "uri",
             Violation::UriTooLong => "uri_too_long",
-            Violation::UriHeaders => "uri_headers",
             Violation::UriScheme => "uri_scheme",
             Violation::HeaderLine => "header_line",
             Violation::TooManyHeaders => "too_many_headers",
@@ -182,7 +185,6 @@ impl Violation {
             Violation::Version => "Version Not Supported",
             Violation::Uri => "Bad Request-URI",
             Violation::UriTooLong => "Request-URI Too Long",
-            Violation::UriHeaders => "Header Component in Request-URI",
             Violation::UriScheme => "Unsupported URI Scheme",
             Violation::HeaderLine => "Bad Header Field",
             Violation::TooManyHeaders => "Too Many Header Fields",
