@@ -92,6 +92,9 @@ fn expressions_have_their_values() {
         ("$hdr(N) + 1", "71"),
         ("$avp(none) + 5", "5"),
         (r#""a" + "b" + $rm"#, "abINVITE"),
+        (r#""5" + 7"#, "57"),
+        (r#""10" == 10"#, "1"),
+        (r#""010" == 10"#, "0"),
         // Comparisons.
         (r#""10" == $var(ten)"#, "1"),
         (r#"$rm == "invite""#, "0"),
@@ -330,6 +333,21 @@ const STATEMENTS: &[(&str, &str)] = &[
         "set",
     ),
     ("if (search(\"SIP/2\\.0$\")) xlog(\"found\");", "found"),
+    ("if ({ $var(x) = 5; }) xlog(\"block $var(x)\");", "block 5"),
+    ("if (src_ip == twin) xlog(\"in\");", "in"),
+    (
+        "if (dst_ip == \"twin\") xlog(\"in\"); else xlog(\"out\");",
+        "out",
+    ),
+    ("if (af == ipv4 && proto == UDP) xlog(\"known\");", "known"),
+    (
+        "forward(uri:host, uri:port); forward(a.test, 5060); forward(); strip(2); xlog(\"on\");",
+        "on",
+    ),
+    (
+        "is_listed(\"FOO\"); is_direction(\"Upstream\"); xlog(\"on\");",
+        "on",
+    ),
     ("force_send_socket(udp:127.0.0.1:5060); xlog(\"on\");", "on"),
     ("log(1, \"a\"); log(\"b\");", "NOTICE a|b"),
     ("xlog(\"End of $rm.\");", "End of INVITE."),

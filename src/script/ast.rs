@@ -13,9 +13,10 @@ pub(super) enum Item {
     Custom(CustomItem),
     Listen(Listen),
     Alias(Alias),
-    LoadModule(String, Position),
+    /// Whether variables in the name are expanded, too.
+    LoadModule(String, bool, Position),
     ModParam(ModParamItem),
-    Engine(String),
+    Engine(String, Position),
     Flags(Vec<(String, Option<i64>, Position)>),
     Route(RouteItem),
 }
@@ -45,6 +46,8 @@ pub(super) struct ModParamItem {
     pub(super) modules: Vec<u8>,
     pub(super) name: String,
     pub(super) value: Given,
+    /// Variables in a text are expanded (`modparamx`).
+    pub(super) expands: bool,
     pub(super) at: Position,
     pub(super) value_at: Position,
 }
@@ -100,6 +103,8 @@ pub(super) enum CaseLabel {
 pub(super) struct Call {
     pub(super) name: String,
     pub(super) args: Vec<Expr>,
+    /// It was written without parentheses.
+    pub(super) bare: bool,
     pub(super) at: Position,
 }
 
@@ -120,6 +125,8 @@ pub(super) enum ExprKind {
     Select(Vec<u8>),
     Call(Call),
     Route(Box<Expr>),
+    /// `{ .. }`: runs, and is true.
+    Block(Vec<Statement>),
     Unary(Unary, Box<Expr>),
     Binary(Binary, &'static str, Box<Expr>, Box<Expr>),
     And(Box<Expr>, Box<Expr>),

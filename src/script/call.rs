@@ -3,11 +3,11 @@
 
 use super::ast::{Call, Expr, ExprKind};
 use super::compile::{Compiler, Constant};
-use super::error::{ErrorKind, Position, nearest};
+use super::error::{ErrorKind, Misuse, Position, nearest};
 use super::host::{Arg, CallSite};
 use super::regex;
 use super::resolve::{Refused, lossy};
-use super::signature::{FunctionId, FunctionSig, ModuleId, ParamKind, RouteKind};
+use super::signature::{FunctionId, FunctionSig, ModuleId, ParamKind, RouteKind, Vocabulary};
 use super::transform::Substitution;
 use super::value::parse_int;
 use crate::effect::Level;
@@ -28,6 +28,10 @@ impl Compiler<'_> {
     /// Resolves a call and its arguments.
     pub(super) fn callee(&mut self, call: &Call) -> Result<Callee, Refused> {
         let (function, sig) = self.function(call)?;
+        if call.bare && function.module != Vocabulary::CORE {
+            let kind = ErrorKind::Misuse(Misuse::FunctionBare(call.name.clone()));
+            return self.names.refuse(call.at, kind);
+        }
         if !sig.routes.contains(self.kind) {
             let (name, kind) = (call.name.clone(), self.kind);
             self.error(call.at, ErrorKind::FunctionRoute { name, kind });
@@ -127,12 +131,14 @@ impl Compiler<'_> {
         computed: &mut u16,
     ) -> Result<Arg, Refused> {
         let at = expr.at;
-        let constant = match &expr.kind {
-            ExprKind::Word(word) => Some(Constant::Text(word.clone().into_bytes())),
-            _ => self.fold(expr),
-        };
-        if let Some(constant) = constant {
-            return self.constant_argument(slot, constant, kind, at);
+        if let ExprKind::Word(word) = &expr.kind {
+            return self.word_argument(slot, word, kind, at);
+        }
+        if let Some(constant) = self.fold(expr) {
+            return match not_wanted(kind, &constant) {
+                Some(wanted) => self.refuse_argument(slot, at, wanted),
+                None => self.constant_argument(slot, constant, kind, at),
+            };
         }
         let variable = match &expr.kind {
             ExprKind::Variable(text) => Some(text.clone()),
@@ -143,7 +149,17 @@ impl Compiler<'_> {
             return self.variable_argument(slot, &text, kind, at);
         }
         match kind {
-            ParamKind::Int | ParamKind::Text | ParamKind::Single | ParamKind::Level => {
+            ParamKind::Int
+            | ParamKind::Text
+            | ParamKind::Single
+            | ParamKind::Level
+            | ParamKind::Quoted
+            | ParamKind::Count
+            | ParamKind::Host
+            | ParamKind::Port
+            | ParamKind::Socket
+            | ParamKind::OneOf(_)
+            | ParamKind::ListOf(_) => {
                 let outer = std::mem::replace(&mut self.in_argument, true);
                 self.expression(expr);
                 self.in_argument = outer;
@@ -157,7 +173,47 @@ impl Compiler<'_> {
             | ParamKind::Regex
             | ParamKind::Subst
             | ParamKind::Route(_)
+            | ParamKind::Word
             | ParamKind::Flag => self.refuse_argument(slot, at, "constant"),
+        }
+    }
+
+    /// Only some arguments of the core's functions are bare words.
+    fn word_argument(
+        &mut self,
+        slot: Slot<'_>,
+        word: &str,
+        kind: ParamKind,
+        at: Position,
+    ) -> Result<Arg, Refused> {
+        match kind {
+            ParamKind::Flag => self.flag_argument(word.as_bytes(), at),
+            ParamKind::Socket => {
+                self.program.sockets.push((word.into(), at));
+                Ok(Arg::Text(self.names.intern(word.as_bytes())))
+            }
+            ParamKind::Port if word != "uri:port" => {
+                self.refuse_argument(slot, at, "a number or uri:port")
+            }
+            ParamKind::Host | ParamKind::Port | ParamKind::Word => {
+                Ok(Arg::Text(self.names.intern(word.as_bytes())))
+            }
+            ParamKind::Int | ParamKind::Count => {
+                self.refuse_argument(slot, at, "a number or a variable")
+            }
+            ParamKind::Output | ParamKind::Variable => {
+                self.refuse_argument(slot, at, "the name of a variable")
+            }
+            ParamKind::Const
+            | ParamKind::Text
+            | ParamKind::Single
+            | ParamKind::Regex
+            | ParamKind::Subst
+            | ParamKind::Route(_)
+            | ParamKind::Quoted
+            | ParamKind::OneOf(_)
+            | ParamKind::ListOf(_)
+            | ParamKind::Level => self.refuse_argument(slot, at, "in quotes"),
         }
     }
 
@@ -174,15 +230,24 @@ impl Compiler<'_> {
             | ParamKind::Text
             | ParamKind::Single
             | ParamKind::Level
+            | ParamKind::Quoted
+            | ParamKind::Count
+            | ParamKind::Host
+            | ParamKind::Port
+            | ParamKind::Socket
+            | ParamKind::OneOf(_)
+            | ParamKind::ListOf(_)
             | ParamKind::Regex => Ok(Arg::Variable(variable)),
             ParamKind::Variable => Ok(Arg::Output(variable)),
             ParamKind::Output if self.check_writable(&variable, text, at) => {
                 Ok(Arg::Output(variable))
             }
             ParamKind::Output => Err(Refused),
-            ParamKind::Const | ParamKind::Subst | ParamKind::Route(_) | ParamKind::Flag => {
-                self.refuse_argument(slot, at, "constant")
-            }
+            ParamKind::Const
+            | ParamKind::Subst
+            | ParamKind::Route(_)
+            | ParamKind::Word
+            | ParamKind::Flag => self.refuse_argument(slot, at, "constant"),
         }
     }
 
@@ -201,22 +266,39 @@ impl Compiler<'_> {
             | ParamKind::Level
             | ParamKind::Output
             | ParamKind::Variable
+            | ParamKind::Quoted
+            | ParamKind::Count
+            | ParamKind::Host
+            | ParamKind::Port
+            | ParamKind::Socket
+            | ParamKind::OneOf(_)
+            | ParamKind::ListOf(_)
             | ParamKind::Regex => true,
-            ParamKind::Const | ParamKind::Subst | ParamKind::Route(_) | ParamKind::Flag => false,
+            ParamKind::Const
+            | ParamKind::Subst
+            | ParamKind::Route(_)
+            | ParamKind::Word
+            | ParamKind::Flag => false,
         };
         if takes_variable && self.names.single(&text, at).is_some() {
             return self.variable_argument(slot, &text, kind, at);
         }
         match kind {
             ParamKind::Const | ParamKind::Single => Ok(Arg::Text(self.names.intern(&text))),
-            ParamKind::Int => match parse_int(&text) {
+            ParamKind::Int | ParamKind::Count | ParamKind::Port => match parse_int(&text) {
                 Some(n) => Ok(Arg::Int(n)),
                 None => self.refuse_argument(slot, at, "a number or a variable"),
             },
-            ParamKind::Text if text.contains(&b'$') => {
+            ParamKind::Text | ParamKind::Quoted | ParamKind::Host if text.contains(&b'$') => {
                 Ok(Arg::Format(self.names.format(&text, at)?))
             }
-            ParamKind::Text => Ok(Arg::Text(self.names.intern(&text))),
+            ParamKind::Text
+            | ParamKind::Quoted
+            | ParamKind::Host
+            | ParamKind::Socket
+            | ParamKind::Word
+            | ParamKind::OneOf(_)
+            | ParamKind::ListOf(_) => Ok(Arg::Text(self.names.intern(&text))),
             ParamKind::Output | ParamKind::Variable => {
                 self.refuse_argument(slot, at, "the name of a variable")
             }
@@ -266,6 +348,36 @@ impl Compiler<'_> {
             (None, Some(n)) => self.names.refuse(at, ErrorKind::FlagRange(n)),
             (None, None) => self.names.refuse(at, ErrorKind::FlagUnknown(name)),
         }
+    }
+}
+
+/// Why a constant will not do, by how it is written.
+fn not_wanted(kind: ParamKind, constant: &Constant) -> Option<&'static str> {
+    let is_variable = matches!(constant, Constant::Text(text) if text.starts_with(b"$"));
+    match (kind, constant) {
+        _ if is_variable => None,
+        (ParamKind::Quoted | ParamKind::Host, Constant::Int(_)) => Some("in quotes"),
+        (ParamKind::Count | ParamKind::Port, Constant::Text(_)) => Some("a number without quotes"),
+        (ParamKind::Count, Constant::Int(n)) if *n < 0 => Some("a number from 0"),
+        (ParamKind::Socket, _) => Some("a listening socket without quotes"),
+        (ParamKind::Word, _) => Some("a word without quotes"),
+        (ParamKind::OneOf(words), Constant::Text(text)) => {
+            let is_known = words
+                .iter()
+                .any(|w| w.as_bytes().eq_ignore_ascii_case(text));
+            (!is_known).then_some("one of the words that are documented")
+        }
+        (ParamKind::OneOf(_), Constant::Int(_)) => Some("a word in quotes"),
+        (ParamKind::ListOf(words), Constant::Text(text)) if text.contains(&b'|') => {
+            let is_known = |part: &[u8]| {
+                words
+                    .iter()
+                    .any(|w| w.as_bytes().eq_ignore_ascii_case(part))
+            };
+            let all = text.split(|b| *b == b'|').all(is_known);
+            (!all).then_some("a list A|B of known names")
+        }
+        _ => None,
     }
 }
 

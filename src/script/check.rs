@@ -3,11 +3,12 @@
 
 use super::ast::{CustomItem, Given, Item, ModParamItem, RouteItem};
 use super::compile::Compiler;
-use super::error::{ErrorKind, Position, nearest};
+use super::error::{ErrorKind, Misuse, Position, nearest};
 use super::preprocess::module_name;
 use super::program::{Custom, Global, ModParam, RouteId, Setting};
 use super::regex;
-use super::signature::{GlobalKind, ParamSig, ParamType, RouteKind};
+use super::resolve::{Refused, lossy};
+use super::signature::{GlobalKind, ParamSig, ParamType, RouteKind, Vocabulary};
 use crate::limits;
 
 /// Names of blocks with their places, sorted; the place in the list is the [`RouteId`].
@@ -30,9 +31,9 @@ pub(super) fn items(compiler: &mut Compiler<'_>, items: Vec<Item>) {
             Item::Custom(item) => custom(compiler, item),
             Item::Listen(listen) => compiler.program.listens.push(listen),
             Item::Alias(alias) => compiler.program.aliases.push(alias),
-            Item::LoadModule(name, at) => load_module(compiler, &name, at),
+            Item::LoadModule(name, expands, at) => load_module(compiler, name, expands, at),
             Item::ModParam(item) => mod_param(compiler, &item),
-            Item::Engine(name) => compiler.program.engine = Some(name.into()),
+            Item::Engine(name, at) => engine(compiler, name, at),
             Item::Flags(flags) => {
                 for (name, number, at) in flags {
                     flag(compiler, name, number, at);
@@ -86,7 +87,26 @@ fn global(compiler: &mut Compiler<'_>, name: String, value: Given, at: Position)
     });
 }
 
+/// Both words for routes in this language are known to existing files.
+fn engine(compiler: &mut Compiler<'_>, name: String, at: Position) {
+    if !["native", "default"].contains(&name.as_str()) {
+        return error(compiler, at, ErrorKind::Misuse(Misuse::EngineUnknown(name)));
+    }
+    compiler.program.engine = Some(name.into());
+}
+
 fn custom(compiler: &mut Compiler<'_>, item: CustomItem) {
+    let mut known = compiler.program.customs.iter();
+    if known.any(|c| *c.group == *item.group && *c.name == *item.name) {
+        let CustomItem {
+            group, name, at, ..
+        } = item;
+        return error(
+            compiler,
+            at,
+            ErrorKind::Misuse(Misuse::CustomTwice { group, name }),
+        );
+    }
     compiler.program.customs.push(Custom {
         group: item.group.into(),
         name: item.name.into(),
@@ -96,9 +116,30 @@ fn custom(compiler: &mut Compiler<'_>, item: CustomItem) {
     });
 }
 
-fn load_module(compiler: &mut Compiler<'_>, path: &str, at: Position) {
+/// The text with its variables expanded; they must be known at load.
+fn expanded(compiler: &mut Compiler<'_>, text: &[u8], at: Position) -> Result<Vec<u8>, Refused> {
+    let format = compiler.names.format(text, at)?;
+    match compiler.names.constant_of(&format, compiler.source) {
+        Some(text) => Ok(text),
+        None => compiler.names.refuse(
+            at,
+            ErrorKind::Expected {
+                expected: "variables that are known at start ($env, $def, $_s)".to_string(),
+                found: format!("\"{}\"", lossy(text)),
+            },
+        ),
+    }
+}
+
+fn load_module(compiler: &mut Compiler<'_>, mut path: String, expands: bool, at: Position) {
+    if expands {
+        match expanded(compiler, path.as_bytes(), at) {
+            Ok(text) => path = lossy(&text),
+            Err(Refused) => return,
+        }
+    }
     let vocabulary = compiler.names.vocabulary;
-    let name = module_name(path);
+    let name = module_name(&path);
     let Some(id) = vocabulary.module(name) else {
         let near = nearest(name, vocabulary.modules.iter().map(|m| m.name));
         let name = name.to_string();
@@ -107,7 +148,19 @@ fn load_module(compiler: &mut Compiler<'_>, path: &str, at: Position) {
     if compiler.names.loaded.contains(&id) {
         return error(compiler, at, ErrorKind::ModuleTwice(name.to_string()));
     }
-    if vocabulary.sig(id).planned {
+    let sig = vocabulary.sig(id);
+    for &needed in sig.needs {
+        let is_loaded = |id| compiler.names.loaded.contains(&id);
+        if !vocabulary.module(needed).is_some_and(is_loaded) {
+            let name = sig.name;
+            error(
+                compiler,
+                at,
+                ErrorKind::Misuse(Misuse::ModuleNeeds { name, needed }),
+            );
+        }
+    }
+    if sig.planned {
         let (what, name) = ("module", name.to_string());
         compiler
             .names
@@ -130,6 +183,7 @@ fn mod_param(compiler: &mut Compiler<'_>, item: &ModParamItem) {
     let loaded = compiler.names.loaded.clone();
     let matching = loaded
         .into_iter()
+        .filter(|id| *id != Vocabulary::CORE)
         .filter(|id| regex.is_match(vocabulary.sig(*id).name.as_bytes()));
     let mut found = false;
     for id in matching {
@@ -144,7 +198,10 @@ fn mod_param(compiler: &mut Compiler<'_>, item: &ModParamItem) {
             error(compiler, item.at, kind);
             continue;
         };
-        let Some(value) = typed(sig, &item.value) else {
+        let Ok(given) = parameter_value(compiler, item) else {
+            continue;
+        };
+        let Some(value) = typed(sig, &given) else {
             let (name, kind) = (item.name.clone(), sig.kind);
             error(compiler, item.value_at, ErrorKind::ParamType { name, kind });
             continue;
@@ -156,6 +213,11 @@ fn mod_param(compiler: &mut Compiler<'_>, item: &ModParamItem) {
                 .diagnostics
                 .warn(item.at, ErrorKind::Planned { what, name });
         }
+        if let Setting::Text(text) = &value {
+            let name = text.split(|b| *b == b'=').next().unwrap_or_default();
+            let name = name.trim_ascii().to_vec();
+            compiler.names.declared.insert((id, sig.name, name));
+        }
         compiler.program.params.push(ModParam {
             module: id,
             name: sig.name,
@@ -165,6 +227,15 @@ fn mod_param(compiler: &mut Compiler<'_>, item: &ModParamItem) {
     }
     if !found {
         error(compiler, item.at, ErrorKind::ParamModule(text));
+    }
+}
+
+fn parameter_value(compiler: &mut Compiler<'_>, item: &ModParamItem) -> Result<Given, Refused> {
+    match &item.value {
+        Given::Text(text) if item.expands => {
+            expanded(compiler, text, item.value_at).map(Given::Text)
+        }
+        given => Ok(given.clone()),
     }
 }
 
@@ -204,7 +275,8 @@ fn route(compiler: &mut Compiler<'_>, item: &RouteItem) {
     let id = compiler
         .route_id(item.kind, item.name.as_bytes())
         .expect("all names were collected before");
-    let appends = item.kind == RouteKind::Request && item.name == "0";
+    // The unnamed blocks may be written in several parts.
+    let appends = item.name == "0";
     if compiler.is_defined(id) && !appends {
         let (kind, name) = (item.kind, item.name.clone());
         error(compiler, item.at, ErrorKind::RouteTwice { kind, name });

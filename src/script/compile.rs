@@ -3,10 +3,11 @@
 //! Constants are interned, constant expressions are folded, variables, formats and regular
 //! expressions are resolved: what runs later looks nothing up by name.
 
+use super::Source;
 use super::ast::{Assign, Call, CaseLabel, Compare, Expr, ExprKind, RouteItem, Statement};
 use super::call::Callee;
 use super::check;
-use super::error::{ErrorKind, Position};
+use super::error::{ErrorKind, Misuse, Position};
 use super::host::Keyword;
 use super::operate::{self, Binary, Unary};
 use super::program::{Label, Net, Program, Route, RouteId, Switch};
@@ -37,6 +38,8 @@ impl Constant {
 /// The compiler of one configuration.
 pub(super) struct Compiler<'a> {
     pub(super) names: Names<'a>,
+    /// For addresses of hosts and the environment.
+    pub(super) source: &'a dyn Source,
     pub(super) program: Program,
     routes: Vec<(RouteKind, Box<str>, Position)>,
     /// Beginning of each block, once compiled, and the jump at its end.
@@ -52,11 +55,13 @@ pub(super) struct Compiler<'a> {
 impl<'a> Compiler<'a> {
     pub(super) fn new(
         names: Names<'a>,
+        source: &'a dyn Source,
         program: Program,
         routes: Vec<(RouteKind, Box<str>, Position)>,
     ) -> Self {
         Compiler {
             names,
+            source,
             program,
             compiled: vec![None; routes.len()],
             routes,
@@ -276,6 +281,9 @@ impl<'a> Compiler<'a> {
                     {
                         self.error(case.at, ErrorKind::SwitchMixed);
                     }
+                    if is_among(&labels, &label) {
+                        self.error(case.at, ErrorKind::Misuse(Misuse::SwitchTwice));
+                    }
                     labels.push((label, to));
                 }
                 Ok(None) if default.is_some() => {
@@ -359,6 +367,10 @@ impl<'a> Compiler<'a> {
             }
             ExprKind::Call(call) => self.call(call, Use::Truth),
             ExprKind::Route(name) => self.call_route(name, at, Use::Truth),
+            ExprKind::Block(body) => {
+                self.statements(body);
+                self.constant(Constant::Int(1), at);
+            }
             ExprKind::Unary(operator, operand) => {
                 self.expression(operand);
                 self.emit(Op::Unary(*operator), at);
@@ -379,6 +391,7 @@ impl<'a> Compiler<'a> {
             }
             ExprKind::Test(keyword, compare, right) => self.test(*keyword, *compare, right, at),
             ExprKind::Myself(keyword, equal) => {
+                self.check_keyword(*keyword, at);
                 self.emit(Op::Myself(*keyword), at);
                 self.negate_unless(*equal, at);
             }
@@ -418,7 +431,7 @@ impl<'a> Compiler<'a> {
                 return;
             }
         }
-        if clashes(operator, self.fold(left), self.fold(right)) {
+        if clashes(operator, known_type(left), known_type(right)) {
             self.error(at, ErrorKind::TypeMismatch { operator: sign });
         }
         self.expression(left);
@@ -436,6 +449,10 @@ impl<'a> Compiler<'a> {
     }
 
     fn matches(&mut self, right: &Expr, at: Position) {
+        if known_type(right) == Some(Type::Int) {
+            let kind = ErrorKind::TypeMismatch { operator: "=~" };
+            return self.error(right.at, kind);
+        }
         match self.fold(right) {
             Some(pattern) => {
                 if let Ok(n) = self.regex(&pattern.into_text(), true, right.at) {
@@ -460,6 +477,7 @@ impl<'a> Compiler<'a> {
     }
 
     fn test(&mut self, keyword: Keyword, compare: Compare, right: &Expr, at: Position) {
+        self.check_keyword(keyword, at);
         self.emit(Op::Keyword(keyword), at);
         match compare {
             Compare::Same(equal) => {
@@ -490,18 +508,44 @@ impl<'a> Compiler<'a> {
             return;
         };
         let text = lossy(&text.into_text());
-        match net(&text) {
-            Some(net) => {
-                self.program.nets.push(net);
-                self.emit(Op::InNet(self.program.nets.len() as u32 - 1), at);
-            }
+        let nets: Box<[Net]> = match net(&text) {
+            Some(net) => [net].into(),
+            None if is_host(&text) => self.host_nets(&text, right.at),
             None => {
                 let kind = ErrorKind::Expected {
-                    expected: "an address or a network".to_string(),
+                    expected: "an address, a network or a host".to_string(),
                     found: format!("\"{text}\""),
                 };
-                self.error(right.at, kind);
+                return self.error(right.at, kind);
             }
+        };
+        self.program.nets.push(nets);
+        self.emit(Op::InNet(self.program.nets.len() as u32 - 1), at);
+    }
+
+    /// The addresses that a host has now: looked up once, not for each message.
+    fn host_nets(&mut self, host: &str, at: Position) -> Box<[Net]> {
+        let addresses = self.source.addresses(host);
+        if addresses.is_empty() {
+            let kind = ErrorKind::Misuse(Misuse::HostUnknown(host.to_string()));
+            self.names.diagnostics.warn(at, kind);
+        }
+        let whole = |address: std::net::IpAddr| Net {
+            address,
+            bits: if address.is_ipv4() { 32 } else { 128 },
+        };
+        addresses.into_iter().map(whole).collect()
+    }
+
+    /// Where a request is sent to is known in onsend_route only.
+    fn check_keyword(&mut self, keyword: Keyword, at: Position) {
+        let name = match keyword {
+            Keyword::SndIp => "snd_ip",
+            Keyword::ToIp => "to_ip",
+            _ => return,
+        };
+        if self.kind != RouteKind::Onsend {
+            self.error(at, ErrorKind::Misuse(Misuse::KeywordRoute(name)));
         }
     }
 
@@ -592,18 +636,61 @@ fn fold_binary(operator: Binary, a: Constant, b: Constant) -> Option<Constant> {
     }
 }
 
-/// Whether the operator cannot stand between these constants: what is known at load is not
-/// converted.
-fn clashes(operator: Binary, a: Option<Constant>, b: Option<Constant>) -> bool {
+/// The type of a value, where it is known at load.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Type {
+    Int,
+    Text,
+}
+
+/// What an expression gives, unless a variable decides it.
+fn known_type(expr: &Expr) -> Option<Type> {
+    match &expr.kind {
+        ExprKind::Text(_) | ExprKind::Unary(Unary::Text, _) => Some(Type::Text),
+        ExprKind::Binary(Binary::Add, _, left, _) => known_type(left),
+        ExprKind::Int(_)
+        | ExprKind::Call(_)
+        | ExprKind::Route(_)
+        | ExprKind::Block(_)
+        | ExprKind::Unary(..)
+        | ExprKind::Binary(..)
+        | ExprKind::And(..)
+        | ExprKind::Or(..)
+        | ExprKind::Match(..)
+        | ExprKind::Assign(_)
+        | ExprKind::Test(..)
+        | ExprKind::Myself(..) => Some(Type::Int),
+        ExprKind::Word(_) | ExprKind::Variable(_) | ExprKind::Select(_) | ExprKind::Choose(_) => {
+            None
+        }
+    }
+}
+
+/// Whether the operator cannot stand between these: what is known at load is not converted. With
+/// text on the left, `+` and `==` are those of text, and a number is its digits.
+fn clashes(operator: Binary, a: Option<Type>, b: Option<Type>) -> bool {
     use Binary::*;
-    let is_text = |c: &Constant| matches!(c, Constant::Text(_));
-    let (a, b) = (a.as_ref().map(is_text), b.as_ref().map(is_text));
     match operator {
-        Add | Equal | NotEqual => a.is_some() && b.is_some() && a != b,
+        Add | Equal | NotEqual => a == Some(Type::Int) && b == Some(Type::Text),
         Sub | Mul | Div | Mod | BitAnd | BitOr | BitXor | ShiftLeft | ShiftRight | Less
-        | LessEqual | Greater | GreaterEqual => a == Some(true) || b == Some(true),
+        | LessEqual | Greater | GreaterEqual => a == Some(Type::Text) || b == Some(Type::Text),
         IntEqual | IntNotEqual | TextEqual | TextNotEqual | SameText | NotSameText => false,
     }
+}
+
+/// Whether a label stands among those before; two expressions may match alike.
+fn is_among(labels: &[(Label, u32)], label: &Label) -> bool {
+    labels.iter().any(|(known, _)| match (known, label) {
+        (Label::Int(a), Label::Int(b)) => a == b,
+        (Label::Text(a), Label::Text(b)) => a == b,
+        _ => false,
+    })
+}
+
+/// Whether a text can be the name of a host (RFC 1123 §2.1).
+fn is_host(text: &str) -> bool {
+    let is_part = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
+    text.bytes().all(is_part) && text.bytes().any(|b| b.is_ascii_alphabetic())
 }
 
 /// `address`, `address/bits` or `address/mask`.

@@ -131,6 +131,7 @@ pub enum ErrorKind {
     SwitchMixed,
     SwitchDefaultTwice,
     SwitchLabel,
+    Misuse(Misuse),
     Planned {
         what: &'static str,
         name: String,
@@ -253,9 +254,83 @@ impl fmt::Display for ErrorKind {
             SwitchMixed => f.write_str("numbers and strings in one switch"),
             SwitchDefaultTwice => f.write_str("second default in one switch"),
             SwitchLabel => f.write_str("a case label must be constant"),
+            Misuse(misuse) => misuse.fmt(f),
             Planned { what, name } => write!(f, "{what} \"{name}\" is known but has no effect yet"),
             ConditionConstant => f.write_str("condition is constant"),
             RouteUndefined { kind, name } => write!(f, "{kind}[{name}] is not defined"),
+        }
+    }
+}
+
+/// Something that exists, used where or as it must not be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[allow(
+    missing_docs,
+    reason = "each variant is described by its message in `Display`"
+)]
+pub enum Misuse {
+    NumberOctal(String),
+    DefinitionComment,
+    Empty,
+    ModuleNeeds {
+        name: &'static str,
+        needed: &'static str,
+    },
+    EngineUnknown(String),
+    CustomTwice {
+        group: String,
+        name: String,
+    },
+    FunctionBare(String),
+    KeywordRoute(&'static str),
+    VariableUndeclared {
+        name: String,
+        param: &'static str,
+    },
+    TransformUnloaded {
+        name: &'static str,
+        module: &'static str,
+    },
+    SwitchTwice,
+    HostUnknown(String),
+}
+
+impl fmt::Display for Misuse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use Misuse::*;
+        match self {
+            NumberOctal(digits) => {
+                let number = digits.trim_start_matches('0');
+                write!(
+                    f,
+                    "\"{digits}\" is not octal (a leading 0 says so: write {number})"
+                )
+            }
+            DefinitionComment => f.write_str(
+                "a definition takes the comment behind it along (write the comment above it)",
+            ),
+            Empty => f.write_str("the file has no statements (is it the right one?)"),
+            ModuleNeeds { name, needed } => write!(
+                f,
+                "module \"{name}\" needs module \"{needed}\", loaded before it"
+            ),
+            EngineUnknown(name) => write!(
+                f,
+                "engine \"{name}\" is not supported (\"native\" is this language)"
+            ),
+            CustomTwice { group, name } => write!(f, "\"{group}.{name}\" is set already"),
+            FunctionBare(name) => write!(f, "write {name}() with its parentheses"),
+            KeywordRoute(name) => write!(f, "\"{name}\" is known in onsend_route only"),
+            VariableUndeclared { name, param } => write!(
+                f,
+                "variable \"${name}\" is not declared (modparam \"{param}\" above does that)"
+            ),
+            TransformUnloaded { name, module } => write!(
+                f,
+                "unknown transformation \"{name}\", missing loadmodule? (\"{module}\" has it)"
+            ),
+            SwitchTwice => f.write_str("this case stands in the switch already"),
+            HostUnknown(name) => write!(f, "host \"{name}\" has no address, so nothing equals it"),
         }
     }
 }

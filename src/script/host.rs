@@ -121,6 +121,8 @@ pub enum Outcome {
     Exit,
     /// The function ends the script and drops the message.
     Drop,
+    /// The block runs as if it had been called by `route(..)`; its return code is the call's.
+    Enter(RouteId),
     /// The answer comes later, by [`super::Vm::resume`].
     Wait,
 }

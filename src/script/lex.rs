@@ -5,7 +5,7 @@
 //! known. Directives (`#!`, `!!`) are handed to the preprocessor at once, because a skipped
 //! branch is not tokens.
 
-use super::error::{ErrorKind, Position};
+use super::error::{ErrorKind, Misuse, Position};
 
 /// A word of the configuration with its place.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -214,13 +214,16 @@ impl Lexer {
 
     fn skip_blanks_and_comments(&mut self) -> Result<(), (Position, ErrorKind)> {
         loop {
+            let is_comment = self.starts_with(b"//") || self.starts_with(b"#");
             match self.peek(0) {
                 Some(b' ' | b'\t' | b'\r' | b'\n') => self.advance(1),
-                Some(b'#') if !self.is_directive() => {
+                Some(b'#' | b'/') if is_comment && !self.is_directive() => {
+                    let at = self.place();
                     self.take_while(|b| b != b'\n');
-                }
-                Some(b'/') if self.starts_with(b"//") => {
-                    self.take_while(|b| b != b'\n');
+                    // It would take away what stands behind the name that is replaced.
+                    if !self.is_file() {
+                        return Err((at, ErrorKind::Misuse(Misuse::DefinitionComment)));
+                    }
                 }
                 Some(b'/') if self.starts_with(b"/*") => self.skip_nested_comment()?,
                 _ => return Ok(()),
@@ -287,6 +290,10 @@ impl Lexer {
         let radix = match &digits[..] {
             _ if is_binary => 2,
             [b'0', rest @ ..] if rest.iter().all(|d| (b'0'..b'8').contains(d)) => 8,
+            [b'0', ..] => {
+                let digits = String::from_utf8_lossy(&digits).into_owned();
+                return Err((at, ErrorKind::Misuse(Misuse::NumberOctal(digits))));
+            }
             _ => 10,
         };
         if is_binary {
@@ -504,6 +511,10 @@ mod tests {
             ("#!define A b \\\n c\nd", "#!define A b   c \"d\""),
             ("!!$a", "\"!\" \"!\" \"$a\""),
             ("99999999999999999999", "1:1: number does not fit 64 bits"),
+            (
+                "08",
+                "1:1: \"08\" is not octal (a leading 0 says so: write 8)",
+            ),
             ("\n \"abc", "2:2: string is not closed"),
             ("a /* b", "\"a\" 1:3: comment is not closed (comments nest)"),
             ("`", "1:1: unexpected character '`'"),

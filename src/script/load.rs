@@ -3,7 +3,8 @@
 use super::Source;
 use super::check;
 use super::compile::Compiler;
-use super::error::{ConfigErrors, Diagnostics};
+use super::error::{ConfigErrors, Diagnostics, ErrorKind, Misuse};
+use super::lex::Token;
 use super::parse::Parser;
 use super::preprocess::Preprocessor;
 use super::program::Program;
@@ -22,16 +23,21 @@ pub fn load(
     vocabulary: &Vocabulary,
 ) -> Result<Program, ConfigErrors> {
     let mut diagnostics = Diagnostics::default();
-    let reader = Preprocessor::new(source, &mut diagnostics, defines);
+    let reader = Preprocessor::new(&mut *source, &mut diagnostics, defines);
     let (tokens, defines) = reader.run(path);
     let items = Parser::new(&tokens, &mut diagnostics).parse();
+    if let [Token { at, .. }] = &tokens[..]
+        && diagnostics.error_count() == 0
+    {
+        diagnostics.error(*at, ErrorKind::Misuse(Misuse::Empty));
+    }
     let program = Program {
         loop_max: LOOP_MAX,
         depth_max: limits::SCRIPT_DEPTH_MAX,
         ..Program::default()
     };
     let names = Names::new(vocabulary, &defines, &mut diagnostics);
-    let mut compiler = Compiler::new(names, program, check::route_names(&items));
+    let mut compiler = Compiler::new(names, &*source, program, check::route_names(&items));
     check::items(&mut compiler, items);
     let mut program = compiler.finish();
     if diagnostics.error_count() > 0 {

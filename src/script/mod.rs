@@ -32,16 +32,17 @@ mod value;
 mod variable;
 mod vm;
 
-pub use error::{ConfigError, ConfigErrors, ErrorKind, Position};
+pub use error::{ConfigError, ConfigErrors, ErrorKind, Misuse, Position};
 pub use format::Format;
 pub use host::{Access, Arg, CallSite, Host, Index, Key, Keyword, Outcome, WriteError};
 pub use load::load;
 pub use program::{Alias, Custom, Global, Listen, ModParam, Program, Route, RouteId, Setting};
+pub use regex::compile_any as compile_regex;
 pub use signature::{
     FunctionId, FunctionSig, GlobalKind, GlobalSig, InnerKind, ModuleId, ModuleSig, ParamKind,
     ParamSig, ParamType, RouteKind, RouteKinds, VariableId, VariableSig, Vocabulary,
 };
-pub use transform::Substitution;
+pub use transform::{Substitution, spread};
 pub use value::{Heap, Text, Value, parse_int};
 pub use variable::Variable;
 pub use vm::{End, Pause, Vm};
@@ -53,4 +54,9 @@ pub trait Source {
 
     /// The value of an environment variable.
     fn env(&self, name: &str) -> Option<String>;
+
+    /// The addresses of a host.
+    fn addresses(&self, _host: &str) -> Vec<std::net::IpAddr> {
+        vec![]
+    }
 }

@@ -16,6 +16,13 @@ use crate::effect::Proto;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RouteId(pub(super) u32);
 
+impl RouteId {
+    /// Its number, from 1.
+    pub fn index(self) -> u32 {
+        self.0 + 1
+    }
+}
+
 /// A block of statements.
 #[derive(Debug)]
 pub struct Route {
@@ -170,7 +177,8 @@ pub struct Program {
     pub(super) sites: Vec<CallSite>,
     pub(super) variables: Vec<Variable>,
     pub(super) regexes: Vec<Regex>,
-    pub(super) nets: Vec<Net>,
+    /// Each a set of addresses: one network, or all addresses of a host.
+    pub(super) nets: Vec<Box<[Net]>>,
     pub(super) switches: Vec<Switch>,
     /// Sorted by kind and name.
     pub(super) routes: Vec<Route>,
@@ -188,6 +196,8 @@ pub struct Program {
     pub listens: Vec<Listen>,
     /// Names that are this proxy.
     pub aliases: Vec<Alias>,
+    /// Sockets that functions name, as written; they must be among those listened on.
+    pub sockets: Vec<(Box<str>, Position)>,
     /// Named flags.
     pub flags: Vec<(Box<str>, u8)>,
     /// The `cfgengine`, when the native one is not wanted.
@@ -215,6 +225,11 @@ impl Program {
     /// The block with this id.
     pub fn block(&self, id: RouteId) -> &Route {
         &self.routes[id.0 as usize]
+    }
+
+    /// All calls of functions.
+    pub fn sites(&self) -> &[CallSite] {
+        &self.sites
     }
 
     /// All blocks, by kind and name.

@@ -16,6 +16,11 @@ pub(super) fn compile(pattern: &[u8], ignore_case: bool) -> Result<Regex, String
     build(pattern, ignore_case, false)
 }
 
+/// Compiles an expression that a script made, whatever the case of what it is to match.
+pub fn compile_any(pattern: &[u8]) -> Option<Regex> {
+    compile(pattern, true).ok()
+}
+
 /// The same for the text of a message: `^` and `$` match at each line.
 pub(super) fn compile_lines(pattern: &[u8], ignore_case: bool) -> Result<Regex, String> {
     build(pattern, ignore_case, true)

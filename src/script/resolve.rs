@@ -5,9 +5,10 @@
 //!   $ru   $var(x)   $(ru{uri.host}{s.toupper})   $(hdr(X)[$var(i)])   $sht(t=>$ci)
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::error::{Diagnostics, ErrorKind, Position, nearest};
+use super::Source;
+use super::error::{Diagnostics, ErrorKind, Misuse, Position, nearest};
 use super::format::{Format, Piece};
 use super::preprocess::Defines;
 use super::signature::{InnerKind, ModuleId, VariableId, VariableSig, Vocabulary};
@@ -31,6 +32,8 @@ pub(super) struct Names<'a> {
     pub(super) loaded: Vec<ModuleId>,
     pub(super) constants: Vec<u8>,
     interned: BTreeMap<Vec<u8>, Text>,
+    /// Names that parameters declared, each with module and parameter.
+    pub(super) declared: BTreeSet<(ModuleId, &'static str, Vec<u8>)>,
     depth: usize,
 }
 
@@ -47,6 +50,7 @@ impl<'a> Names<'a> {
             loaded: vec![Vocabulary::CORE],
             constants: vec![],
             interned: BTreeMap::new(),
+            declared: BTreeSet::new(),
             depth: 0,
         }
     }
@@ -85,6 +89,36 @@ impl<'a> Names<'a> {
     pub(super) fn single(&mut self, text: &[u8], at: Position) -> Option<Resolved<Variable>> {
         let is_one = text.first() == Some(&b'$') && token_len(text) == Some(text.len());
         is_one.then(|| self.variable(text, at))
+    }
+
+    /// The text that a format always is; `None` when it holds what only a run knows.
+    pub(super) fn constant_of(&self, format: &Format, source: &dyn Source) -> Option<Vec<u8>> {
+        let mut out = vec![];
+        for piece in &format.pieces {
+            let variable = match piece {
+                Piece::Text(text) => {
+                    out.extend_from_slice(text.of_constants(&self.constants));
+                    continue;
+                }
+                Piece::Variable(variable) if variable.transforms.is_empty() => variable,
+                Piece::Variable(_) => return None,
+            };
+            match &variable.target {
+                Target::Constant(Value::Str(text)) => {
+                    out.extend_from_slice(text.of_constants(&self.constants));
+                }
+                Target::Constant(Value::Int(n)) => out.extend_from_slice(n.to_string().as_bytes()),
+                Target::Format(inner) => out.extend(self.constant_of(inner, source)?),
+                Target::Host(id, Inner::Text(name))
+                    if self.vocabulary.variable(*id).name == "env" =>
+                {
+                    let name = lossy(name.of_constants(&self.constants));
+                    out.extend_from_slice(source.env(&name)?.as_bytes());
+                }
+                Target::Constant(Value::Null) | Target::Rc | Target::Host(..) => return None,
+            }
+        }
+        Some(out)
     }
 
     /// Text with variables in it.
@@ -231,6 +265,16 @@ impl<'a> Names<'a> {
             let what = "variable";
             self.diagnostics.warn(at, ErrorKind::Planned { what, name });
         }
+        if let InnerKind::Declared(param) = sig.inner {
+            let text = inner.unwrap_or_default().trim_ascii();
+            if !self.declared.contains(&(id.module, param, text.to_vec())) {
+                let name = format!("{}({})", sig.name, lossy(text));
+                return self.refuse(
+                    at,
+                    ErrorKind::Misuse(Misuse::VariableUndeclared { name, param }),
+                );
+            }
+        }
         let inner = self.inner(sig, inner, at)?;
         Ok(Target::Host(id, inner))
     }
@@ -270,8 +314,10 @@ impl<'a> Names<'a> {
         match (sig.inner, text) {
             (InnerKind::None, None) | (InnerKind::OptionalName, None) => Ok(Inner::None),
             (InnerKind::None, Some(_)) => self.refuse(at, wants("no inner name")),
-            (InnerKind::Name, None | Some(b"")) => self.refuse(at, wants("an inner name")),
-            (InnerKind::Name | InnerKind::OptionalName, Some(text)) => {
+            (InnerKind::Name | InnerKind::Declared(_), None | Some(b"")) => {
+                self.refuse(at, wants("an inner name"))
+            }
+            (InnerKind::Name | InnerKind::OptionalName | InnerKind::Declared(_), Some(text)) => {
                 if text.contains(&b'$') {
                     return Ok(Inner::Format(self.format(text, at)?));
                 }
@@ -299,11 +345,23 @@ impl<'a> Names<'a> {
             Some(comma) => (&text[..comma], Some(&text[comma + 1..])),
             None => (text, None),
         };
-        let name = lossy(name.trim_ascii());
+        let name = lossy(name.trim_ascii_end());
         let Some(sig) = transform::find(&name) else {
             let near = nearest(&name, transform::names());
             return self.refuse(at, ErrorKind::TransformUnknown { name, near });
         };
+        if let Some(module) = sig.module
+            && self
+                .vocabulary
+                .module(module)
+                .is_some_and(|id| !self.loaded.contains(&id))
+        {
+            let name = sig.name;
+            return self.refuse(
+                at,
+                ErrorKind::Misuse(Misuse::TransformUnloaded { name, module }),
+            );
+        }
         let texts = split_params(params, sig.params.len());
         if texts.len() < sig.required || texts.len() > sig.params.len() {
             let wanted = sig.doc;

@@ -67,6 +67,7 @@ const fn module(
     ModuleSig {
         name,
         planned: false,
+        needs: &[],
         functions,
         variables,
         params,
@@ -87,7 +88,33 @@ const CORE: ModuleSig = module(
         function("setflag", &[ParamKind::Flag], 1, RouteKinds::ANY),
         function("isflagset", &[ParamKind::Flag], 1, RouteKinds::ANY),
         function("force_rport", &[], 0, RouteKinds::ANY),
-        function("force_send_socket", &[ParamKind::Const], 1, RouteKinds::ANY),
+        function(
+            "force_send_socket",
+            &[ParamKind::Socket],
+            1,
+            RouteKinds::ANY,
+        ),
+        function("strip", &[ParamKind::Count], 1, RouteKinds::ANY),
+        function("sethost", &[ParamKind::Quoted], 1, RouteKinds::ANY),
+        function(
+            "forward",
+            &[ParamKind::Host, ParamKind::Port],
+            0,
+            RouteKinds::ANY,
+        ),
+        function("try_proto", &[ParamKind::Word], 1, RouteKinds::ANY),
+        function(
+            "is_direction",
+            &[ParamKind::OneOf(&["upstream", "downstream"])],
+            1,
+            RouteKinds::ANY,
+        ),
+        function(
+            "is_listed",
+            &[ParamKind::ListOf(&["INVITE", "BYE"])],
+            1,
+            RouteKinds::ANY,
+        ),
     ],
     &[],
     &[],
@@ -124,6 +151,7 @@ const PV: ModuleSig = module(
         variable("from.user", InnerKind::None, false),
         variable("sht", InnerKind::Name, true),
         variable("sel", InnerKind::Name, false),
+        variable("shv", InnerKind::Declared("shvset"), true),
         variable("af", InnerKind::OneOf(&["id", "name"]), false),
     ],
     &[
@@ -166,6 +194,11 @@ const TEXTOPS: ModuleSig = module(
     &[],
 );
 
+const NEEDY: ModuleSig = ModuleSig {
+    needs: &["tm"],
+    ..module("needy", &[], &[], &[])
+};
+
 const SAMPLE: ModuleSig = module(
     "sample",
     &[
@@ -191,7 +224,7 @@ const SAMPLE: ModuleSig = module(
 
 /// The names of this world.
 pub const VOCABULARY: Vocabulary = Vocabulary {
-    modules: &[CORE, XLOG, PV, TM, TEXTOPS, SAMPLE],
+    modules: &[CORE, XLOG, PV, TM, TEXTOPS, SAMPLE, NEEDY],
     globals: &[
         global("debug", GlobalKind::Int),
         global("log_stderror", GlobalKind::Int),
@@ -468,6 +501,15 @@ impl Source for Only<'_> {
 
     fn env(&self, name: &str) -> Option<String> {
         (name == "SET").then(|| "value".to_string())
+    }
+
+    fn addresses(&self, host: &str) -> Vec<std::net::IpAddr> {
+        let twin = ["192.0.2.1", "10.1.2.3"].map(|a| a.parse().expect("an address"));
+        if host == "twin" {
+            twin.to_vec()
+        } else {
+            Default::default()
+        }
     }
 }
 

@@ -110,6 +110,22 @@ pub enum ParamKind {
     Route(RouteKind),
     /// A flag number 0 to 31, or a name given by `flags`.
     Flag,
+    /// Text like `Text`, in quotes or a variable: never a number.
+    Quoted,
+    /// A number that is not negative, not in quotes, or a variable.
+    Count,
+    /// A host: a bare name or address, `uri:host`, or text like `Quoted`.
+    Host,
+    /// A port: a number or the bare `uri:port`.
+    Port,
+    /// A listening socket, `[proto:]address[:port]`, not in quotes, or a variable.
+    Socket,
+    /// A bare word.
+    Word,
+    /// One of these words in quotes, in any case, or a variable.
+    OneOf(&'static [&'static str]),
+    /// One name, or a list `A|B` of these; or a variable.
+    ListOf(&'static [&'static str]),
     /// A level of the log: `L_INFO` and so on, a number, or exactly one variable.
     Level,
 }
@@ -145,6 +161,8 @@ pub enum InnerKind {
     OneOf(&'static [&'static str]),
     /// Another variable: `$cnt($avp(x))`.
     Variable,
+    /// A name that this parameter of the module declared: `name=value`.
+    Declared(&'static str),
 }
 
 /// A variable of a module.
@@ -219,6 +237,8 @@ pub struct ModuleSig {
     pub name: &'static str,
     /// Known but not done yet: it loads with a warning.
     pub planned: bool,
+    /// The modules that must be loaded before it.
+    pub needs: &'static [&'static str],
     /// Its functions.
     pub functions: &'static [FunctionSig],
     /// Its variables.

@@ -105,8 +105,8 @@ struct Frame {
     loops: usize,
     /// The first frame of an activation.
     is_first: bool,
-    /// The call that waits for its return code.
-    waiting: Option<Use>,
+    /// The call that waits for its return code: what is made of it, and whether `$rc` is set.
+    waiting: Option<(Use, bool)>,
 }
 
 /// The state of one run of a script.
@@ -200,8 +200,8 @@ impl Vm {
     pub fn run<H: Host + ?Sized>(&mut self, program: &Program, host: &mut H) -> Pause {
         if let Some(rc) = self.resumed.take() {
             let waiting = self.frames.last_mut().and_then(|f| f.waiting.take());
-            let outcome = Outcome::Return(rc);
-            let flow = self.returned(outcome, waiting.unwrap_or(Use::Nothing), true);
+            let (wanted, sets_rc) = waiting.unwrap_or((Use::Nothing, true));
+            let flow = self.returned(Outcome::Return(rc), wanted, sets_rc);
             if let Flow::Ended(end) = flow {
                 return Pause::Ended(self.unwind(end));
             }
@@ -315,9 +315,10 @@ impl Vm {
                 let text = self.heap.as_text(right);
                 program.regexes[n as usize].is_match(self.heap.bytes(text))
             }
-            Op::InNet(n) => {
-                address(&self.heap, right).is_some_and(|ip| program.nets[n as usize].contains(ip))
-            }
+            Op::InNet(n) => address(&self.heap, right).is_some_and(|ip| {
+                let nets = &program.nets[n as usize];
+                nets.iter().any(|net| net.contains(ip))
+            }),
             Op::SameAddress => {
                 let left = self.pop();
                 let left = address(&self.heap, left);
@@ -443,6 +444,9 @@ impl Vm {
         self.heap.failed = false;
         self.report_exhausted(program, host);
         let sets_rc = site.function.module != Vocabulary::CORE;
+        if let Outcome::Enter(route) = outcome {
+            return self.call_route(route, wanted, program, host);
+        }
         match self.returned(outcome, wanted, sets_rc) {
             Flow::Next => self.count(program, host),
             flow => flow,
@@ -463,11 +467,12 @@ impl Vm {
                 self.deliver(rc, wanted);
                 Flow::Next
             }
-            Outcome::Exit => Flow::Ended(End::Exit),
+            // A block is entered where the call is made; what comes later is a code.
+            Outcome::Exit | Outcome::Enter(_) => Flow::Ended(End::Exit),
             Outcome::Drop => Flow::Ended(End::Drop),
             Outcome::Wait => {
                 let frame = self.frames.last_mut().expect("a call is made by a block");
-                frame.waiting = Some(wanted);
+                frame.waiting = Some((wanted, sets_rc));
                 Flow::Wait
             }
         }

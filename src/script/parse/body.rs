@@ -158,7 +158,13 @@ impl Parser<'_> {
             self.next();
             return Ok(None);
         }
-        Ok(Some(self.expression()?))
+        let at = self.at;
+        let code = self.expression()?;
+        if matches!(code.kind, ExprKind::Text(_)) {
+            self.at = at;
+            return self.broken("a number");
+        }
+        Ok(Some(code))
     }
 
     pub(super) fn assign(&mut self) -> Parsed<Assign> {
@@ -207,6 +213,7 @@ impl Parser<'_> {
         Ok(Call {
             name,
             args: vec![],
+            bare: true,
             at,
         })
     }
@@ -225,7 +232,13 @@ impl Parser<'_> {
             }
             self.expect(")")?;
         }
-        Ok(Call { name, args, at })
+        let bare = false;
+        Ok(Call {
+            name,
+            args,
+            bare,
+            at,
+        })
     }
 
     /// An expression, or a bare word or address as functions of the core take them.

@@ -163,6 +163,7 @@ impl Parser<'_> {
                 self.next();
                 ExprKind::Select(text.clone())
             }
+            TokenKind::Sign("{") => ExprKind::Block(self.block()?),
             TokenKind::Sign("(") => {
                 self.next();
                 return self.parenthesised();
@@ -198,7 +199,7 @@ impl Parser<'_> {
             return self.reversed_myself();
         }
         if let Some(keyword) = self.keyword(word) {
-            return self.test(keyword);
+            return self.test(keyword, word);
         }
         if !self.is_sign(1, "(") {
             return self.broken("an expression");
@@ -250,7 +251,7 @@ impl Parser<'_> {
     }
 
     /// `keyword operator value` binds as one unit: `!uri == myself` is `!(uri == myself)`.
-    fn test(&mut self, keyword: Keyword) -> Parsed<ExprKind> {
+    fn test(&mut self, keyword: Keyword, name: &str) -> Parsed<ExprKind> {
         self.at += if keyword == Keyword::MsgLen { 3 } else { 1 };
         let TokenKind::Sign(sign) = self.peek() else {
             return self.broken("a comparison");
@@ -275,8 +276,15 @@ impl Parser<'_> {
             Compare::Number(_) | Compare::Match => self.climb(SUM)?.kind,
             Compare::Same(_) => match self.peek() {
                 TokenKind::Word(word) if boolean(word).is_none() && !self.is_sign(1, "(") => {
-                    self.next();
-                    ExprKind::Text(word.clone().into_bytes())
+                    match bare_value(keyword, word) {
+                        Some(value) => {
+                            self.next();
+                            ExprKind::Text(value.as_bytes().to_vec())
+                        }
+                        None => {
+                            return self.broken(&format!("what \"{name}\" can be, or a string"));
+                        }
+                    }
                 }
                 _ => self.climb(SUM)?.kind,
             },
@@ -329,6 +337,26 @@ impl Parser<'_> {
             self.next();
         }
         Ok(ExprKind::Text(text.into_bytes()))
+    }
+}
+
+/// What a bare word means beside this keyword: any method, but only known protocols and families.
+fn bare_value(keyword: Keyword, word: &str) -> Option<&str> {
+    use Keyword::*;
+    match keyword {
+        Method => Some(word),
+        Proto | SndProto => {
+            let (lower, upper) = (word.to_ascii_lowercase(), word.to_ascii_uppercase());
+            let known = ["udp", "tcp", "tls", "sctp", "ws", "wss"].contains(&lower.as_str());
+            (known && (word == lower || word == upper)).then_some(word)
+        }
+        Af | SndAf => match word.to_ascii_lowercase().as_str() {
+            "inet" | "ipv4" => Some("INET"),
+            "inet6" | "ipv6" => Some("INET6"),
+            _ => None,
+        },
+        Uri | FromUri | ToUri | SrcIp | DstIp | SndIp | ToIp | SrcPort | DstPort | SndPort
+        | ToPort | MsgLen => None,
     }
 }
 

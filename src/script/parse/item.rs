@@ -42,9 +42,12 @@ impl Parser<'_> {
         match word.as_str() {
             "loadmodule" | "loadmodulex" => {
                 let name = self.loaded_module()?;
-                items.push(Item::LoadModule(name, at));
+                items.push(Item::LoadModule(name, word == "loadmodulex", at));
             }
-            "modparam" | "modparamx" => items.push(Item::ModParam(self.mod_param()?)),
+            "modparam" | "modparamx" => {
+                let expands = word == "modparamx";
+                items.push(Item::ModParam(self.mod_param(expands)?));
+            }
             // Modules are built in: a path to find them is read and has no effect.
             "mpath" | "loadpath" => {
                 self.accept("=");
@@ -52,7 +55,9 @@ impl Parser<'_> {
             }
             "cfgengine" => {
                 self.accept("=");
-                items.push(Item::Engine(self.text("the name of an engine in quotes")?));
+                let at = self.place();
+                let name = self.text("the name of an engine in quotes")?;
+                items.push(Item::Engine(name, at));
             }
             "flags" => items.push(Item::Flags(self.flags()?)),
             "listen" if self.is_sign(0, "=") => self.listen(items)?,
@@ -79,7 +84,7 @@ impl Parser<'_> {
         Ok(name)
     }
 
-    fn mod_param(&mut self) -> Parsed<ModParamItem> {
+    fn mod_param(&mut self, expands: bool) -> Parsed<ModParamItem> {
         self.expect("(")?;
         let at = self.place();
         let modules = self.string("the name of a module in quotes")?;
@@ -97,6 +102,7 @@ impl Parser<'_> {
             modules,
             name,
             value,
+            expands,
             at,
             value_at,
         })
@@ -180,20 +186,17 @@ impl Parser<'_> {
     fn listen(&mut self, items: &mut Vec<Item>) -> Parsed<()> {
         let at = self.place();
         self.expect("=")?;
-        let mut listens = vec![];
-        if self.accept("(") {
-            loop {
-                listens.push(self.socket()?);
-                if !self.accept(",") {
-                    break;
-                }
-            }
-            self.expect(")")?;
-        } else {
-            listens.push(self.socket()?);
+        let mut listens = self.listen_sockets()?;
+        // Several may stand one behind the other; what they are called then stands with none.
+        while self.is_socket() {
+            listens.extend(self.listen_sockets()?);
         }
         let is_virtual = self.option("virtual");
         let advertise = if self.option("advertise") {
+            if self.proto().is_some() {
+                self.at -= 2;
+                return self.broken("an address without protocol");
+            }
             let to = self.socket()?;
             Some((to.host, to.port))
         } else {
@@ -219,6 +222,69 @@ impl Parser<'_> {
         Ok(())
     }
 
+    /// Whether an address of `listen` comes next, and no other item.
+    fn is_socket(&self) -> bool {
+        match self.peek() {
+            TokenKind::Address(_) | TokenKind::Str { .. } => true,
+            TokenKind::Word(_) => self.is_sign(1, ":"),
+            _ => false,
+        }
+    }
+
+    /// `[proto:]host[:port]`, or `[proto:](host, host ..)[:port]`.
+    fn listen_sockets(&mut self) -> Parsed<Vec<Alias>> {
+        if let TokenKind::Str { text, .. } = self.peek() {
+            let text = String::from_utf8_lossy(text).into_owned();
+            let is_host = |s: Alias| s.proto.is_none() && s.port.is_none();
+            if !quoted_socket(&text).is_some_and(is_host) {
+                return self.broken("a host alone in the quotes, protocol and port outside");
+            }
+        }
+        let proto = self.proto();
+        if !self.accept("(") {
+            return Ok(vec![Alias {
+                proto,
+                ..self.socket()?
+            }]);
+        }
+        let mut hosts = vec![];
+        loop {
+            hosts.push(match self.peek() {
+                TokenKind::Str { .. } => self.text("an address")?,
+                _ => self.host("an address")?,
+            });
+            if !self.accept(",") {
+                break;
+            }
+        }
+        if self.is_sign(0, ":") {
+            return self.broken("\")\": protocol and port stand outside of the list");
+        }
+        self.expect(")")?;
+        let port = self.port_behind()?;
+        let socket = |host: String| Alias {
+            proto,
+            host: host.into(),
+            port,
+        };
+        Ok(hosts.into_iter().map(socket).collect())
+    }
+
+    /// `proto:`, in small or capital letters.
+    fn proto(&mut self) -> Option<Proto> {
+        let TokenKind::Word(word) = self.peek() else {
+            return None;
+        };
+        let is_one_case = *word == word.to_ascii_lowercase() || *word == word.to_ascii_uppercase();
+        let proto = Proto::from_name(word.as_bytes());
+        if !self.is_sign(1, ":") || !is_one_case || proto.is_none() {
+            return None;
+        }
+        self.next();
+        self.next();
+        proto
+    }
+
     /// A word that may follow a `listen` address.
     fn option(&mut self, word: &str) -> bool {
         let is = self.is_word(0, word) && !self.is_sign(1, "=");
@@ -235,11 +301,7 @@ impl Parser<'_> {
             let alias = match self.peek() {
                 TokenKind::Str { .. } => {
                     let host = self.text("a host")?.into();
-                    let port = if self.accept(":") {
-                        Some(self.port()?)
-                    } else {
-                        None
-                    };
+                    let port = self.port_behind()?;
                     Alias {
                         proto: None,
                         host,
@@ -269,32 +331,15 @@ impl Parser<'_> {
                 return self.broken("an address");
             };
             self.next();
-            let port = if self.accept(":") {
-                Some(self.port()?)
-            } else {
-                socket.port
-            };
+            let port = self.port_behind()?.or(socket.port);
             return Ok(Alias { port, ..socket });
         }
-        let mut proto = None;
-        if let TokenKind::Word(word) = self.peek()
-            && self.is_sign(1, ":")
-        {
-            proto = Proto::from_name(word.as_bytes());
-            if proto.is_some() {
-                self.next();
-                self.next();
-            }
-        }
+        let proto = self.proto();
         let host = match self.peek() {
             TokenKind::Str { .. } => self.text("an address")?,
             _ => self.host("an address")?,
         };
-        let port = if self.accept(":") {
-            Some(self.port()?)
-        } else {
-            None
-        };
+        let port = self.port_behind()?;
         Ok(Alias {
             proto,
             host: host.into(),
@@ -302,17 +347,21 @@ impl Parser<'_> {
         })
     }
 
-    fn port(&mut self) -> Parsed<u16> {
+    /// `:port`, when it stands here. Port 0 is as good as none.
+    fn port_behind(&mut self) -> Parsed<Option<u16>> {
+        if !self.accept(":") {
+            return Ok(None);
+        }
         let number = match self.peek() {
             TokenKind::Number(n) => u16::try_from(*n).ok(),
             _ => None,
         };
-        match number.filter(|n| *n > 0) {
+        match number {
             Some(port) => {
                 self.next();
-                Ok(port)
+                Ok((port > 0).then_some(port))
             }
-            None => self.broken("a port (1 to 65535)"),
+            None => self.broken("a port (at most 65535)"),
         }
     }
 

@@ -12,6 +12,7 @@ mod text;
 mod time;
 mod uri;
 
+pub use digest::spread;
 pub use substitution::Substitution;
 
 use super::host::Host;
@@ -39,6 +40,8 @@ pub(super) struct TransformSig {
     pub(super) required: usize,
     /// The parameters in words.
     pub(super) doc: &'static str,
+    /// The module that has it, unless every configuration has it.
+    pub(super) module: Option<&'static str>,
     apply: fn(&mut Heap, Text, &Params<'_>) -> Value,
 }
 
@@ -134,7 +137,7 @@ impl Transform {
     }
 }
 
-/// The transformation of this name, white space around it ignored.
+/// The transformation of this name.
 pub(super) fn find(name: &str) -> Option<&'static TransformSig> {
     tables().find(|sig| sig.name == name)
 }
@@ -176,8 +179,15 @@ const fn with(
         params,
         required,
         doc,
+        module: None,
         apply,
     }
+}
+
+/// The transformation as one of this module.
+const fn of_module(mut sig: TransformSig, module: &'static str) -> TransformSig {
+    sig.module = Some(module);
+    sig
 }
 
 /// The part of `input` that `part` is; `part` must have been cut from its bytes.

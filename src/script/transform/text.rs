@@ -1,6 +1,6 @@
 //! `s.*`: characters, and `re.subst`.
 
-use super::{ParamKind, Params, TransformSig, part_of, plain, with};
+use super::{ParamKind, Params, TransformSig, of_module, part_of, plain, with};
 use crate::script::value::{Heap, Text, Value, parse_int};
 
 use ParamKind::{Int, Subst, Text as Str};
@@ -38,6 +38,17 @@ pub(super) const TABLE: &[TransformSig] = &[
             );
         })
     }),
+    with(
+        "s.corehash",
+        &[Int],
+        0,
+        "a size or nothing",
+        |heap, input, params| {
+            let size = u32::try_from(params.int(0, heap, 0)).unwrap_or(0);
+            let hash = fnv(heap.bytes(input));
+            Value::Int(i64::from(hash.checked_rem(size).unwrap_or(hash)))
+        },
+    ),
     with("s.rm", &[Str], 1, "the text to remove", remove),
     with(
         "s.strip",
@@ -104,7 +115,7 @@ pub(super) const TABLE: &[TransformSig] = &[
         "what to replace and by what",
         replace,
     ),
-    with("s.substr", &[Int, Int], 1, "an offset and a length", substr),
+    with("s.substr", &[Int, Int], 2, "an offset and a length", substr),
     with(
         "s.select",
         &[Int, Str],
@@ -186,21 +197,24 @@ pub(super) const TABLE: &[TransformSig] = &[
             part_of(heap, input, |b| b.get(rfind(b, stop)? + 1..))
         },
     ),
-    with(
-        "re.subst",
-        &[Subst],
-        1,
-        "/expression/replacement/flags",
-        |heap, input, params| {
-            let Some(substitution) = params.substitution else {
-                return Value::Str(input);
-            };
-            heap.build(|heap, out| {
-                if !substitution.apply(heap.bytes(input), out) {
-                    out.extend_from_slice(heap.bytes(input));
-                }
-            })
-        },
+    of_module(
+        with(
+            "re.subst",
+            &[Subst],
+            1,
+            "/expression/replacement/flags",
+            |heap, input, params| {
+                let Some(substitution) = params.substitution else {
+                    return Value::Str(input);
+                };
+                heap.build(|heap, out| {
+                    if !substitution.apply(heap.bytes(input), out) {
+                        out.extend_from_slice(heap.bytes(input));
+                    }
+                })
+            },
+        ),
+        "textops",
     ),
 ];
 
@@ -227,6 +241,12 @@ fn trim(mut bytes: &[u8], left: bool, right: bool) -> &[u8] {
         bytes = rest;
     }
     bytes
+}
+
+/// A number for spreading texts over places, the same on every run (FNV-1a).
+fn fnv(text: &[u8]) -> u32 {
+    let step = |hash: u32, b: &u8| (hash ^ u32::from(*b)).wrapping_mul(0x0100_0193);
+    text.iter().fold(0x811c_9dc5, step)
 }
 
 /// The part with this index; negative ones count from the end.
