@@ -6,18 +6,24 @@
 use std::fs;
 use std::path::Path;
 
+use dialcore::modules::dialog::state;
 use dialcore::modules::tm::{client, server};
 
 #[test]
 fn the_documented_grids_are_those_of_the_code() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/modules/tm/grids.md");
-    let want = format!("{}\n{}", server::print(), client::print());
-    let found = fs::read_to_string(&path).unwrap_or_default();
-    if found != want {
-        fs::write(&path, &want).expect("the source tree can be written");
-        panic!(
-            "{} was stale and has been rewritten; look at it and commit it",
-            path.display()
-        );
+    let files = [
+        (
+            "src/modules/tm/grids.md",
+            format!("{}\n{}", server::print(), client::print()),
+        ),
+        ("src/modules/dialog/grid.md", state::print()),
+    ];
+    for (file, want) in files {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        let found = fs::read_to_string(&path).unwrap_or_default();
+        if found != want {
+            fs::write(&path, &want).expect("the source tree can be written");
+            panic!("{file} was stale and has been rewritten; look at it and commit it");
+        }
     }
 }

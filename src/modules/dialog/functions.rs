@@ -1,0 +1,529 @@
+//! The functions of `dialog`.
+
+use crate::effect::peer::Command;
+use crate::modules::entry::{NO, YES, function, planned_function, renamed, text_of, truth};
+use crate::modules::work::{Ask, Bytes};
+use crate::modules::{Call, Function};
+use crate::script::{CallSite, Heap, Outcome, ParamKind, RouteKind, RouteKinds, Value};
+use crate::sip::Method;
+use crate::slab::Key;
+
+use super::identity::DialogId;
+use super::leg::Direction;
+use super::strings::Field;
+use super::table::{dflag, iflag};
+use super::{life, matching, peers, timeout};
+
+const TEXT: ParamKind = ParamKind::Text;
+const CONST: ParamKind = ParamKind::Const;
+const NUM: ParamKind = ParamKind::Int;
+const OUT: ParamKind = ParamKind::Output;
+const ANY: RouteKinds = RouteKinds::ANY;
+const NOT_REPLY: RouteKinds = RouteKinds::REQUEST
+    .or(RouteKinds::BRANCH)
+    .or(RouteKinds::ONREPLY)
+    .or(RouteKinds::FAILURE);
+
+const SET_PROFILE: Function = optional_value(function(
+    "set_dlg_profile",
+    &[CONST, TEXT],
+    ANY,
+    (set_profile, "Puts the dialog into a profile, with a value."),
+));
+const UNSET_PROFILE: Function = optional_value(function(
+    "unset_dlg_profile",
+    &[CONST, TEXT],
+    NOT_REPLY,
+    (unset_profile, "Takes it out."),
+));
+const IS_IN_PROFILE: Function = optional_value(function(
+    "is_in_profile",
+    &[CONST, TEXT],
+    ANY,
+    (is_in_profile, "Whether it is in, with the value."),
+));
+const RESET_FLAG: Function = function(
+    "dlg_resetflag",
+    &[NUM],
+    ANY,
+    (reset_flag, "Clears a flag of the dialog."),
+);
+
+const fn optional_value(function: Function) -> Function {
+    crate::modules::entry::optional(function, 1)
+}
+
+pub(super) const FUNCTIONS: [Function; 25] = [
+    function(
+        "dlg_manage",
+        &[],
+        RouteKinds::REQUEST,
+        (
+            manage,
+            "Makes the dialog of an INVITE, or has it follow a request.",
+        ),
+    ),
+    SET_PROFILE,
+    UNSET_PROFILE,
+    IS_IN_PROFILE,
+    function(
+        "get_profile_size",
+        &[CONST, OUT],
+        ANY,
+        (profile_size, "How many dialogs are in a profile."),
+    ),
+    function(
+        "get_profile_size",
+        &[CONST, TEXT, OUT],
+        ANY,
+        (profile_size_of_value, "How many are in with the value."),
+    ),
+    function(
+        "dlg_isflagset",
+        &[NUM],
+        ANY,
+        (is_flag_set, "Whether a flag of the dialog is set."),
+    ),
+    function(
+        "dlg_setflag",
+        &[NUM],
+        ANY,
+        (set_flag, "Sets a flag of the dialog."),
+    ),
+    RESET_FLAG,
+    // As an example of the manual spells it.
+    renamed(RESET_FLAG, "redlg_setflag"),
+    planned_function(
+        "dlg_bye",
+        &[CONST],
+        1,
+        (ANY, "Hangs up: caller, callee or all."),
+    ),
+    planned_function(
+        "dlg_refer",
+        &[CONST, TEXT],
+        2,
+        (ANY, "Transfers caller or callee."),
+    ),
+    planned_function(
+        "dlg_bridge",
+        &[TEXT, TEXT, TEXT],
+        3,
+        (ANY, "Calls one and transfers to the other."),
+    ),
+    function(
+        "dlg_get",
+        &[TEXT, TEXT, TEXT],
+        ANY,
+        (get, "Makes the dialog of Call-ID and tags the current one."),
+    ),
+    function(
+        "is_known_dlg",
+        &[],
+        ANY,
+        (is_known, "Whether the message is of a dialog."),
+    ),
+    function(
+        "dlg_set_timeout",
+        &[NUM],
+        ANY,
+        (set_timeout, "Sets the dialog's lifetime."),
+    ),
+    function(
+        "dlg_set_timeout",
+        &[NUM, NUM, NUM],
+        ANY,
+        (set_timeout_by_id, "The same by h_entry and h_id."),
+    ),
+    function(
+        "dlg_set_timeout_by_profile",
+        &[CONST, NUM],
+        ANY,
+        (
+            |c, h, s| set_timeout_by_profile(c, h, s, 1),
+            "The same for a profile.",
+        ),
+    ),
+    function(
+        "dlg_set_timeout_by_profile",
+        &[CONST, TEXT, NUM],
+        ANY,
+        (
+            |c, h, s| set_timeout_by_profile(c, h, s, 2),
+            "The same for a value.",
+        ),
+    ),
+    function(
+        "dlg_set_property",
+        &[TEXT],
+        ANY,
+        (
+            |c, h, s| property(c, h, s, true),
+            "Sets ka-src, ka-dst or timeout-noreset.",
+        ),
+    ),
+    function(
+        "dlg_reset_property",
+        &[TEXT],
+        ANY,
+        (|c, h, s| property(c, h, s, false), "Takes it back."),
+    ),
+    function(
+        "dlg_remote_profile",
+        &[TEXT, TEXT, TEXT, TEXT, NUM],
+        ANY,
+        (remote_profile, "Adds or removes an item of another server."),
+    ),
+    function(
+        "dlg_set_ruri",
+        &[],
+        ANY,
+        (set_ruri, "Makes the other side's Contact the Request-URI."),
+    ),
+    planned_function(
+        "dlg_db_load_callid",
+        &[TEXT],
+        1,
+        (ANY, "Loads a dialog from the database."),
+    ),
+    planned_function(
+        "dlg_db_load_extra",
+        &[],
+        0,
+        (ANY, "Loads dialogs that are not in memory."),
+    ),
+];
+
+fn manage(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
+    if call.work.message.to_tag().is_some() {
+        matching::follow(&mut call.env, call.work, matching::Mode::Sip);
+        return YES;
+    }
+    let is_invite = call.work.message.method() == Method::Invite;
+    if !is_invite || call.work.dialog.current.is_some() {
+        return NO;
+    }
+    truth(life::create(&mut call.env, call.work, call.program))
+}
+
+/// The dialog of the message.
+fn current(call: &Call<'_>) -> Option<(Key, Option<Direction>)> {
+    matching::of_message(&call.env, call.work)
+}
+
+/// Which profile a call is about, and the value; the outer `None`: neither will do.
+fn profile_of(
+    call: &mut Call<'_>,
+    heap: &mut Heap,
+    site: &CallSite,
+    value_index: Option<usize>,
+) -> Option<(u16, Option<Bytes>)> {
+    let name = text_of(call, heap, site, 0)?;
+    let profile = call.env.state.dialogs.profiles.find(&name)?;
+    let Some(index) = value_index.filter(|index| site.arg(*index).is_some()) else {
+        return Some((profile, None));
+    };
+    let value = text_of(call, heap, site, index).filter(|v| !v.is_empty())?;
+    Some((profile, Some(value)))
+}
+
+fn set_profile(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let Some((profile, value)) = profile_of(call, heap, site, Some(1)) else {
+        return NO;
+    };
+    if value.is_none() && call.env.state.dialogs.profiles.has_value(profile) {
+        return NO;
+    }
+    let value = value.unwrap_or_else(|| Bytes::from(&[][..]));
+    if let Some((key, _)) = current(call) {
+        return truth(life::join(&mut call.env, key, profile, &value));
+    }
+    // The dialog that this request will make takes it over.
+    let pending = &mut call.work.dialog.profiles;
+    let has_room = pending.len() < crate::limits::DIALOG_PROFILE_COUNT_MAX;
+    let is_early = call.work.kind == RouteKind::Request && has_room;
+    if is_early {
+        pending.push((profile, value));
+    }
+    truth(is_early)
+}
+
+/// The newest membership of the current dialog in this profile, with this value if it has one.
+fn membership(call: &Call<'_>, profile: u16, value: Option<&[u8]>) -> Option<(Key, usize)> {
+    let (key, _) = current(call)?;
+    let dialogs = &call.env.state.dialogs;
+    let value = value.filter(|_| dialogs.profiles.has_value(profile));
+    let at = dialogs.table.get(key)?.memberships.iter().rposition(|m| {
+        m.profile == profile && value.is_none_or(|v| dialogs.profiles.value_of(*m) == v)
+    })?;
+    Some((key, at))
+}
+
+fn unset_profile(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let Some((profile, value)) = profile_of(call, heap, site, Some(1)) else {
+        return NO;
+    };
+    if value.is_none() && call.env.state.dialogs.profiles.has_value(profile) {
+        return NO;
+    }
+    let Some((key, at)) = membership(call, profile, value.as_deref()) else {
+        return NO;
+    };
+    let dialogs = &mut call.env.state.dialogs;
+    if let Some(dialog) = dialogs.table.get_mut(key) {
+        let membership = dialog.memberships.remove(at);
+        dialogs.profiles.remove(membership);
+    }
+    peers::tell_soon(&mut call.env);
+    YES
+}
+
+fn is_in_profile(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let Some((profile, value)) = profile_of(call, heap, site, Some(1)) else {
+        return NO;
+    };
+    truth(membership(call, profile, value.as_deref()).is_some())
+}
+
+fn profile_size(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let found = profile_of(call, heap, site, None);
+    write_size(call, heap, site, (found, 1))
+}
+
+fn profile_size_of_value(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let found = profile_of(call, heap, site, Some(1));
+    write_size(call, heap, site, (found, 2))
+}
+
+fn write_size(
+    call: &mut Call<'_>,
+    heap: &mut Heap,
+    site: &CallSite,
+    (found, out): (Option<(u16, Option<Bytes>)>, usize),
+) -> Outcome {
+    let Some((profile, value)) = found else {
+        return NO;
+    };
+    let size = call
+        .env
+        .state
+        .dialogs
+        .profiles
+        .size(profile, value.as_deref());
+    let written = site
+        .arg(out)
+        .map(|arg| arg.write(call, heap, Value::Int(size as i64)));
+    truth(written.is_some_and(|result| result.is_ok()))
+}
+
+fn flag_of(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Option<u32> {
+    let n = site.int(0, call, heap)?;
+    (0..32).contains(&n).then(|| 1 << n)
+}
+
+/// The flags of the current dialog, and those that a new one would get.
+fn change_flags(call: &mut Call<'_>, change: impl Fn(&mut u32)) {
+    change(&mut call.work.dialog.sflags);
+    let key = call.work.dialog.current;
+    if let Some(dialog) = key.and_then(|key| call.env.state.dialogs.table.get_mut(key)) {
+        change(&mut dialog.sflags);
+        dialog.dflags |= dflag::CHANGED;
+    }
+}
+
+fn set_flag(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let Some(flag) = flag_of(call, heap, site) else {
+        return NO;
+    };
+    change_flags(call, |flags| *flags |= flag);
+    YES
+}
+
+fn reset_flag(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let Some(flag) = flag_of(call, heap, site) else {
+        return NO;
+    };
+    change_flags(call, |flags| *flags &= !flag);
+    YES
+}
+
+fn is_flag_set(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let Some(flag) = flag_of(call, heap, site) else {
+        return NO;
+    };
+    let key = call.work.dialog.current;
+    let dialog = key.and_then(|key| call.env.state.dialogs.table.get(key));
+    let flags = dialog.map_or(call.work.dialog.sflags, |d| d.sflags);
+    truth(flags & flag != 0)
+}
+
+fn get(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let mut part = |index| text_of(call, heap, site, index).filter(|text| !text.is_empty());
+    let (Some(call_id), Some(from), Some(to)) = (part(0), part(1), part(2)) else {
+        return NO;
+    };
+    let Some((key, direction)) = call.env.state.dialogs.table.find(&call_id, &from, &to) else {
+        return NO;
+    };
+    let context = &mut call.work.dialog;
+    (context.current, context.role) = (Some(key), None);
+    context.direction = Some(direction);
+    YES
+}
+
+fn is_known(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
+    truth(current(call).is_some())
+}
+
+fn lifetime_of(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite, index: usize) -> Option<u32> {
+    let seconds = site.int(index, call, heap)?;
+    u32::try_from(seconds).ok()
+}
+
+fn set_timeout(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let lifetime = lifetime_of(call, heap, site, 0).filter(|s| *s > 0);
+    let (Some(lifetime_s), Some((key, _))) = (lifetime, current(call)) else {
+        return NO;
+    };
+    truth(timeout::set(&mut call.env, key, lifetime_s))
+}
+
+/// The identifier says which shard has the dialog; if it is another, the script waits for it.
+fn set_timeout_by_id(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let lifetime = lifetime_of(call, heap, site, 0).filter(|s| *s > 0);
+    let (h_entry, h_id) = (
+        lifetime_of(call, heap, site, 1),
+        lifetime_of(call, heap, site, 2),
+    );
+    let (Some(lifetime_s), Some(h_entry), Some(h_id)) = (lifetime, h_entry, h_id) else {
+        return NO;
+    };
+    let id = DialogId { h_entry, h_id };
+    if let Some(key) = call.env.state.dialogs.table.find_id(id) {
+        return truth(timeout::set(&mut call.env, key, lifetime_s));
+    }
+    let shard = life::numbering(&call.env).giver(h_id);
+    if shard == call.env.state.id {
+        return NO;
+    }
+    call.ask(Ask::SetLifetime {
+        shard,
+        id,
+        lifetime_s,
+    })
+}
+
+fn set_timeout_by_profile(
+    call: &mut Call<'_>,
+    heap: &mut Heap,
+    site: &CallSite,
+    index: usize,
+) -> Outcome {
+    let value_index = (index > 1).then_some(1);
+    let Some((profile, value)) = profile_of(call, heap, site, value_index) else {
+        return NO;
+    };
+    let Some(lifetime_s) = lifetime_of(call, heap, site, index) else {
+        return NO;
+    };
+    timeout::set_by_profile(&mut call.env, profile, value.as_deref(), lifetime_s);
+    let value = value.map(|v| Box::from(&*v));
+    peers::command(
+        &mut call.env,
+        Command::SetLifetime {
+            profile,
+            value,
+            lifetime_s,
+        },
+    );
+    YES
+}
+
+fn property(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite, is_on: bool) -> Outcome {
+    let name = text_of(call, heap, site, 0);
+    let flag = match name.as_deref() {
+        Some(b"ka-src") => iflag::KA_SRC,
+        Some(b"ka-dst") => iflag::KA_DST,
+        Some(b"timeout-noreset") => iflag::TIMER_NORESET,
+        _ => return NO,
+    };
+    let change = |flags: &mut u32| *flags = if is_on { *flags | flag } else { *flags & !flag };
+    change(&mut call.work.dialog.iflags);
+    let key = call.work.dialog.current;
+    if let Some(dialog) = key.and_then(|key| call.env.state.dialogs.table.get_mut(key)) {
+        change(&mut dialog.iflags);
+    }
+    YES
+}
+
+fn remote_profile(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let texts = [0, 1, 2, 3].map(|index| text_of(call, heap, site, index));
+    let [Some(command), Some(profile), value, Some(uid)] = texts else {
+        return NO;
+    };
+    let value = value.unwrap_or_else(|| Bytes::from(&[][..]));
+    let expires_s = site.int(4, call, heap).unwrap_or(0).max(0) as u64;
+    let Some(profile) = call.env.state.dialogs.profiles.find(&profile) else {
+        return NO;
+    };
+    let has_value = call.env.state.dialogs.profiles.has_value(profile);
+    if uid.is_empty() || (has_value && value.is_empty()) {
+        return NO;
+    }
+    match &*command {
+        b"add" => {
+            let profiles = &mut call.env.state.dialogs.profiles;
+            let is_added = profiles.add_remote(profile, &value, &uid, expires_s);
+            peers::tell_soon(&mut call.env);
+            peers::watch_remotes(&mut call.env);
+            truth(is_added)
+        }
+        b"rm" => {
+            remove_remote(call, profile, &value, &uid);
+            YES
+        }
+        _ => NO,
+    }
+}
+
+/// The item may be in any shard: the one whose script added it. One is removed, here if possible.
+fn remove_remote(call: &mut Call<'_>, profile: u16, value: &[u8], uid: &[u8]) {
+    if call
+        .env
+        .state
+        .dialogs
+        .profiles
+        .remove_remote(profile, value, uid)
+    {
+        peers::tell_soon(&mut call.env);
+    } else {
+        let (value, uid) = (value.into(), uid.into());
+        peers::command(
+            &mut call.env,
+            Command::RemoveRemote {
+                profile,
+                value,
+                uid,
+            },
+        );
+    }
+}
+
+fn set_ruri(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
+    let Some((key, Some(direction))) = current(call) else {
+        return NO;
+    };
+    let field = match direction {
+        Direction::Downstream => Field::CalleeContact,
+        Direction::Upstream => Field::CallerContact,
+    };
+    let dialog = call.env.state.dialogs.table.get(key);
+    let contact = dialog
+        .map(|d| d.strings.get(field))
+        .filter(|c| !c.is_empty());
+    let Some(contact) = contact.map(Bytes::from) else {
+        return NO;
+    };
+    call.work.target.uri = Some(contact);
+    YES
+}

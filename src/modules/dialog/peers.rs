@@ -1,0 +1,294 @@
+//! What shards tell each other of profiles: absolute counts in numbered batches.
+//!
+//! ```text
+//!   a count changes ─▶ news ─(10 ms)─▶ batch n ──▶ every other shard ──▶ seen n
+//!                                         └──(100 ms, until all have seen it)──▶ again
+//! ```
+//!
+//! A batch says for each changed (profile, value) how many members it has now. Lost, it comes
+//! again; repeated or late, its number shows that something newer was heard. A count of 0 must be
+//! remembered as long as an older word can still come; each batch says up to which number all are
+//! settled, so the memory is short. Commands in a batch are obeyed once, by its number.
+//! Costs: no message between shards for a call but these; one batch in 10 ms at most, to each.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use crate::effect::peer::{Batch, Command, Count, PeerMessage};
+use crate::effect::{Effect, Level};
+use crate::limits::{PEER_BATCH_COUNT_MAX, PEER_BATCH_SIZE_MAX, PEER_BATCH_TIME, PEER_REPEAT_TIME};
+use crate::modules::state::Env;
+use crate::steer::ShardId;
+use crate::time::{Duration, Instant};
+use crate::timer::Timer;
+use crate::wheel::TimerKey;
+
+use super::timeout;
+
+/// How often items of other servers are looked at.
+const REMOTE_LOOK_TIME: Duration = Duration::from_secs(1);
+
+/// A batch that is on its way.
+#[derive(Debug)]
+struct Unseen {
+    batch: Arc<Batch>,
+    waits_for: BTreeSet<ShardId>,
+    repeat_at: Instant,
+}
+
+/// A count of 0 that was heard, until it is settled.
+#[derive(Debug)]
+struct Grave {
+    number: u64,
+    profile: u16,
+    value: Box<[u8]>,
+}
+
+/// What is remembered of another shard.
+#[derive(Debug, Default)]
+struct Peer {
+    /// Below this, every batch is settled.
+    settled: u64,
+    /// The batches above it that have come.
+    seen: BTreeSet<u64>,
+    graves: VecDeque<Grave>,
+}
+
+/// The exchange with the other shards.
+#[derive(Debug, Default)]
+pub struct Peers {
+    next_number: u64,
+    unseen: BTreeMap<u64, Unseen>,
+    commands: Vec<Command>,
+    others: BTreeMap<ShardId, Peer>,
+    timer: Option<TimerKey>,
+    remote_timer: Option<TimerKey>,
+}
+
+impl Peers {
+    /// How many timers are armed.
+    pub fn timer_count(&self) -> usize {
+        usize::from(self.timer.is_some()) + usize::from(self.remote_timer.is_some())
+    }
+
+    /// Whether every shard has heard all there is to say.
+    pub fn is_settled(&self) -> bool {
+        self.unseen.is_empty() && self.commands.is_empty()
+    }
+}
+
+/// Something has changed: a batch is due soon.
+pub(super) fn tell_soon(env: &mut Env<'_>) {
+    let has_peers = env.state.setup.shard_count > 1;
+    if !has_peers {
+        // Nobody is to be told; taking the news away also tidies up.
+        while env.state.dialogs.profiles.take_news().is_some() {}
+        return;
+    }
+    let has_news = !env.state.dialogs.profiles.news.is_empty();
+    if has_news || !env.state.dialogs.peers.commands.is_empty() {
+        arm(env, PEER_BATCH_TIME);
+    }
+}
+
+/// Has every other shard obey a command once.
+pub(super) fn command(env: &mut Env<'_>, command: Command) {
+    if env.state.setup.shard_count > 1 {
+        env.state.dialogs.peers.commands.push(command);
+        tell_soon(env);
+    }
+}
+
+fn arm(env: &mut Env<'_>, after: Duration) {
+    if env.state.dialogs.peers.timer.is_none() {
+        let timer = env.start(after, Timer::PeerBatch);
+        env.state.dialogs.peers.timer = Some(timer);
+    }
+}
+
+/// The time of a batch is over: news go out, what was not seen goes out again.
+pub fn fired(env: &mut Env<'_>) {
+    env.state.dialogs.peers.timer = None;
+    repeat(env);
+    if env.state.dialogs.peers.unseen.len() < PEER_BATCH_COUNT_MAX {
+        send_news(env);
+    }
+    let has_news = !env.state.dialogs.profiles.news.is_empty();
+    let peers = &env.state.dialogs.peers;
+    if has_news || !peers.commands.is_empty() {
+        arm(env, PEER_BATCH_TIME);
+    } else if !peers.unseen.is_empty() {
+        arm(env, PEER_REPEAT_TIME);
+    }
+}
+
+fn repeat(env: &mut Env<'_>) {
+    let now = env.now.mono;
+    for unseen in env.state.dialogs.peers.unseen.values_mut() {
+        if unseen.repeat_at > now {
+            continue;
+        }
+        unseen.repeat_at = now + PEER_REPEAT_TIME;
+        for shard in &unseen.waits_for {
+            let message = PeerMessage::Batch(Arc::clone(&unseen.batch));
+            env.out.push(Effect::Peer(*shard, message));
+        }
+    }
+}
+
+fn send_news(env: &mut Env<'_>) {
+    let dialogs = &mut env.state.dialogs;
+    let mut counts = Vec::new();
+    while counts.len() < PEER_BATCH_SIZE_MAX
+        && let Some((profile, value, count)) = dialogs.profiles.take_news()
+    {
+        counts.push(Count {
+            profile,
+            value,
+            count,
+        });
+    }
+    let commands = std::mem::take(&mut dialogs.peers.commands);
+    if counts.is_empty() && commands.is_empty() {
+        return;
+    }
+    let peers = &mut dialogs.peers;
+    let number = peers.next_number;
+    peers.next_number += 1;
+    let settled = peers.unseen.keys().next().copied().unwrap_or(number);
+    let batch = Arc::new(Batch {
+        number,
+        settled,
+        counts,
+        commands,
+    });
+    let own = env.state.id;
+    let others = (0..env.state.setup.shard_count)
+        .map(ShardId)
+        .filter(|id| *id != own);
+    let waits_for: BTreeSet<ShardId> = others.collect();
+    for shard in &waits_for {
+        env.out
+            .push(Effect::Peer(*shard, PeerMessage::Batch(Arc::clone(&batch))));
+    }
+    let repeat_at = env.now.mono + PEER_REPEAT_TIME;
+    peers.unseen.insert(
+        number,
+        Unseen {
+            batch,
+            waits_for,
+            repeat_at,
+        },
+    );
+}
+
+/// A batch has come.
+pub fn heard(env: &mut Env<'_>, from: ShardId, batch: &Batch) {
+    env.out
+        .push(Effect::Peer(from, PeerMessage::Seen(batch.number)));
+    let dialogs = &mut env.state.dialogs;
+    let peer = dialogs.peers.others.entry(from).or_default();
+    if batch.number < peer.settled || !peer.seen.insert(batch.number) {
+        return;
+    }
+    for count in &batch.counts {
+        if dialogs.profiles.hear(from, batch.number, count) {
+            let (number, profile) = (batch.number, count.profile);
+            peer.graves.push_back(Grave {
+                number,
+                profile,
+                value: count.value.clone(),
+            });
+        }
+    }
+    settle(env, from, batch.settled);
+    for command in &batch.commands {
+        obey(env, command);
+    }
+}
+
+/// Every batch of this shard below `settled` has been seen by all: what comes of them is a copy.
+fn settle(env: &mut Env<'_>, from: ShardId, settled: u64) {
+    let dialogs = &mut env.state.dialogs;
+    let Some(peer) = dialogs.peers.others.get_mut(&from) else {
+        return;
+    };
+    if settled <= peer.settled {
+        return;
+    }
+    peer.settled = settled;
+    peer.seen = peer.seen.split_off(&settled);
+    let over = |grave: &Grave| grave.number < settled;
+    let (gone, kept): (Vec<_>, Vec<_>) = peer.graves.drain(..).partition(over);
+    peer.graves = kept.into();
+    for grave in gone {
+        dialogs
+            .profiles
+            .settle(from, settled, grave.profile, &grave.value);
+    }
+}
+
+fn obey(env: &mut Env<'_>, command: &Command) {
+    match command {
+        Command::SetLifetime {
+            profile,
+            value,
+            lifetime_s,
+        } => {
+            timeout::set_by_profile(env, *profile, value.as_deref(), *lifetime_s);
+        }
+        Command::RemoveRemote {
+            profile,
+            value,
+            uid,
+        } => {
+            env.state
+                .dialogs
+                .profiles
+                .remove_remote(*profile, value, uid);
+            tell_soon(env);
+        }
+    }
+}
+
+/// A shard has seen a batch.
+pub fn seen(env: &mut Env<'_>, from: ShardId, number: u64) {
+    let peers = &mut env.state.dialogs.peers;
+    let Some(unseen) = peers.unseen.get_mut(&number) else {
+        return;
+    };
+    unseen.waits_for.remove(&from);
+    if unseen.waits_for.is_empty() {
+        peers.unseen.remove(&number);
+    }
+    if peers.unseen.is_empty() && peers.commands.is_empty() {
+        let is_done = env.state.dialogs.profiles.news.is_empty();
+        let timer = if is_done {
+            env.state.dialogs.peers.timer.take()
+        } else {
+            None
+        };
+        env.stop(timer);
+    }
+}
+
+/// Looks at items of other servers again later, as long as there are any.
+pub(super) fn watch_remotes(env: &mut Env<'_>) {
+    let has_any = env.state.dialogs.profiles.has_remotes();
+    if has_any && env.state.dialogs.peers.remote_timer.is_none() {
+        let timer = env.start(REMOTE_LOOK_TIME, Timer::RemoteItems);
+        env.state.dialogs.peers.remote_timer = Some(timer);
+    }
+}
+
+/// It is time to look at them.
+pub fn look_at_remotes(env: &mut Env<'_>) {
+    env.state.dialogs.peers.remote_timer = None;
+    let now_s = env.now.wall.as_secs();
+    env.state.dialogs.profiles.expire_remotes(now_s);
+    tell_soon(env);
+    watch_remotes(env);
+    if !env.state.dialogs.profiles.has_remotes() {
+        env.log(Level::Dbg, "the last item of other servers has expired");
+    }
+}
