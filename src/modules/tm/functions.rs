@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use crate::modules::entry::{join, total};
 use crate::modules::work::{Ask, Bytes, RelayOptions};
 use crate::modules::{Call, Function, Run};
 use crate::script::{Arg, CallSite, FunctionSig, Heap, Outcome, ParamKind, RouteKind, RouteKinds};
@@ -16,6 +17,12 @@ use super::{Plan, Transaction, serve, upstream};
 
 const REQUEST_FAILURE: RouteKinds = RouteKinds::REQUEST.or(RouteKinds::FAILURE);
 const ANY: RouteKinds = RouteKinds::ANY;
+/// Where there is a status to look at.
+const STATUS: RouteKinds = RouteKinds::REQUEST
+    .or(RouteKinds::FAILURE)
+    .or(RouteKinds::ONREPLY)
+    .or(RouteKinds::REPLY)
+    .or(RouteKinds::ONSEND);
 const REQUEST: RouteKinds = RouteKinds::REQUEST;
 const NOT_REPLY: RouteKinds = REQUEST_FAILURE
     .or(RouteKinds::BRANCH)
@@ -51,7 +58,10 @@ const fn optional(mut function: Function, required: usize) -> Function {
 }
 
 /// The table.
-pub(super) const FUNCTIONS: [Function; 41] = [
+pub(super) const FUNCTIONS: [Function; total(&[&OWN, &super::serial::FUNCTIONS])] =
+    join(&[&OWN, &super::serial::FUNCTIONS]);
+
+const OWN: [Function; 42] = [
     f(
         "t_relay",
         &[],
@@ -202,7 +212,7 @@ pub(super) const FUNCTIONS: [Function; 41] = [
     f(
         "t_check_status",
         &[ParamKind::Regex],
-        ANY,
+        STATUS,
         check_status,
         "Matches the status.",
     ),
@@ -336,6 +346,13 @@ pub(super) const FUNCTIONS: [Function; 41] = [
         "Only the first address of a name.",
     ),
     f(
+        "t_uac_send",
+        &[TEXT; 6],
+        ANY,
+        crate::modules::uac::t_uac_send,
+        "Sends a request: method, URI, next hop, socket, headers, body.",
+    ),
+    f(
         "t_save_lumps",
         &[],
         REQUEST,
@@ -356,7 +373,7 @@ fn transaction<'a>(call: &'a Call<'_>) -> Option<&'a Transaction> {
 }
 
 /// The plan in force: the transaction's once it exists, and the message's, which it starts from.
-fn plan(call: &mut Call<'_>, change: impl Fn(&mut Plan)) {
+pub(super) fn plan(call: &mut Call<'_>, change: impl Fn(&mut Plan)) {
     change(&mut call.work.plan);
     let key = call.work.transaction;
     let config = call.env.state.setup.clone();

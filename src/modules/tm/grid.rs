@@ -4,11 +4,11 @@ use std::fmt::{self, Debug, Write as _};
 
 /// One cell: where an event leads from a state, and what is to be done on the way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Cell<S> {
+pub struct Cell<S, A = Act> {
     /// The state afterwards.
     pub next: S,
     /// What is to be done.
-    pub act: Act,
+    pub act: A,
 }
 
 /// A set of things to do, performed in the order of the constants below.
@@ -80,29 +80,40 @@ impl Act {
 
 impl Debug for Act {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let words: Vec<_> = Act::NAMES
-            .iter()
-            .filter(|(a, _)| self.has(*a))
-            .map(|(_, name)| *name)
-            .collect();
-        f.write_str(&if words.is_empty() {
-            "-".to_owned()
-        } else {
-            words.join(", ")
-        })
+        write_names(
+            f,
+            Act::NAMES
+                .iter()
+                .filter(|(a, _)| self.has(*a))
+                .map(|(_, name)| *name),
+        )
     }
 }
 
+/// The words of a set of things to do, as a cell shows them.
+pub fn write_names(
+    f: &mut fmt::Formatter<'_>,
+    names: impl Iterator<Item = &'static str>,
+) -> fmt::Result {
+    let words: Vec<_> = names.collect();
+    f.write_str(&if words.is_empty() {
+        "-".to_owned()
+    } else {
+        words.join(", ")
+    })
+}
+
 /// A grid as a Markdown table: a line per state, a column per event.
-pub fn print<S, E>(
+pub fn print<S, E, A>(
     title: &str,
     states: &[S],
     events: &[E],
-    step: impl Fn(S, E) -> Cell<S>,
+    step: impl Fn(S, E) -> Cell<S, A>,
 ) -> String
 where
     S: Copy + PartialEq + Debug,
     E: Copy + Debug,
+    A: Debug,
 {
     let mut rows = vec![vec![title.to_owned()]];
     rows[0].extend(events.iter().map(|e| format!("{e:?}")));

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! `table.rs` finds a transaction by what identifies it (`identity.rs`), `plan.rs` is what the
-//! script asked of it, `hop.rs` makes the ACK and CANCEL that go one hop. The order of work for a
+//! script asked of it, `hop.rs` makes the ACK and CANCEL that go one hop, `local.rs` is about
+//! requests of our own. The order of work for a
 //! request or response is not here but in `shard`.
 //!
 //! # The grids
@@ -23,9 +24,12 @@ pub mod functions;
 pub mod grid;
 pub mod hop;
 pub mod identity;
+pub mod local;
 mod plan;
 pub mod serve;
+mod serial;
 pub mod server;
+mod statistic;
 mod params;
 mod table;
 mod transaction;
@@ -49,6 +53,8 @@ use crate::time::Duration;
 use crate::timer::Timer;
 
 use super::Module;
+use super::config::Core;
+use super::dialog;
 use super::state::Env;
 use super::work::Work;
 
@@ -60,6 +66,8 @@ pub const MODULE: Module = Module {
     functions: &functions::FUNCTIONS,
     variables: &[],
     params: &params::PARAMS,
+    commands: &super::rpc::tm::TM,
+    ..super::EMPTY
 };
 
 /// Parameters of `tm` that mean something here.
@@ -101,6 +109,12 @@ pub struct Config {
     pub cancel_b_method: i64,
     /// Whether a 6xx leaves the other branches alone.
     pub disable_6xx_block: bool,
+    /// Whether a CANCEL made here says why.
+    pub local_cancel_reason: bool,
+    /// Whether the Reason of a received CANCEL is passed on.
+    pub e2e_cancel_reason: bool,
+    /// The AVP of `t_load_contacts`; empty: it is not wanted.
+    pub contacts_avp: Box<str>,
     /// `t_reply`'s code when its own is unusable.
     pub default_code: i64,
     /// The phrase for it.
@@ -127,6 +141,9 @@ impl Default for Config {
             unmatched_cancel: 0,
             cancel_b_method: 1,
             disable_6xx_block: false,
+            local_cancel_reason: true,
+            e2e_cancel_reason: true,
+            contacts_avp: "".into(),
             default_code: 500,
             default_reason: "Server Internal Error".into(),
         }
@@ -144,10 +161,16 @@ pub fn to_tag(nonce: u64) -> [u8; 21] {
 }
 
 /// Where responses to a request go (RFC 3261 §18.2.2, RFC 3581 §4).
-pub fn reply_destination(request: &Message, flow: Flow, force_rport: bool) -> Destination {
+pub fn reply_destination(
+    core: &Core,
+    request: &Message,
+    flow: Flow,
+    force_rport: bool,
+) -> Destination {
     let via = request.top_via();
     let sent_by_port = via.port.unwrap_or(flow.proto.default_port());
-    let by_via = SocketAddr::new(flow.remote.ip(), sent_by_port);
+    let told = crate::sip::host::ip(via.host).filter(|_| core.reply_to_via);
+    let by_via = SocketAddr::new(told.unwrap_or(flow.remote.ip()), sent_by_port);
     if flow.proto == Proto::Udp {
         let by_source = force_rport || via.rport().is_some();
         let remote = if by_source { flow.remote } else { by_via };
@@ -165,10 +188,12 @@ pub fn create(env: &mut Env<'_>, work: &mut Work, program: &Arc<Program>) -> Opt
         env.state.counters.transactions_refused += 1;
         return None;
     }
+    dialog::life::before_transaction(env, work, program);
     let request = &work.message;
     let is_invite = request.method() == Method::Invite;
     let times = work.plan.times(&env.state.setup.config.tm, is_invite);
-    let mut reply_to = reply_destination(request, work.flow, work.force_rport);
+    let core = &env.state.setup.config.core;
+    let mut reply_to = reply_destination(core, request, work.flow, work.force_rport);
     reply_to.no_connect = work.stream.reply_no_connect;
     let transaction = Transaction {
         program: Arc::clone(program),
@@ -180,6 +205,7 @@ pub fn create(env: &mut Env<'_>, work: &mut Work, program: &Arc<Program>) -> Opt
         loop_hash: identity::loop_hash(request),
         is_invite,
         server: server::State::Trying,
+        local: None,
         last_reply: None,
         branches: Vec::new(),
         leg_start: 0,
@@ -191,6 +217,7 @@ pub fn create(env: &mut Env<'_>, work: &mut Work, program: &Arc<Program>) -> Opt
             force_rport: work.force_rport,
             ..Saved::default()
         },
+        dialog: None,
         repeat_timer: None,
         repeat_after: times.repeat_first,
         end_timer: None,
@@ -203,6 +230,7 @@ pub fn create(env: &mut Env<'_>, work: &mut Work, program: &Arc<Program>) -> Opt
     }
     env.state.counters.transactions += 1;
     work.transaction = Some(key);
+    dialog::life::transaction_made(env, work, key);
     Some(key)
 }
 
@@ -228,5 +256,8 @@ pub fn forget(env: &mut Env<'_>, key: Key) {
         if let Cancel::Sent { repeat_timer, .. } = b.cancel {
             env.stop(repeat_timer);
         }
+    }
+    if let Some(link) = t.dialog {
+        dialog::life::transaction_gone(env, key, link);
     }
 }

@@ -1,5 +1,6 @@
 //! The parameters of `tm`.
 
+use crate::modules::entry::{is_on, param};
 use crate::modules::{Config, Param, ParamError};
 use crate::script::{ParamSig, ParamType, Setting};
 use crate::time::Duration;
@@ -224,18 +225,43 @@ pub(super) const PARAMS: [Param; 43] = [
         ParamType::Str,
         "Headers copied into CANCEL and ACK, by prefix.",
     ),
-    planned(
+    param(
         "local_cancel_reason",
         ParamType::Int,
-        "Reason in a CANCEL made here.",
+        "1",
+        (
+            |c, v| {
+                c.tm.local_cancel_reason = is_on(v);
+                Ok(())
+            },
+            "Whether a CANCEL made here says why.",
+        ),
     ),
-    planned(
+    param(
         "e2e_cancel_reason",
         ParamType::Int,
-        "Reason of a received CANCEL is passed on.",
+        "1",
+        (
+            |c, v| {
+                c.tm.e2e_cancel_reason = is_on(v);
+                Ok(())
+            },
+            "Whether the Reason of a received CANCEL is passed on.",
+        ),
     ),
     planned("relay_100", ParamType::Int, "A received 100 is absorbed."),
-    planned("contacts_avp", ParamType::Str, "AVP for t_load_contacts."),
+    param(
+        "contacts_avp",
+        ParamType::Str,
+        "",
+        (
+            |c, v| {
+                c.tm.contacts_avp = words(v);
+                Ok(())
+            },
+            "Must be set for t_load_contacts; the targets are kept in no AVP.",
+        ),
+    ),
     planned(
         "contact_flows_avp",
         ParamType::Str,

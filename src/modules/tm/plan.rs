@@ -34,6 +34,8 @@ pub struct Plan {
     pub no_6xx_block: bool,
     /// `t_set_disable_internal_reply`: no reply of our own when `t_relay` fails.
     pub no_internal_reply: bool,
+    /// `t_set_no_e2e_cancel_reason`: the Reason of a received CANCEL ends here.
+    pub no_cancel_reason: bool,
     /// `t_set_disable_failover`: only the first address of a name.
     pub no_failover: bool,
 }

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use crate::effect::{Destination, Proto};
+use crate::modules::dialog::life;
 use crate::modules::state::Env;
 use crate::modules::work::Bytes;
 use crate::sip::reply::{self, Reply};
@@ -29,7 +30,12 @@ pub fn send(env: &mut Env<'_>, key: Key, outgoing: Outgoing) -> bool {
         200..=299 => Event::Success,
         300.. => Event::Failure,
     };
-    step(env, key, event, Some(outgoing))
+    let status = outgoing.status;
+    let is_sent = step(env, key, event, Some(outgoing));
+    if is_sent && status >= 200 {
+        env.state.counters.final_replies[usize::from(status / 100).min(6)] += 1;
+    }
+    is_sent
 }
 
 /// An event at the server side. False: the grid refuses it, or the transaction is gone.
@@ -45,6 +51,9 @@ pub fn step(env: &mut Env<'_>, key: Key, event: Event, outgoing: Option<Outgoing
     let to = t.reply_to;
     if let Some(Outgoing { status, bytes }) = outgoing {
         if cell.act.has(Act::SEND) {
+            if status >= 200 {
+                env.state.counters.finals[usize::from(status / 100).min(6)] += 1;
+            }
             t.last_reply = Some(SentReply {
                 status,
                 bytes: Rc::clone(&bytes),
@@ -152,12 +161,18 @@ pub fn reply(env: &mut Env<'_>, key: Key, status: u16, reason: &[u8], headers: &
         &mut bytes,
     );
     env.state.counters.replies[usize::from(status / 100).min(6)] += 1;
-    send(
-        env,
-        key,
-        Outgoing {
-            status,
-            bytes: bytes.into(),
-        },
-    )
+    let bytes = bytes.into();
+    let sent = send(env, key, Outgoing { status, bytes });
+    if sent {
+        life::replied(
+            env,
+            key,
+            life::Reply {
+                status,
+                message: None,
+                flow: None,
+            },
+        );
+    }
+    sent
 }

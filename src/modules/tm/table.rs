@@ -75,6 +75,17 @@ impl Table {
         key
     }
 
+    /// Stores the transaction of a request of our own: only responses belong to it, which find it
+    /// by their branch. A request that a peer has made up to look like ours finds nothing.
+    pub fn insert_local(&mut self, transaction: Transaction) -> Key {
+        self.entries.insert(transaction)
+    }
+
+    /// The key that the next transaction will have.
+    pub fn next_key(&self) -> Key {
+        self.entries.next_key()
+    }
+
     /// Takes a transaction out.
     pub fn remove(&mut self, key: Key) -> Option<Transaction> {
         let transaction = self.entries.remove(key)?;
@@ -109,14 +120,20 @@ impl Table {
         self.entries.iter()
     }
 
+    /// The transactions from this place on, each with its place.
+    pub fn iter_from(&self, place: usize) -> impl Iterator<Item = (usize, Key, &Transaction)> {
+        self.entries.iter_from(place)
+    }
+
     /// Panics when index and slab disagree; for debug builds and the simulator.
     pub fn check_invariants(&self) {
+        let received = || self.entries.iter().filter(|(_, t)| t.local.is_none());
         assert_eq!(
             self.index.len(),
-            self.entries.len(),
+            received().count(),
             "index and slab are a bijection"
         );
-        for (key, transaction) in self.entries.iter() {
+        for (key, transaction) in received() {
             let found = self.index.find(transaction.hash, |&(_, k)| k == key);
             assert!(
                 found.is_some(),

@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use crate::effect::{Destination, Flow, Hop};
 use crate::modules::pv::avp::Avps;
-use crate::modules::rr;
 use crate::modules::work::{Bytes, StreamWishes, Target};
+use crate::modules::{dialog, rr, uac};
 use crate::script::Program;
 use crate::sip::{Edits, Message};
 use crate::time::Duration;
 use crate::wheel::TimerKey;
 
+use super::local::Local;
 use super::plan::{Plan, Times};
 use super::{client, server};
 
@@ -46,6 +47,8 @@ pub struct Transaction {
     pub is_invite: bool,
     /// The state of the server side.
     pub server: server::State,
+    /// A request of our own: who wants the answer instead of the server side.
+    pub local: Option<Box<Local>>,
     /// The last response sent, repeated when the request comes again.
     pub last_reply: Option<SentReply>,
     /// All branches, in the order of creation.
@@ -63,6 +66,8 @@ pub struct Transaction {
     /// What the script had decided at the first `t_relay`: the ground on which a failure route
     /// stands.
     pub saved: Saved,
+    /// The dialog that the request made or belongs to.
+    pub dialog: Option<dialog::Link>,
     /// Timer G.
     pub repeat_timer: Option<TimerKey>,
     /// The next interval of timer G.
@@ -94,6 +99,8 @@ pub struct Saved {
     pub stream: StreamWishes,
     /// Record-routing.
     pub rr: rr::Memory,
+    /// Names that a branch left with and the request had not come in with.
+    pub names: uac::Names,
     /// Attribute-value pairs.
     pub avps: Avps,
 }
@@ -117,6 +124,8 @@ pub struct Branch {
     pub is_ringing: bool,
     /// Whether the status was made here.
     pub is_local: bool,
+    /// Whether a failure route wants to hear no more of its failure (`t_drop_replies`).
+    pub is_forgotten: bool,
     /// The final failure response, until one is chosen.
     pub response: Option<Stored>,
     /// Whether and how far it has been cancelled.
@@ -174,6 +183,7 @@ impl Branch {
             status: 0,
             is_ringing: false,
             is_local: false,
+            is_forgotten: false,
             response: None,
             cancel: Cancel::No,
             cancel_timer: None,
@@ -193,6 +203,11 @@ impl Transaction {
     /// Whether a branch may still bring a final response.
     pub fn has_pending(&self) -> bool {
         self.branches.iter().any(|b| b.state.is_pending())
+    }
+
+    /// Whether the one who waits for the final response has it.
+    pub fn is_answered(&self) -> bool {
+        self.local.is_none() && self.server.is_final()
     }
 
     /// Whether nothing keeps the transaction: late messages have had their time, and no far end

@@ -3,6 +3,7 @@
 
 use std::rc::Rc;
 
+use crate::modules::dialog::life;
 use crate::modules::state::Env;
 use crate::modules::work::Bytes;
 use crate::sip::{Edits, HeaderName, Message, Span, status};
@@ -26,6 +27,7 @@ pub fn relay(env: &mut Env<'_>, key: Key, response: &Message, edits: &Edits) -> 
         },
     );
     env.state.counters.responses_relayed += u64::from(sent);
+    env.state.counters.answers_relayed += u64::from(sent);
     sent
 }
 
@@ -74,6 +76,7 @@ pub enum Decision {
 /// Looks at the branches after one has failed. A 6xx has the others cancelled (§16.7 step 5).
 pub fn decide(env: &mut Env<'_>, key: Key, failed: u8) -> Decision {
     let penalty = env.state.setup.config.tm.faked_reply_prio;
+    let says_why = env.state.setup.config.tm.local_cancel_reason;
     let blocks = !env.state.setup.config.tm.disable_6xx_block;
     let Some(t) = env.state.tm.get_mut(key) else {
         return Decision::Wait;
@@ -84,9 +87,11 @@ pub fn decide(env: &mut Env<'_>, key: Key, failed: u8) -> Decision {
     let status = t.branches.get(usize::from(failed)).map_or(0, |b| b.status);
     if t.has_pending() {
         if status >= 600 && blocks && !t.plan.no_6xx_block {
-            t.cancel_reason = format!("Reason: SIP;cause={status}\r\n")
-                .into_bytes()
-                .into();
+            if says_why {
+                t.cancel_reason = format!("Reason: SIP;cause={status}\r\n")
+                    .into_bytes()
+                    .into();
+            }
             let answered = branch::cancel(env, key, Which::Others(failed));
             mark_cancelled(env, key, &answered);
             let is_over = env.state.tm.get(key).is_some_and(|t| !t.has_pending());
@@ -98,13 +103,16 @@ pub fn decide(env: &mut Env<'_>, key: Key, failed: u8) -> Decision {
         }
         return Decision::Wait;
     }
-    let candidates = t.leg().iter().map(|b| Candidate {
-        status: b.status,
-        is_local: b.is_local,
+    let kept: Vec<usize> = (t.leg_start..t.branches.len())
+        .filter(|index| !t.branches[*index].is_forgotten)
+        .collect();
+    let candidates = kept.iter().map(|index| Candidate {
+        status: t.branches[*index].status,
+        is_local: t.branches[*index].is_local,
     });
     match fork::best(candidates, penalty) {
         Some(index) => {
-            let best = t.leg_start + index;
+            let best = kept[index];
             Decision::Failed {
                 best: best as u8,
                 status: t.branches[best].status,
@@ -158,7 +166,17 @@ pub fn send_best(env: &mut Env<'_>, key: Key, best: u8) {
             serve::reply(env, key, 500, b"Service Unavailable", &[]);
         }
         Some(Stored { message, edits }) => {
-            relay(env, key, &message, &edits);
+            if relay(env, key, &message, &edits) {
+                life::replied(
+                    env,
+                    key,
+                    life::Reply {
+                        status,
+                        message: Some(&message),
+                        flow: None,
+                    },
+                );
+            }
         }
         None => {
             fail(env, key, status);

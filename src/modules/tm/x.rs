@@ -19,7 +19,8 @@ pub const MODULE: Module = Module {
     planned: false,
     functions: &FUNCTIONS,
     variables: &VARIABLES,
-    params: &[],
+    statistics: &super::statistic::STATISTICS,
+    ..crate::modules::EMPTY
 };
 
 const ANY: RouteKinds = RouteKinds::ANY;
@@ -27,7 +28,7 @@ const TEXT: ParamKind = ParamKind::Text;
 const INT: ParamKind = ParamKind::Int;
 const REQUEST: RouteKinds = RouteKinds::REQUEST;
 
-const FUNCTIONS: [Function; 19] = [
+const FUNCTIONS: [Function; 18] = [
     function(
         "t_precheck_trans",
         &[],
@@ -127,12 +128,6 @@ const FUNCTIONS: [Function; 19] = [
         &[INT],
         0,
         (ANY, "Ends the transaction without a reply."),
-    ),
-    planned_function(
-        "t_uac_send",
-        &[TEXT, TEXT, TEXT, TEXT, TEXT, TEXT],
-        5,
-        (ANY, "Sends a request of our own."),
     ),
     planned_function(
         "t_forward_nonack",
