@@ -1,0 +1,314 @@
+//! Requests of our own, credentials, other names.
+//!
+//! `request.rs` is what a script sends by itself, `auth.rs` answers challenges of what it relays,
+//! `replace.rs` lets the two sides of a call see different names. Registrations of our own are
+//! known and not done.
+
+mod auth;
+pub mod replace;
+mod request;
+
+pub use replace::Names;
+pub(in crate::modules) use request::t_uac_send;
+pub use request::{Request, Sent};
+
+use crate::modules::digest::Credential;
+use crate::modules::entry::{
+    function, keyed, optional, param, planned_function, planned_param, words, writable,
+};
+use crate::modules::{Function, Module, Param, ParamError, Variable};
+use crate::script::{InnerKind, ParamKind, ParamType, RouteKinds, Setting};
+
+use replace::Side;
+
+const INT: ParamType = ParamType::Int;
+const STR: ParamType = ParamType::Str;
+const TEXT: ParamKind = ParamKind::Text;
+const NUM: ParamKind = ParamKind::Int;
+const OUTPUT: ParamKind = ParamKind::Output;
+const ANY: RouteKinds = RouteKinds::ANY;
+const FAILURE: RouteKinds = RouteKinds::FAILURE;
+const ON_WAY: RouteKinds = RouteKinds::REQUEST.or(FAILURE).or(RouteKinds::BRANCH);
+
+/// Whether replaced names come back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Restore {
+    /// They do not.
+    None,
+    /// In requests of the dialog when the script says so, in responses always.
+    Manual,
+    /// Whenever a Route is followed.
+    Auto,
+}
+
+/// Parameters that mean something here.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `credential`.
+    pub credentials: Vec<Credential>,
+    /// `auth_username_avp`: the name of the AVP.
+    pub user_avp: Option<Box<str>>,
+    /// `auth_realm_avp`.
+    pub realm_avp: Option<Box<str>>,
+    /// `auth_password_avp`.
+    pub password_avp: Option<Box<str>>,
+    /// `restore_mode`.
+    pub restore: Restore,
+    /// `rr_from_store_param`.
+    pub from_param: Box<str>,
+    /// `rr_to_store_param`.
+    pub to_param: Box<str>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            credentials: Vec::new(),
+            user_avp: None,
+            realm_avp: None,
+            password_avp: None,
+            restore: Restore::Auto,
+            from_param: "vsf".into(),
+            to_param: "vst".into(),
+        }
+    }
+}
+
+/// `user:realm:password`; the password may contain colons.
+fn credential(setting: &Setting) -> Result<Credential, ParamError> {
+    let text = words(setting);
+    let mut parts = text.splitn(3, ':');
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(user), Some(realm), Some(password)) if !user.is_empty() => Ok(Credential {
+            user: user.as_bytes().into(),
+            realm: realm.as_bytes().into(),
+            password: password.as_bytes().into(),
+            is_hash: false,
+        }),
+        _ => Err(ParamError("a credential: user:realm:password")),
+    }
+}
+
+/// `$avp(name)`: the name.
+fn avp(setting: &Setting) -> Result<Option<Box<str>>, ParamError> {
+    let text = words(setting);
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let inner = text.strip_prefix("$avp(").and_then(|t| t.strip_suffix(')'));
+    inner
+        .map(|name| Some(name.into()))
+        .ok_or(ParamError("an AVP: $avp(name)"))
+}
+
+fn restore_mode(setting: &Setting) -> Result<Restore, ParamError> {
+    match &*words(setting) {
+        "none" => Ok(Restore::None),
+        "manual" => Ok(Restore::Manual),
+        "auto" => Ok(Restore::Auto),
+        _ => Err(ParamError("none, manual or auto")),
+    }
+}
+
+/// The module's table.
+pub const MODULE: Module = Module {
+    name: "uac",
+    doc: "Requests of our own, credentials, other names.",
+    functions: &UAC_FUNCTIONS,
+    variables: &UAC_VARIABLES,
+    params: &UAC_PARAMS,
+    planned: false,
+    ..super::EMPTY
+};
+
+const UAC_FUNCTIONS: [Function; 9] = [
+    optional(
+        function(
+            "uac_auth",
+            &[NUM],
+            FAILURE,
+            (auth::uac_auth, "Answers a challenge."),
+        ),
+        0,
+    ),
+    function(
+        "uac_replace_from",
+        &[TEXT],
+        ON_WAY,
+        (
+            |c, h, s| replace::replace(c, h, s, Side::From),
+            "Another URI for From.",
+        ),
+    ),
+    function(
+        "uac_replace_from",
+        &[TEXT, TEXT],
+        ON_WAY,
+        (
+            |c, h, s| replace::replace(c, h, s, Side::From),
+            "Another name and URI for From.",
+        ),
+    ),
+    function(
+        "uac_replace_to",
+        &[TEXT],
+        ON_WAY,
+        (
+            |c, h, s| replace::replace(c, h, s, Side::To),
+            "Another URI for To.",
+        ),
+    ),
+    function(
+        "uac_replace_to",
+        &[TEXT, TEXT],
+        ON_WAY,
+        (
+            |c, h, s| replace::replace(c, h, s, Side::To),
+            "Another name and URI for To.",
+        ),
+    ),
+    function(
+        "uac_restore_from",
+        &[],
+        ANY,
+        (
+            |c, _, _| replace::uac_restore(c, Side::From),
+            "Takes that back.",
+        ),
+    ),
+    function(
+        "uac_restore_to",
+        &[],
+        ANY,
+        (
+            |c, _, _| replace::uac_restore(c, Side::To),
+            "Takes that back.",
+        ),
+    ),
+    function(
+        "uac_req_send",
+        &[],
+        ANY,
+        (request::req_send, "Sends the request of $uac_req."),
+    ),
+    planned_function(
+        "uac_reg_lookup",
+        &[TEXT, OUTPUT],
+        2,
+        (ANY, "A registration of ours."),
+    ),
+];
+
+const UAC_VARIABLES: [Variable; 1] = [writable(
+    keyed(
+        "uac_req",
+        InnerKind::OneOf(&request::WORDS),
+        request::get,
+        "The request of uac_req_send, or what its answer belongs to.",
+    ),
+    request::set,
+)];
+
+const UAC_PARAMS: [Param; 19] = [
+    param(
+        "credential",
+        STR,
+        "",
+        (
+            |c, s| credential(s).map(|one| c.uac.credentials.push(one)),
+            "user:realm:password.",
+        ),
+    ),
+    param(
+        "auth_username_avp",
+        STR,
+        "",
+        (
+            |c, s| avp(s).map(|name| c.uac.user_avp = name),
+            "AVP with a user.",
+        ),
+    ),
+    param(
+        "auth_realm_avp",
+        STR,
+        "",
+        (
+            |c, s| avp(s).map(|name| c.uac.realm_avp = name),
+            "AVP with a realm.",
+        ),
+    ),
+    param(
+        "auth_password_avp",
+        STR,
+        "",
+        (
+            |c, s| avp(s).map(|name| c.uac.password_avp = name),
+            "AVP with a password.",
+        ),
+    ),
+    param(
+        "restore_mode",
+        STR,
+        "auto",
+        (
+            |c, s| restore_mode(s).map(|mode| c.uac.restore = mode),
+            "none, manual or auto.",
+        ),
+    ),
+    planned_param(
+        "restore_dlg",
+        INT,
+        "0",
+        "Whether the dialog keeps the names.",
+    ),
+    planned_param("restore_passwd", STR, "", "Password of the parameter."),
+    param(
+        "rr_from_store_param",
+        STR,
+        "vsf",
+        (
+            |c, s| {
+                c.uac.from_param = words(s);
+                Ok(())
+            },
+            "Parameter of Record-Route.",
+        ),
+    ),
+    param(
+        "rr_to_store_param",
+        STR,
+        "vst",
+        (
+            |c, s| {
+                c.uac.to_param = words(s);
+                Ok(())
+            },
+            "Parameter of Record-Route.",
+        ),
+    ),
+    planned_param("restore_from_avp", STR, "", "AVP with the name."),
+    planned_param("restore_to_avp", STR, "", "AVP with the name."),
+    planned_param("reg_db_url", STR, "", "The database of registrations."),
+    planned_param("reg_db_table", STR, "uacreg", "Its table."),
+    planned_param("reg_contact_addr", STR, "", "Contact of registrations."),
+    planned_param(
+        "reg_timer_interval",
+        INT,
+        "90",
+        "Seconds between two looks.",
+    ),
+    planned_param(
+        "reg_retry_interval",
+        INT,
+        "0",
+        "Seconds until the next attempt.",
+    ),
+    planned_param("reg_keep_callid", INT, "0", "Whether the Call-ID stays."),
+    planned_param("default_socket", STR, "", "The socket to send from."),
+    planned_param(
+        "event_callback",
+        STR,
+        "",
+        "Function of an embedded language for events.",
+    ),
+];
