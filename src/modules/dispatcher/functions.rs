@@ -1,0 +1,553 @@
+//! The functions of the module.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::effect::{Level, Proto};
+use crate::modules::entry::{NO, YES, text_of, truth};
+use crate::modules::pv::avp::Stored;
+use crate::modules::rewrite;
+use crate::modules::work::{Bytes, Target};
+use crate::modules::{Call, all};
+use crate::script::{
+    Access, CallSite, Heap, Index, InnerKind, Key, ModuleId, Outcome, Value, VariableId,
+};
+use crate::sip::{Method, Uri};
+use crate::steer;
+
+use super::list::flag;
+use super::live::Attempt;
+use super::select::{self, Start};
+
+/// What is done with the choice.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Goal {
+    /// It becomes the next hop.
+    NextHop,
+    /// It becomes host and port of the Request-URI.
+    Domain,
+    /// Nothing: the script reads the records.
+    Records,
+}
+
+/// Algorithm 12: all of them at once.
+const PARALLEL: i64 = 12;
+
+/// `ds_select_dst`, `ds_select_domain`, `ds_select`.
+pub(super) fn choose(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite, goal: Goal) -> Outcome {
+    let (Some(set), Some(algorithm)) = (number(call, heap, site, 0), number(call, heap, site, 1))
+    else {
+        call.env.log(
+            Level::Err,
+            "dispatcher: set and algorithm are to be numbers",
+        );
+        return NO;
+    };
+    let limit = site.int(2, call, heap).filter(|n| *n > 0);
+    let limit = limit
+        .and_then(|n| usize::try_from(n).ok())
+        .unwrap_or(usize::MAX);
+    let config = &call.env.state.setup.config.dispatcher;
+    if goal == Goal::NextHop && !config.force_dst && call.work.target.next_hop.is_some() {
+        call.env.log(
+            Level::Err,
+            "dispatcher: there is a next hop already, and force_dst is 0",
+        );
+        return NO;
+    }
+    let keeps_last = config.use_default;
+    let start = start(call, heap, algorithm);
+    let state = &mut *call.env.state;
+    let mut order = select::order(
+        &mut state.dispatcher,
+        &mut state.rng,
+        set,
+        start,
+        keeps_last,
+    );
+    order.truncate(limit);
+    let Some(first) = order.first().copied() else {
+        if call.env.state.dispatcher.sets().set(set).is_none() {
+            call.env
+                .log(Level::Err, format!("dispatcher: there is no set {set}"));
+        }
+        return NO;
+    };
+    if algorithm == PARALLEL {
+        return parallel(call, &order, goal);
+    }
+    let has_load = start == Start::Load && count_load(call, first);
+    remember(call, set, &order, has_load);
+    truth(apply(call, first, goal))
+}
+
+fn number(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite, index: usize) -> Option<i64> {
+    let text = text_of(call, heap, site, index)?;
+    std::str::from_utf8(&text).ok()?.trim().parse().ok()
+}
+
+fn start(call: &mut Call<'_>, heap: &mut Heap, algorithm: i64) -> Start {
+    let message = Rc::clone(&call.work.message);
+    let hash = |text: &[u8]| Start::Hash(steer::hash(text));
+    let user_only = call.env.state.setup.config.dispatcher.flags & 1 != 0;
+    match algorithm {
+        0 => hash(message.call_id()),
+        1 => hash(&identity(message.from().uri, user_only)),
+        2 => hash(&identity(message.to().uri, user_only)),
+        3 => hash(&identity(call.work.uri(), user_only)),
+        4 => Start::RoundRobin,
+        5 => {
+            let user = variable(call, heap, b"au", None);
+            user.map_or(Start::RoundRobin, |user| hash(&user))
+        }
+        6 => Start::Random,
+        7 => {
+            let pattern = call.env.state.setup.config.dispatcher.hash_pvar.clone();
+            hash(&expand(call, heap, pattern.as_bytes()))
+        }
+        8 | PARALLEL => Start::First,
+        9 => Start::Weight,
+        10 => Start::Load,
+        11 => Start::RelativeWeight,
+        13 => Start::Latency,
+        other => {
+            let text = format!("dispatcher: there is no algorithm {other}; the first is taken");
+            call.env.log(Level::Warn, text);
+            Start::First
+        }
+    }
+}
+
+/// What a URI is hashed by: user, host and port, or the user alone.
+fn identity(uri: &[u8], user_only: bool) -> Vec<u8> {
+    let Ok(uri) = Uri::parse(uri) else {
+        return uri.to_vec();
+    };
+    let user = uri.user.unwrap_or_default();
+    if user_only && !user.is_empty() {
+        return user.to_vec();
+    }
+    let port = uri.port.unwrap_or(Proto::Udp.default_port()).to_string();
+    [
+        user,
+        b"@",
+        &uri.host.to_ascii_lowercase(),
+        b":",
+        port.as_bytes(),
+    ]
+    .concat()
+}
+
+/// The text with its variables, `$name` or `$name(key)`, replaced by their values.
+fn expand(call: &mut Call<'_>, heap: &mut Heap, pattern: &[u8]) -> Vec<u8> {
+    let mut out = vec![];
+    let mut parts = pattern.split(|b| *b == b'$');
+    out.extend_from_slice(parts.next().unwrap_or_default());
+    for part in parts {
+        let end = part
+            .iter()
+            .position(|b| !b.is_ascii_alphanumeric() && *b != b'_');
+        let (name, rest) = part.split_at(end.unwrap_or(part.len()));
+        let close = rest
+            .iter()
+            .position(|b| *b == b')')
+            .filter(|_| rest.first() == Some(&b'('));
+        let (key, rest) = match close {
+            Some(close) => (Some(&rest[1..close]), &rest[close + 1..]),
+            None => (None, rest),
+        };
+        out.extend(variable(call, heap, name, key).unwrap_or_default());
+        out.extend_from_slice(rest);
+    }
+    out
+}
+
+/// The value of a variable that a parameter names.
+fn variable(
+    call: &mut Call<'_>,
+    heap: &mut Heap,
+    name: &[u8],
+    key: Option<&[u8]>,
+) -> Option<Vec<u8>> {
+    let found = all().iter().enumerate().find_map(|(module, m)| {
+        let index = m
+            .variables
+            .iter()
+            .position(|v| v.sig.name.as_bytes() == name)?;
+        Some((module, index))
+    });
+    let (module, index) = found?;
+    let variable = &all()[module].variables[index];
+    let key = match (variable.sig.inner, key) {
+        (InnerKind::Name | InnerKind::OptionalName, Some(key)) => Key::Text(heap.text(key)),
+        (InnerKind::OneOf(words), Some(key)) => {
+            Key::Word(words.iter().position(|w| w.as_bytes() == key)?)
+        }
+        (_, _) => Key::None,
+    };
+    let id = VariableId {
+        module: ModuleId(module as u16),
+        index: index as u16,
+    };
+    let access = Access {
+        variable: id,
+        key,
+        index: Index::None,
+    };
+    let value = (variable.get)(call, heap, &access);
+    if value == Value::Null {
+        return None;
+    }
+    let text = heap.as_text(value);
+    Some(heap.bytes(text).to_vec())
+}
+
+/// A call counts against the destination that it is sent to first.
+fn count_load(call: &mut Call<'_>, place: usize) -> bool {
+    let has_name = call.env.state.dispatcher.sets().destinations()[place]
+        .attrs
+        .duid
+        .is_some();
+    if call.work.message.method() != Method::Invite || !has_name {
+        return false;
+    }
+    let (now, message) = (call.env.now.mono, Rc::clone(&call.work.message));
+    let until = now + call.env.state.setup.config.dispatcher.load_init_expire;
+    let live = &mut call.env.state.dispatcher;
+    live.expire_loads(now);
+    live.add_load(message.call_id(), place, until)
+}
+
+/// The records that `ds_next_dst` and a script go by, the first on top.
+fn remember(call: &mut Call<'_>, set: i64, order: &[usize], has_load: bool) {
+    let setup = Arc::clone(&call.env.state.setup);
+    let config = &setup.config.dispatcher;
+    if config.flags & 2 == 0 {
+        return;
+    }
+    let sets = Arc::clone(call.env.state.dispatcher.sets());
+    let avps = &mut call.work.avps;
+    avps.clear_records(config.xavp_dst.as_bytes());
+    avps.clear_records(config.xavp_ctx.as_bytes());
+    for place in order.iter().rev() {
+        let d = &sets.destinations()[*place];
+        let mut fields: Vec<(&str, Stored)> = vec![];
+        let mut text = |name, value: Option<&[u8]>| {
+            fields.extend(value.map(|value| (name, Stored::Text(value.into()))));
+        };
+        text("uri", Some(&*d.uri));
+        text(
+            "attrs",
+            Some(&*d.attrs.body).filter(|body| !body.is_empty()),
+        );
+        text("sock", d.attrs.socket.as_deref());
+        text("sockname", d.attrs.socket_name.as_deref());
+        if has_load {
+            text("dstid", d.attrs.duid.as_deref());
+        }
+        fields.push(("grp", Stored::Int(set)));
+        avps.push_record(config.xavp_dst.as_bytes(), &fields);
+    }
+    let count = Stored::Int(order.len() as i64);
+    avps.push_record(config.xavp_ctx.as_bytes(), &[("cnt", count)]);
+}
+
+/// Makes the destination the one that the request goes to.
+fn apply(call: &mut Call<'_>, place: usize, goal: Goal) -> bool {
+    let sets = Arc::clone(call.env.state.dispatcher.sets());
+    let d = &sets.destinations()[place];
+    let socket = d.socket.or_else(|| default_socket(call));
+    let target = call.work.target.clone();
+    match directed(&target, call.work.message.uri(), &d.uri, goal) {
+        Some(mut target) => {
+            if goal != Goal::Records {
+                target.socket = socket.or(target.socket);
+            }
+            call.work.target = target;
+            true
+        }
+        None => false,
+    }
+}
+
+pub(super) fn default_socket(call: &Call<'_>) -> Option<crate::effect::SocketId> {
+    let setup = &call.env.state.setup;
+    let text = setup.config.dispatcher.default_socket.as_bytes();
+    (!text.is_empty())
+        .then(|| setup.socket_written(text))
+        .flatten()
+}
+
+fn directed(target: &Target, received: &[u8], uri: &[u8], goal: Goal) -> Option<Target> {
+    let mut target = target.clone();
+    match goal {
+        Goal::NextHop => target.next_hop = Some(Bytes::from(uri)),
+        Goal::Domain => {
+            let old = target.uri.as_deref().unwrap_or(received);
+            let place = uri.iter().position(|b| *b == b'@').map_or_else(
+                || uri.iter().position(|b| *b == b':').map(|at| at + 1),
+                |at| Some(at + 1),
+            )?;
+            let new = rewrite::changed(old, rewrite::Part::HostPortTransport(&uri[place..]));
+            target.uri = Some(new.ok()?.into());
+        }
+        Goal::Records => {}
+    }
+    Some(target)
+}
+
+fn parallel(call: &mut Call<'_>, order: &[usize], goal: Goal) -> Outcome {
+    let room = call
+        .env
+        .state
+        .setup
+        .config
+        .core
+        .max_branches
+        .saturating_sub(1);
+    let sets = Arc::clone(call.env.state.dispatcher.sets());
+    if !apply(call, order[0], goal) {
+        return NO;
+    }
+    for place in order[1..]
+        .iter()
+        .take(room.saturating_sub(call.work.appended.len()))
+    {
+        let d = &sets.destinations()[*place];
+        let base = call.work.target.clone();
+        if let Some(mut target) = directed(&base, call.work.message.uri(), &d.uri, goal) {
+            target.socket = d.socket.or_else(|| default_socket(call));
+            call.work.appended.push(target);
+        }
+    }
+    YES
+}
+
+/// `ds_next_dst`, `ds_next_domain`: the record on top has been tried, the next one's turn it is.
+pub(super) fn next(call: &mut Call<'_>, goal: Goal) -> Outcome {
+    let setup = Arc::clone(&call.env.state.setup);
+    let config = &setup.config.dispatcher;
+    let name = config.xavp_dst.as_bytes();
+    if !call.work.avps.pop_record(name) {
+        return NO;
+    }
+    let place = current(call);
+    if let Some(place) = place {
+        if config.flags & 2 != 0 && call.env.state.dispatcher.remove_load(&call_id(call)) {
+            count_load(call, place);
+        }
+        return truth(apply(call, place, goal));
+    }
+    // A reload has taken it out of the list; the script still has its URI.
+    let Some(Stored::Text(uri)) = call.work.avps.field(name, b"uri").cloned() else {
+        return NO;
+    };
+    match directed(&call.work.target, call.work.message.uri(), &uri, goal) {
+        Some(target) => {
+            call.work.target = target;
+            YES
+        }
+        None => NO,
+    }
+}
+
+fn call_id(call: &Call<'_>) -> Vec<u8> {
+    call.work.message.call_id().to_vec()
+}
+
+/// The place of the destination of the record on top.
+fn current(call: &Call<'_>) -> Option<usize> {
+    let name = call.env.state.setup.config.dispatcher.xavp_dst.as_bytes();
+    match (
+        call.work.avps.field(name, b"grp")?,
+        call.work.avps.field(name, b"uri")?,
+    ) {
+        (Stored::Int(set), Stored::Text(uri)) => call.env.state.dispatcher.sets().place(*set, uri),
+        _ => None,
+    }
+}
+
+/// `ds_mark_dst([state])`.
+pub(super) fn mark(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let word = text_of(call, heap, site, 0).unwrap_or_default();
+    let Some(place) = current(call) else {
+        return NO;
+    };
+    truth(mark_place(call, place, &word))
+}
+
+/// `ds_mark_addr(state, set, uri)`.
+pub(super) fn mark_address(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let (Some(word), Some(set), Some(uri)) = (
+        text_of(call, heap, site, 0),
+        number(call, heap, site, 1),
+        text_of(call, heap, site, 2),
+    ) else {
+        return NO;
+    };
+    match call.env.state.dispatcher.sets().place(set, &uri) {
+        Some(place) => truth(mark_place(call, place, &word)),
+        None => NO,
+    }
+}
+
+fn mark_place(call: &mut Call<'_>, place: usize, word: &[u8]) -> bool {
+    let config = &call.env.state.setup.config.dispatcher;
+    let (thresholds, probes_all) = (config.thresholds, config.probing_mode == 1);
+    let Some(mut flags) = state_of(word) else {
+        return false;
+    };
+    if word.is_empty() && probes_all {
+        flags |= flag::PROBING;
+    }
+    if flags & flag::TRYING != 0 {
+        let probes = flags & flag::PROBING != 0 || probes_all;
+        let live = &mut call.env.state.dispatcher;
+        let turned = live.tried(place, Attempt::Bad, thresholds, probes);
+        super::changed(&mut call.env, place, turned);
+        return true;
+    }
+    let turned = call.env.state.dispatcher.set_flags(place, flags);
+    super::changed(&mut call.env, place, turned);
+    true
+}
+
+/// The flags that letters stand for; none is inactive.
+pub(super) fn state_of(letters: &[u8]) -> Option<u32> {
+    if letters.is_empty() {
+        return Some(flag::INACTIVE);
+    }
+    let (mut flags, mut has_state) = (0, false);
+    for letter in letters {
+        match letter.to_ascii_lowercase() {
+            b'a' => has_state = true,
+            b'i' => (flags, has_state) = (flags | flag::INACTIVE, true),
+            b't' => (flags, has_state) = (flags | flag::TRYING, true),
+            b'd' => (flags, has_state) = (flags | flag::DISABLED, true),
+            b'p' => flags |= flag::PROBING,
+            b'x' => {}
+            _ => return None,
+        }
+    }
+    (has_state || flags != 0).then_some(flags)
+}
+
+/// `ds_list_exists(set)`.
+pub(super) fn exists(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let set = number(call, heap, site, 0);
+    truth(set.is_some_and(|set| call.env.state.dispatcher.sets().set(set).is_some()))
+}
+
+/// `ds_is_active(set [, uri])`.
+pub(super) fn is_active(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let (set, uri) = (number(call, heap, site, 0), text_of(call, heap, site, 1));
+    let live = &call.env.state.dispatcher;
+    let places = set.and_then(|set| live.sets().set(set)).unwrap_or_default();
+    let is_it = |at: &usize| {
+        uri.as_deref()
+            .is_none_or(|uri| *live.sets().destinations()[*at].uri == *uri)
+    };
+    truth(
+        places
+            .filter(is_it)
+            .any(|at| live.condition(at).is_usable()),
+    )
+}
+
+/// `ds_is_from_list([set [, mode [, uri]]])`. Mode: 1 the port does not matter, 2 nor the
+/// transport, 4 only those that are up; without it 2.
+pub(super) fn is_from_list(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let set = number(call, heap, site, 0).filter(|set| *set != -1);
+    let mode = number(call, heap, site, 1).unwrap_or(2);
+    let (ip, port, proto) = match text_of(call, heap, site, 2) {
+        Some(text) => {
+            let Some((ip, uri)) = Uri::parse(&text).ok().and_then(|u| Some((u.host_ip()?, u)))
+            else {
+                return NO;
+            };
+            let port = uri.port.unwrap_or(Proto::Udp.default_port());
+            (ip, port, uri.transport().and_then(Proto::from_name))
+        }
+        None => {
+            let flow = call.work.flow;
+            (flow.remote.ip(), flow.remote.port(), Some(flow.proto))
+        }
+    };
+    let live = &call.env.state.dispatcher;
+    let range = match set {
+        Some(set) => live.sets().set(set).unwrap_or_default(),
+        None => 0..live.sets().destinations().len(),
+    };
+    let found = range.into_iter().find(|at| {
+        let d = &live.sets().destinations()[*at];
+        d.ip == Some(ip)
+            && (mode & 1 != 0 || d.port == port)
+            && (mode & 2 != 0 || d.proto == proto)
+            && (mode & 4 == 0 || live.condition(*at).is_usable())
+    });
+    truth(found.is_some())
+}
+
+/// `ds_load_update()`: an answer or ACK confirms the call, a BYE or CANCEL ends it.
+pub(super) fn load_update(call: &mut Call<'_>) -> Outcome {
+    let message = Rc::clone(&call.work.message);
+    let until = call.env.now.mono + call.env.state.setup.config.dispatcher.load_expire;
+    let live = &mut call.env.state.dispatcher;
+    let is_end = message.is_request() && matches!(message.method(), Method::Bye | Method::Cancel);
+    if is_end {
+        live.remove_load(message.call_id());
+    } else {
+        live.extend_load(message.call_id(), until);
+    }
+    YES
+}
+
+/// `ds_load_unset()`.
+pub(super) fn load_unset(call: &mut Call<'_>) -> Outcome {
+    let call_id = call_id(call);
+    call.env.state.dispatcher.remove_load(&call_id);
+    YES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_stand_for_flags() {
+        let table = [
+            ("", Some(1)),
+            ("a", Some(0)),
+            ("i", Some(1)),
+            ("ip", Some(9)),
+            ("AP", Some(8)),
+            ("tp", Some(10)),
+            ("d", Some(4)),
+            ("p", Some(8)),
+            ("dx", Some(4)),
+            ("z", None),
+            ("x", None),
+        ];
+        for (letters, want) in table {
+            assert_eq!(state_of(letters.as_bytes()), want, "{letters}");
+        }
+    }
+
+    #[test]
+    fn what_a_uri_is_hashed_by() {
+        let table = [
+            ("sip:a@H.test", false, "a@h.test:5060"),
+            ("sip:a@h.test:5070;x=y", false, "a@h.test:5070"),
+            ("sip:a@h.test", true, "a"),
+            ("sip:h.test", true, "@h.test:5060"),
+            ("rubbish", true, "rubbish"),
+        ];
+        for (uri, user_only, want) in table {
+            assert_eq!(
+                identity(uri.as_bytes(), user_only),
+                want.as_bytes(),
+                "{uri}"
+            );
+        }
+    }
+}

@@ -1,0 +1,402 @@
+//! What a shard knows of the destinations: states, counts, turns, loads.
+//!
+//! States change by pings, by `ds_mark_dst` and by an operator. The shard where one changes tells
+//! the others (`PeerMessage::Destination`); a message that is lost is made up for by the next
+//! ping. Turns of the round robin and call loads are each shard's own.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ahash::RandomState;
+
+use crate::limits::CALL_LOAD_COUNT_MAX;
+use crate::time::{Duration, Instant};
+use crate::wheel::TimerKey;
+
+use super::list::{Sets, flag};
+
+/// How long answers to pings take, in milliseconds.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Latency {
+    /// How many were measured.
+    pub count: u32,
+    /// Their mean.
+    pub average: f64,
+    /// The sum of the squared distances from the mean.
+    squares: f64,
+    /// The smoothed value that algorithm 13 goes by.
+    pub estimate: f64,
+    /// The longest.
+    pub max: u32,
+    /// Pings without an answer.
+    pub timeouts: u32,
+}
+
+impl Latency {
+    fn add(&mut self, ms: u32, alpha: f64) {
+        self.count = self.count.saturating_add(1);
+        self.max = self.max.max(ms);
+        let (value, before) = (f64::from(ms), self.average);
+        self.average += (value - before) / f64::from(self.count);
+        self.squares += (value - before) * (value - self.average);
+        self.estimate = if self.count == 1 {
+            value
+        } else {
+            alpha * self.estimate + (1.0 - alpha) * value
+        };
+    }
+
+    /// The standard deviation.
+    pub fn deviation(&self) -> f64 {
+        match self.count {
+            0 | 1 => 0.0,
+            n => (self.squares / f64::from(n - 1)).sqrt(),
+        }
+    }
+}
+
+/// The state of one destination.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Condition {
+    /// [`flag::STATE`] bits.
+    pub flags: u32,
+    /// Failures in a row.
+    failures: u32,
+    /// Successes in a row while it is inactive.
+    successes: u32,
+    /// Calls that were sent to it from this shard.
+    pub load: u32,
+    /// How fast it answers pings.
+    pub latency: Latency,
+}
+
+impl Condition {
+    /// Whether calls may go to it.
+    pub fn is_usable(&self) -> bool {
+        self.flags & (flag::INACTIVE | flag::DISABLED) == 0
+    }
+
+    /// The two letters of `dispatcher.list`.
+    pub fn letters(&self) -> [u8; 2] {
+        let state = match self.flags {
+            f if f & flag::INACTIVE != 0 => b'I',
+            f if f & flag::DISABLED != 0 => b'D',
+            f if f & flag::TRYING != 0 => b'T',
+            _ => b'A',
+        };
+        let probing = if self.flags & flag::PROBING != 0 {
+            b'P'
+        } else {
+            b'X'
+        };
+        [state, probing]
+    }
+}
+
+/// Which way a destination has gone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Turned {
+    /// It may be used again.
+    Up,
+    /// It may not be used any more.
+    Down,
+}
+
+/// What an attempt at a destination came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Attempt {
+    /// It answered well.
+    Good,
+    /// It did not.
+    Bad,
+}
+
+/// How many attempts it takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Thresholds {
+    /// Failures until a destination is inactive.
+    pub down: u32,
+    /// Successes until it is active again.
+    pub up: u32,
+}
+
+/// One call that counts as load.
+#[derive(Clone, Copy, Debug)]
+struct Load {
+    place: usize,
+    until: Instant,
+}
+
+/// All that a shard knows.
+#[derive(Debug)]
+pub struct Live {
+    sets: Arc<Sets>,
+    conditions: Vec<Condition>,
+    /// Whose turn it is, by the place of the set.
+    turns: Vec<usize>,
+    loads: HashMap<Box<[u8]>, Load, RandomState>,
+    /// Counts up with each list: answers to pings of an older one are of no use.
+    version: u32,
+    /// `dispatcher.ping_active`.
+    pub ping_active: i64,
+    /// What has turned and the script has not been told of.
+    pub events: Vec<(Box<[u8]>, Turned)>,
+    /// The timer of the pings.
+    pub timer: Option<TimerKey>,
+}
+
+impl Live {
+    /// With the states of the list.
+    pub fn new(sets: Arc<Sets>, hasher: RandomState) -> Live {
+        let mut live = Live {
+            sets: Arc::default(),
+            conditions: Vec::new(),
+            turns: Vec::new(),
+            loads: HashMap::with_hasher(hasher),
+            version: 0,
+            ping_active: 1,
+            events: Vec::new(),
+            timer: None,
+        };
+        live.adopt(sets);
+        live
+    }
+
+    /// A new list: what was known of a destination that is still there stays known.
+    pub fn adopt(&mut self, sets: Arc<Sets>) {
+        if Arc::ptr_eq(&self.sets, &sets) {
+            return;
+        }
+        let (old, before) = (std::mem::replace(&mut self.sets, sets), &self.conditions);
+        let known = |set, uri: &[u8]| old.place(set, uri).map(|at| before[at]);
+        let conditions = self.sets.destinations().iter().map(|d| {
+            let fresh = Condition {
+                flags: d.flags & flag::STATE,
+                ..Condition::default()
+            };
+            Condition {
+                load: 0,
+                ..known(d.set, &d.uri).unwrap_or(fresh)
+            }
+        });
+        self.conditions = conditions.collect();
+        self.turns = vec![0; self.sets.sets().len()];
+        self.loads.clear();
+        self.version = self.version.wrapping_add(1);
+    }
+
+    /// The list.
+    pub fn sets(&self) -> &Arc<Sets> {
+        &self.sets
+    }
+
+    /// Which list it is.
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// The state of the destination at this place.
+    pub fn condition(&self, place: usize) -> Condition {
+        self.conditions.get(place).copied().unwrap_or_default()
+    }
+
+    /// Sets the state; the answer says whether that turned it.
+    pub fn set_flags(&mut self, place: usize, flags: u32) -> Option<Turned> {
+        let condition = self.conditions.get_mut(place)?;
+        let before = condition.is_usable();
+        condition.flags = flags & flag::STATE;
+        if condition.flags & (flag::INACTIVE | flag::TRYING) == 0 {
+            (condition.failures, condition.successes) = (0, 0);
+        }
+        turned(before, condition.is_usable())
+    }
+
+    /// Counts an attempt. `probes` says that it is pinged from now on whatever comes of it.
+    pub fn tried(
+        &mut self,
+        place: usize,
+        attempt: Attempt,
+        thresholds: Thresholds,
+        probes: bool,
+    ) -> Option<Turned> {
+        let c = self.conditions.get_mut(place)?;
+        let before = c.is_usable();
+        match attempt {
+            Attempt::Good => {
+                c.failures = 0;
+                c.successes = c.successes.saturating_add(1);
+                let is_down = c.flags & flag::INACTIVE != 0;
+                if !is_down || c.successes >= thresholds.up {
+                    c.flags &= !(flag::INACTIVE | flag::TRYING | flag::PROBING);
+                }
+            }
+            Attempt::Bad => {
+                c.successes = 0;
+                c.failures = c.failures.saturating_add(1);
+                if c.failures >= thresholds.down {
+                    c.flags = (c.flags & !flag::TRYING) | flag::INACTIVE;
+                } else if c.flags & flag::INACTIVE == 0 {
+                    c.flags |= flag::TRYING;
+                }
+            }
+        }
+        if probes {
+            c.flags |= flag::PROBING;
+        }
+        turned(before, c.is_usable())
+    }
+
+    /// A ping was answered after this time, or not at all.
+    pub fn measured(&mut self, place: usize, took: Option<Duration>, alpha: f64) {
+        let Some(condition) = self.conditions.get_mut(place) else {
+            return;
+        };
+        match took {
+            Some(took) => {
+                let ms = u32::try_from(took.as_millis()).unwrap_or(u32::MAX);
+                condition.latency.add(ms, alpha);
+            }
+            None => condition.latency.timeouts = condition.latency.timeouts.saturating_add(1),
+        }
+    }
+
+    /// Whose turn it is in a set of this many, and the one who follows is next.
+    pub fn turn(&mut self, set: usize) -> &mut usize {
+        &mut self.turns[set]
+    }
+
+    /// Counts a call. False: it counts already, or too many do.
+    pub fn add_load(&mut self, call_id: &[u8], place: usize, until: Instant) -> bool {
+        if self.loads.len() >= CALL_LOAD_COUNT_MAX || self.loads.contains_key(call_id) {
+            return false;
+        }
+        self.loads.insert(call_id.into(), Load { place, until });
+        if let Some(condition) = self.conditions.get_mut(place) {
+            condition.load += 1;
+        }
+        true
+    }
+
+    /// The call is confirmed: it counts until then. False: it does not count.
+    pub fn extend_load(&mut self, call_id: &[u8], until: Instant) -> bool {
+        match self.loads.get_mut(call_id) {
+            Some(load) => {
+                load.until = until;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The call no longer counts. False: it did not.
+    pub fn remove_load(&mut self, call_id: &[u8]) -> bool {
+        let Some(load) = self.loads.remove(call_id) else {
+            return false;
+        };
+        if let Some(condition) = self.conditions.get_mut(load.place) {
+            condition.load = condition.load.saturating_sub(1);
+        }
+        true
+    }
+
+    /// Forgets the calls whose time is over.
+    pub fn expire_loads(&mut self, now: Instant) {
+        let conditions = &mut self.conditions;
+        self.loads.retain(|_, load| {
+            let stays = load.until > now;
+            if let Some(condition) = conditions.get_mut(load.place).filter(|_| !stays) {
+                condition.load = condition.load.saturating_sub(1);
+            }
+            stays
+        });
+    }
+}
+
+fn turned(before: bool, after: bool) -> Option<Turned> {
+    match (before, after) {
+        (true, false) => Some(Turned::Down),
+        (false, true) => Some(Turned::Up),
+        (true, true) | (false, false) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::modules::Setup;
+    use crate::modules::dispatcher::list;
+
+    fn live(text: &str) -> Live {
+        let setup = Setup::from_text("#!KAMAILIO\nrequest_route { exit; }\n", 1).unwrap();
+        let (sets, _) = list::parse(text.as_bytes(), &setup);
+        Live::new(Arc::new(sets), RandomState::with_seeds(1, 2, 3, 4))
+    }
+
+    #[test]
+    fn attempts_turn_a_destination() {
+        use Attempt::{Bad, Good};
+        let thresholds = Thresholds { down: 2, up: 2 };
+        // Attempts, whether all are probed, the letters then, the turns on the way.
+        let table: [(&[Attempt], bool, &str, &[Turned]); 7] = [
+            (&[], false, "AX", &[]),
+            (&[Good], true, "AP", &[]),
+            (&[Bad], false, "TX", &[]),
+            (&[Bad, Good], false, "AX", &[]),
+            (&[Bad, Bad], true, "IP", &[Turned::Down]),
+            (&[Bad, Bad, Good], true, "IP", &[Turned::Down]),
+            (
+                &[Bad, Bad, Good, Good],
+                true,
+                "AP",
+                &[Turned::Down, Turned::Up],
+            ),
+        ];
+        for (attempts, probes, letters, turns) in table {
+            let mut live = live("1 sip:192.0.2.1");
+            let tried = attempts
+                .iter()
+                .filter_map(|a| live.tried(0, *a, thresholds, probes));
+            assert_eq!(tried.collect::<Vec<_>>(), turns, "{attempts:?}");
+            assert_eq!(
+                live.condition(0).letters(),
+                letters.as_bytes(),
+                "{attempts:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_new_list_keeps_what_is_known() {
+        let mut live = live("1 sip:192.0.2.1\n1 sip:192.0.2.2\n2 sip:192.0.2.1");
+        let down = live.sets().place(1, b"sip:192.0.2.1").unwrap();
+        assert_eq!(live.set_flags(down, flag::INACTIVE), Some(Turned::Down));
+        let setup = Setup::from_text("#!KAMAILIO\nrequest_route { exit; }\n", 1).unwrap();
+        let text = b"3 sip:192.0.2.9 4\n1 sip:192.0.2.1\n2 sip:192.0.2.1";
+        live.adopt(Arc::new(list::parse(text, &setup).0));
+        let letters = |set, uri: &str| {
+            live.condition(live.sets().place(set, uri.as_bytes()).unwrap())
+                .letters()
+        };
+        assert_eq!(letters(1, "sip:192.0.2.1"), *b"IX");
+        assert_eq!(letters(2, "sip:192.0.2.1"), *b"AX");
+        assert_eq!(letters(3, "sip:192.0.2.9"), *b"DX");
+        assert_eq!(live.version(), 2);
+    }
+
+    #[test]
+    fn loads_are_counted_until_they_end() {
+        let mut live = live("1 sip:192.0.2.1");
+        let at = Instant::from_nanos;
+        assert!(live.add_load(b"a", 0, at(10)) && live.add_load(b"b", 0, at(20)));
+        assert!(!live.add_load(b"a", 0, at(10)));
+        assert_eq!(live.condition(0).load, 2);
+        assert!(live.remove_load(b"a") && !live.remove_load(b"a"));
+        live.expire_loads(at(15));
+        assert_eq!(live.condition(0).load, 1);
+        assert!(live.extend_load(b"b", at(40)));
+        live.expire_loads(at(30));
+        assert_eq!(live.condition(0).load, 1);
+        live.expire_loads(at(40));
+        assert_eq!(live.condition(0).load, 0);
+    }
+}
