@@ -1,0 +1,281 @@
+//! `jsonrpcs`: JSON-RPC 2.0 over a pipe, datagrams and TCP. What it listens on is opened by `io`;
+//! here are its parameters.
+
+use crate::script::{ParamKind, ParamType, RouteKinds, Setting};
+
+use super::ctl::{mode, name};
+use super::entry::{
+    is_on, number, param, planned_function, planned_param, planned_variable, words,
+};
+use super::rpc::place::{Place, Rights, below};
+use super::rpc::{Command, Container, Run, Value};
+use super::{Function, Module, Param, ParamError, Variable};
+
+/// The module's table.
+pub const MODULE: Module = Module {
+    name: "jsonrpcs",
+    doc: "JSON-RPC by pipe, datagrams and TCP.",
+    functions: &FUNCTIONS,
+    variables: &VARIABLES,
+    params: &PARAMS,
+    commands: &COMMANDS,
+    ..super::EMPTY
+};
+
+/// The bits of `transport`.
+const PIPE: i64 = 2;
+const DATAGRAM: i64 = 4;
+const TCP: i64 = 8;
+
+/// Parameters.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Whether answers are indented.
+    pub is_pretty: bool,
+    transport: i64,
+    fifo_name: Box<str>,
+    /// Who may use the pipe.
+    pub fifo_rights: Rights,
+    fifo_reply_dir: Box<str>,
+    dgram_socket: Box<str>,
+    /// Who may use the datagram socket.
+    pub dgram_rights: Rights,
+    tcp_socket: Option<Box<str>>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let rights = Rights {
+            mode: 0o660,
+            user: None,
+            group: None,
+        };
+        Config {
+            is_pretty: true,
+            transport: PIPE | DATAGRAM,
+            fifo_name: "kamailio_rpc.fifo".into(),
+            fifo_rights: rights.clone(),
+            fifo_reply_dir: "/tmp/".into(),
+            dgram_socket: "kamailio_rpc.sock".into(),
+            dgram_rights: rights,
+            tcp_socket: None,
+        }
+    }
+}
+
+impl Config {
+    /// Where it listens, and who may use it.
+    pub fn places(&self, run_dir: &str) -> Vec<(Place, Rights)> {
+        let is_on = |bit| self.transport == 0 || self.transport & bit != 0;
+        let pipe = || {
+            let path = below(run_dir, &self.fifo_name)?;
+            let reply_dir = self.fifo_reply_dir.clone();
+            Some((Place::Pipe { path, reply_dir }, self.fifo_rights.clone()))
+        };
+        let datagram = || {
+            Some((
+                datagram_place(&self.dgram_socket, run_dir)?,
+                self.dgram_rights.clone(),
+            ))
+        };
+        let tcp = || Some((tcp_place(self.tcp_socket.as_deref()?)?, Rights::default()));
+        let all = [
+            is_on(PIPE).then(pipe).flatten(),
+            is_on(DATAGRAM).then(datagram).flatten(),
+            is_on(TCP).then(tcp).flatten(),
+        ];
+        all.into_iter().flatten().collect()
+    }
+}
+
+/// A path, or `udp:ADDRESS:PORT`.
+fn datagram_place(text: &str, run_dir: &str) -> Option<Place> {
+    match text.strip_prefix("udp:") {
+        Some(_) => Place::parse(text, run_dir, None),
+        None => Some(Place::Datagram(below(run_dir, text)?)),
+    }
+}
+
+fn tcp_place(text: &str) -> Option<Place> {
+    text.starts_with("tcp:")
+        .then(|| Place::parse(text, "/", None))
+        .flatten()
+}
+
+const INT: ParamType = ParamType::Int;
+const STR: ParamType = ParamType::Str;
+
+const FUNCTIONS: [Function; 2] = [
+    planned_function(
+        "jsonrpc_dispatch",
+        &[],
+        0,
+        (RouteKinds::REQUEST, "Answers the command in the body."),
+    ),
+    planned_function(
+        "jsonrpc_exec",
+        &[ParamKind::Text],
+        1,
+        (RouteKinds::ANY, "Runs a command."),
+    ),
+];
+
+const VARIABLES: [Variable; 1] = [planned_variable(
+    "jsonrpl",
+    crate::script::InnerKind::OneOf(&["code", "body", "text", "mode"]),
+    false,
+    "What jsonrpc_exec gave.",
+)];
+
+fn path(setting: &Setting) -> Result<Box<str>, ParamError> {
+    name(setting).ok_or(ParamError("a path"))
+}
+
+const PARAMS: [Param; 14] = [
+    param(
+        "pretty_format",
+        INT,
+        "1",
+        (
+            |c, s| {
+                c.jsonrpcs.is_pretty = is_on(s);
+                Ok(())
+            },
+            "Whether answers are indented.",
+        ),
+    ),
+    param(
+        "transport",
+        INT,
+        "6",
+        (
+            |c, s| {
+                c.jsonrpcs.transport = number(s, 0, 15, "a sum of 1, 2, 4 and 8, or 0")?;
+                Ok(())
+            },
+            "1 HTTP, 2 pipe, 4 datagrams, 8 TCP, 0 all.",
+        ),
+    ),
+    param(
+        "fifo_name",
+        STR,
+        "kamailio_rpc.fifo",
+        (
+            |c, s| path(s).map(|p| c.jsonrpcs.fifo_name = p),
+            "The pipe.",
+        ),
+    ),
+    param(
+        "fifo_mode",
+        INT,
+        "432",
+        (
+            |c, s| mode(s).map(|m| c.jsonrpcs.fifo_rights.mode = m),
+            "Its permissions, 0660.",
+        ),
+    ),
+    param(
+        "fifo_group",
+        STR,
+        "",
+        (
+            |c, s| {
+                c.jsonrpcs.fifo_rights.group = name(s);
+                Ok(())
+            },
+            "Its group.",
+        ),
+    ),
+    param(
+        "fifo_user",
+        STR,
+        "",
+        (
+            |c, s| {
+                c.jsonrpcs.fifo_rights.user = name(s);
+                Ok(())
+            },
+            "Its owner.",
+        ),
+    ),
+    param(
+        "fifo_reply_dir",
+        STR,
+        "/tmp/",
+        (
+            |c, s| path(s).map(|p| c.jsonrpcs.fifo_reply_dir = p),
+            "Where answers go.",
+        ),
+    ),
+    param(
+        "dgram_socket",
+        STR,
+        "kamailio_rpc.sock",
+        (
+            |c, s| {
+                let text = words(s);
+                datagram_place(&text, "/").ok_or(ParamError("a path or udp:ADDRESS:PORT"))?;
+                c.jsonrpcs.dgram_socket = text;
+                Ok(())
+            },
+            "The datagram socket.",
+        ),
+    ),
+    param(
+        "dgram_mode",
+        INT,
+        "432",
+        (
+            |c, s| mode(s).map(|m| c.jsonrpcs.dgram_rights.mode = m),
+            "Its permissions, 0660.",
+        ),
+    ),
+    param(
+        "dgram_group",
+        STR,
+        "",
+        (
+            |c, s| {
+                c.jsonrpcs.dgram_rights.group = name(s);
+                Ok(())
+            },
+            "Its group.",
+        ),
+    ),
+    param(
+        "dgram_user",
+        STR,
+        "",
+        (
+            |c, s| {
+                c.jsonrpcs.dgram_rights.user = name(s);
+                Ok(())
+            },
+            "Its owner.",
+        ),
+    ),
+    planned_param("dgram_workers", INT, "1", "Processes that serve it."),
+    planned_param("dgram_timeout", INT, "2000", "Milliseconds for an answer."),
+    param(
+        "tcp_socket",
+        STR,
+        "",
+        (
+            |c, s| {
+                let text = words(s);
+                tcp_place(&text).ok_or(ParamError("tcp:ADDRESS:PORT"))?;
+                c.jsonrpcs.tcp_socket = Some(text);
+                Ok(())
+            },
+            "The TCP socket.",
+        ),
+    ),
+];
+
+const COMMANDS: [Command; 1] = [Command {
+    name: "jsonrpc.echo",
+    help: "Returns back its parameters.",
+    params: "[ANY ...]",
+    container: Container::Array,
+    run: Run::Here(|_, args| Ok(args.all().iter().map(Value::clone).collect())),
+}];
