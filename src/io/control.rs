@@ -1,7 +1,27 @@
 //! The thread beside the cores: an ordinary async runtime for what is not call processing.
 //!
-//! Today it resolves names. Questions come over a bounded queue, answers go back into the mesh of
-//! the core that asked. Each question is a task of its own, so a slow server delays nobody else.
+//! It resolves names: questions come over a bounded queue, answers go back into the mesh of the
+//! core that asked; each question is a task of its own, so a slow server delays nobody else.
+//!
+//! And it serves operators:
+//!
+//! ```text
+//!   listen.rs    opens and removes the sockets       clients.rs   how many there are, who goes
+//!   stream.rs    unix streams and TCP                clerk.rs     a command: ask, fold, answer
+//!   datagram.rs  unix datagrams and UDP              sheet.rs     an answer as it is written
+//!   pipe.rs      a pair of pipes                     spool.rs     answers longer than memory
+//!   facts.rs     what the system knows of the process
+//! ```
+
+pub(crate) mod clerk;
+mod clients;
+mod facts;
+pub(crate) mod listen;
+mod pipe;
+mod sheet;
+mod spool;
+mod stream;
+mod datagram;
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -10,6 +30,9 @@ use std::thread;
 
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::task::LocalSet;
+
+use clerk::Office;
+use listen::Opened;
 
 use super::dns::{Lookup, Reach};
 use super::error::IoError;
@@ -46,7 +69,8 @@ impl Resolver {
 pub(crate) fn start(
     reach: Reach,
     options: DnsOptions,
-    answers: Control,
+    office: Office,
+    listeners: Vec<Opened>,
 ) -> Result<Resolver, IoError> {
     let failed = || IoError::start("start the control thread");
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -63,7 +87,12 @@ pub(crate) fn start(
         .name("control".into())
         .spawn(move || {
             let local = LocalSet::new();
-            local.block_on(&runtime, serve(lookup, Rng::new(seed), answers, queue));
+            local.block_on(&runtime, async {
+                let answers = office.mesh.clone();
+                clerk::open(office, listeners);
+                // When nobody can ask any more, everything else that runs here ends too.
+                serve(lookup, Rng::new(seed), answers, queue).await;
+            });
         })
         .map_err(failed())?;
     Ok(Resolver { questions })

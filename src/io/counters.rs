@@ -72,6 +72,12 @@ counters! {
     resolve_drops,
     /// Deadlines handled.
     deadlines,
+    /// Slices of answers to operators.
+    rpc_slices,
+    /// Microseconds that the longest of them took.
+    rpc_slice_us_max,
+    /// Slices that took more than a millisecond.
+    rpc_slices_long,
 }
 
 #[cfg(test)]

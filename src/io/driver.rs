@@ -18,7 +18,7 @@ use super::clock::Clock;
 use super::control::Resolver;
 use super::counters::Counters;
 use super::log::Log;
-use super::mesh::{Item, Port};
+use super::mesh::{Asked, Item, Port};
 use super::signals::Event;
 use super::sockets::{CoreSockets, Listen};
 use super::stream::Asker;
@@ -26,8 +26,10 @@ use super::sys::{Interest, Poll, Ready, ReceiveBatch};
 use super::tcp::{Notice, Outgoing, Streams};
 use super::udp::Datagrams;
 use crate::effect::{
-    ConnId, Effect, Flow, Hop, Level, Outbox, Proto, ResolveError, Send, SendError, SocketId, Token,
+    ConnId, Effect, Flow, Hop, Level, Outbox, Part, Proto, ResolveError, Send, SendError, SocketId,
+    Token,
 };
+use crate::modules::rpc::command::Figures;
 use crate::shard::{Input, Shard};
 use crate::sip::scan;
 use crate::slab::Key;
@@ -90,6 +92,10 @@ pub(crate) struct Core {
     streams: Streams,
     outside: Outside,
     answers: VecDeque<Answer>,
+    /// Questions of operators: one in a round, so that messages have their turn in between.
+    asked: VecDeque<Asked>,
+    /// The answer to the question that is being handled.
+    part: Option<Part>,
     phase: Phase,
 }
 
@@ -115,6 +121,8 @@ impl Core {
             streams,
             outside,
             answers: VecDeque::new(),
+            asked: VecDeque::new(),
+            part: None,
             phase: Phase::Running,
         })
     }
@@ -149,6 +157,7 @@ impl Core {
             }
             self.deadlines();
             self.settle();
+            self.answer_one();
             self.report_idle();
             glommio::yield_if_needed().await;
         }
@@ -157,7 +166,7 @@ impl Core {
 
     /// How long the next wait may last, in milliseconds rounded up.
     fn patience(&self) -> Option<u32> {
-        if !self.answers.is_empty() {
+        if !self.answers.is_empty() || !self.asked.is_empty() {
             return Some(0);
         }
         let shard = self.door.shard.next_deadline().map(|(at, _)| at);
@@ -217,8 +226,12 @@ impl Core {
             Item::Closed(conn) => self.answers.push_back(Answer::FlowClosed(conn)),
             Item::Adopt { socket, stream } => self.streams.adopt(socket, stream, now),
             Item::Resolved(token, found) => self.answers.push_back(Answer::Resolved(token, found)),
+            Item::Peer(from, message) => self.door.handle(Input::Peer(from, message)),
             Item::Reload(make) => self.door.handle(make()),
             Item::Report => self.report(),
+            Item::Ask(asked) => self.asked.push_back(*asked),
+            // Whoever asked may have gone away.
+            Item::Figures(reply) => drop(reply.send(self.figures())),
             Item::Drain if self.phase == Phase::Running => {
                 self.phase = Phase::Draining;
                 self.door.handle(Input::Drain);
@@ -286,7 +299,14 @@ impl Core {
                         self.answers.push_back(answer);
                     }
                 }
+                Effect::Peer(shard, message) => {
+                    let item = Item::Peer(self.door.port.id(), message);
+                    if self.door.port.post(shard, item).is_err() {
+                        self.door.counters.mesh_drops += 1;
+                    }
+                }
                 Effect::Log(record) => self.outside.log.write(record),
+                Effect::RpcReply(_, part) => self.part = Some(part),
             }
         }
         self.door.outbox = outbox;
@@ -376,14 +396,59 @@ impl Core {
         }
     }
 
+    /// Lets the shard answer one question, and measures how long everything else waited for it.
+    fn answer_one(&mut self) {
+        let Some(Asked { question, reply }) = self.asked.pop_front() else {
+            return;
+        };
+        if reply.is_closed() {
+            return;
+        }
+        let begin = self.door.clock.mono();
+        self.door.handle(Input::Rpc(question));
+        self.perform();
+        self.flush();
+        let time = self.door.clock.mono().since(begin);
+        if let Some(part) = self.part.take() {
+            // Whoever asked may have gone away: then nobody asks for the next slice.
+            let _ = reply.send((part, time));
+        }
+        let time_us = time.as_nanos() / 1_000;
+        let counters = &mut self.door.counters;
+        counters.rpc_slices += 1;
+        counters.rpc_slice_us_max = counters.rpc_slice_us_max.max(time_us);
+        counters.rpc_slices_long += u64::from(time_us > 1_000);
+    }
+
+    /// What this core and its shard have counted, and how much they hold.
+    fn figures(&self) -> Figures {
+        let mut sum = self.door.counters.clone();
+        sum.add(&self.datagrams.counters);
+        sum.add(&self.streams.counters);
+        let shard = &self.door.shard;
+        let held = [
+            ("held_transactions", shard.transaction_count() as u64),
+            ("held_timers", shard.timer_count() as u64),
+            ("held_questions", self.asked.len() as u64),
+        ];
+        shard
+            .counters()
+            .figures()
+            .into_iter()
+            .chain(held)
+            .chain(sum.iter())
+            .collect()
+    }
+
     /// Writes the counters to the log.
     fn report(&self) {
         // An operator who asks is to see it at the default level.
         self.outside.log.say(Level::Warn, || {
-            let mut sum = self.door.counters.clone();
-            sum.add(&self.datagrams.counters);
-            sum.add(&self.streams.counters);
-            let words: Vec<String> = sum.iter().map(|(name, n)| format!("{name}={n}")).collect();
+            let figures = self.figures();
+            let words: Vec<String> = figures
+                .iter()
+                .map(|(name, n)| format!("{name}={n}"))
+                .collect();
             format!("counters: {}", words.join(" "))
         });
     }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use crate::effect::{Address, Proto};
+use crate::modules::rpc::place::Place;
 use crate::steer::ShardId;
 
 /// The environment's or the operator's fault; the text says what to do about it.
@@ -30,6 +31,13 @@ pub enum IoError {
         needed: u64,
         /// Bytes allowed (`RLIMIT_MEMLOCK`).
         allowed: u64,
+    },
+    /// A place where operators connect could not be opened.
+    Control {
+        /// Which one.
+        place: Place,
+        /// What the system said.
+        error: io::Error,
     },
     /// Something that every start needs was refused.
     Start {
@@ -81,6 +89,9 @@ impl fmt::Display for IoError {
                 needed.div_ceil(1024),
                 allowed / 1024
             ),
+            IoError::Control { place, error } => {
+                write!(f, "cannot open {place} for operators: {error}")
+            }
             IoError::Start { what, error } => write!(f, "cannot {what}: {error}"),
             IoError::Executor(core, error) => {
                 write!(f, "the executor of core {core} did not start: {error}")

@@ -17,12 +17,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 
+use tokio::sync::oneshot;
+
 use super::plan::Reload;
 use super::sys::EventFd;
 use super::tcp::Parcel;
-use crate::effect::{ConnId, Flow, Hop, ResolveError, SendError, SocketId, Token};
+use crate::effect::{
+    ConnId, Flow, Hop, Part, PeerMessage, ResolveError, SendError, SocketId, Token,
+};
 use crate::limits::MESH_QUEUE_MAX;
+use crate::modules::rpc::Question;
+use crate::modules::rpc::command::Figures;
 use crate::steer::ShardId;
+use crate::time::Duration;
 
 /// Items that all channels into one core may hold together, the ceiling on their memory.
 const INBOUND_MAX: usize = 8 * MESH_QUEUE_MAX;
@@ -49,14 +56,27 @@ pub(crate) enum Item {
     Adopt { socket: SocketId, stream: TcpStream },
     /// An answer of the resolver.
     Resolved(Token, Result<Vec<Hop>, ResolveError>),
+    /// Something that the shard of another core has to say.
+    Peer(ShardId, PeerMessage),
     /// What a reload does to the shard.
     Reload(Reload),
     /// Write the counters to the log.
     Report,
+    /// An operator asks the shard.
+    Ask(Box<Asked>),
+    /// An operator asks for the core's counters.
+    Figures(oneshot::Sender<Figures>),
     /// Take no new work and say when there is none left.
     Drain,
     /// End.
     Stop,
+}
+
+/// An operator's question, and the way back of the answer.
+pub(crate) struct Asked {
+    pub(crate) question: Question,
+    /// The answer, and how long the shard was busy with it.
+    pub(crate) reply: oneshot::Sender<(Part, Duration)>,
 }
 
 /// What wakes a core. `rung` saves the system call while the core has yet to hear the last one.

@@ -39,10 +39,12 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use glommio::{LocalExecutorBuilder, Placement};
+use tokio::sync::{oneshot, watch};
 
 pub use error::IoError;
 pub use plan::{
-    DnsOptions, LogOptions, Plan, Reload, ReloadError, ReloadFn, TcpOptions, UdpOptions,
+    ControlSocket, DnsOptions, Language, LogOptions, Plan, Reload, ReloadError, ReloadFn,
+    TcpOptions, UdpOptions,
 };
 pub use signals::Stopper;
 pub use sockets::Sockets;
@@ -53,6 +55,8 @@ use crate::shard::Shard;
 use crate::steer::ShardId;
 use clock::Clock;
 use control::Resolver;
+use control::clerk::Office;
+use control::listen::Listener;
 use driver::{Core, Outside};
 use log::{Log, Writer};
 use mesh::{Control, Item, Port};
@@ -94,6 +98,7 @@ pub fn run(
     let Sockets {
         cpus,
         cores,
+        control: operators,
         events: (events, heard),
         ..
     } = sockets;
@@ -101,12 +106,25 @@ pub fn run(
     let (log, writer) = Writer::start(&plan.log, core_count)?;
     let (ports, control) = mesh::connect(core_count).map_err(IoError::start("join the cores"))?;
     let reach = dns::Reach::of(&addresses);
-    let resolver = control::start(reach, plan.dns.clone(), control.clone())?;
+    let clock = Clock::start();
+    let open_count: Arc<AtomicUsize> = Arc::default();
+    let office = Office {
+        setup: watch::Sender::new(plan.setup.clone()),
+        mesh: control.clone(),
+        core_count,
+        clock,
+        log: log.clone(),
+        events: events.clone(),
+        open_count: open_count.clone(),
+    };
+    // What was made in the file system goes when this function ends.
+    let (listeners, _traces): (Vec<_>, Vec<_>) = operators.into_iter().map(Listener::split).unzip();
+    let resolver = control::start(reach, plan.dns.clone(), office.clone(), listeners)?;
     let start = Start {
         addresses,
         tcp: plan.tcp.clone(),
-        open_count: Arc::default(),
-        clock: Clock::start(),
+        open_count,
+        clock,
         log: log.clone(),
         resolver,
         events,
@@ -125,6 +143,7 @@ pub fn run(
     let mut conductor = Conductor {
         plan: &plan,
         control,
+        office,
         log: &log,
         heard,
         running,
@@ -214,6 +233,7 @@ impl Drop for Farewell {
 struct Conductor<'a> {
     plan: &'a Plan,
     control: Control,
+    office: Office,
     log: &'a Log,
     heard: Receiver<Event>,
     running: BTreeSet<ShardId>,
@@ -235,21 +255,27 @@ impl Conductor<'_> {
 
     fn minor(&self, event: Event) {
         match event {
-            Event::Reload => self.reload(),
+            Event::Reload(asker) => self.reload(asker),
             Event::Report => self.control.post_all(|| Item::Report),
             Event::Stop | Event::Idle(_) | Event::Ended(_) => {}
         }
     }
 
-    fn reload(&self) {
+    fn reload(&self, asker: Option<oneshot::Sender<Result<(), ReloadError>>>) {
         let Some(read) = &self.plan.reload else {
             return;
         };
-        match read() {
-            Ok(make) => self.control.post_all(|| Item::Reload(make.clone())),
-            Err(e) => self
-                .log
-                .say(Level::Err, || format!("reload refused: {}", e.0)),
+        let outcome = read().map(|make| {
+            self.office.reloaded(&make);
+            self.control.post_all(|| Item::Reload(make.clone()));
+        });
+        if let Err(e) = &outcome {
+            self.log
+                .say(Level::Err, || format!("reload refused: {}", e.0));
+        }
+        if let Some(asker) = asker {
+            // Whoever asked may have gone away.
+            let _ = asker.send(outcome);
         }
     }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use crate::effect::{Address, Level};
 use crate::limits;
-use crate::shard::Input;
+use crate::modules::rpc::place::{Place, Rights};
+use crate::shard::{Input, Setup};
 use crate::time::Duration;
 
 /// All that [`super::run`] needs to know.
@@ -24,6 +25,10 @@ pub struct Plan {
     pub dns: DnsOptions,
     /// Where the log goes.
     pub log: LogOptions,
+    /// Where operators connect.
+    pub control: Vec<ControlSocket>,
+    /// What operators see of the configuration; `None`: nobody can ask.
+    pub setup: Option<Arc<Setup>>,
     /// What SIGHUP does; `None`: nothing.
     pub reload: Option<ReloadFn>,
     /// How long transactions in flight may last after SIGTERM.
@@ -50,6 +55,8 @@ impl Plan {
             udp: UdpOptions::default(),
             dns: DnsOptions::default(),
             log: LogOptions::default(),
+            control: Vec::new(),
+            setup: None,
             reload: None,
             drain_timeout: limits::DRAIN_TIMEOUT,
         }
@@ -65,9 +72,70 @@ impl fmt::Debug for Plan {
             .field("udp", &self.udp)
             .field("dns", &self.dns)
             .field("log", &self.log)
+            .field("control", &self.control)
             .field("reload", &self.reload.is_some())
             .field("drain_timeout", &self.drain_timeout)
             .finish()
+    }
+}
+
+/// A place where operators connect.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ControlSocket {
+    /// Where.
+    pub place: Place,
+    /// Who may.
+    pub rights: Rights,
+    /// What is spoken there.
+    pub language: Language,
+}
+
+/// How commands are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Language {
+    /// Binary RPC (`ctl`).
+    Binary {
+        /// `autoconversion`.
+        converts: bool,
+    },
+    /// JSON-RPC 2.0 (`jsonrpcs`).
+    Json {
+        /// `pretty_format`.
+        is_pretty: bool,
+    },
+}
+
+impl ControlSocket {
+    /// Every place that the configuration opens: those of the modules it loads.
+    pub fn all(setup: &Setup) -> Vec<ControlSocket> {
+        let (config, run_dir) = (&setup.config, &setup.config.process.rundir);
+        let mut all = Vec::new();
+        if setup.is_loaded("ctl") {
+            let language = Language::Binary {
+                converts: config.ctl.converts,
+            };
+            let socket = |place| {
+                let rights = config.ctl.rights.clone();
+                ControlSocket {
+                    place,
+                    rights,
+                    language,
+                }
+            };
+            all.extend(config.ctl.places(run_dir).into_iter().map(socket));
+        }
+        if setup.is_loaded("jsonrpcs") {
+            let language = Language::Json {
+                is_pretty: config.jsonrpcs.is_pretty,
+            };
+            let socket = |(place, rights)| ControlSocket {
+                place,
+                rights,
+                language,
+            };
+            all.extend(config.jsonrpcs.places(run_dir).into_iter().map(socket));
+        }
+        all
     }
 }
 

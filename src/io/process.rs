@@ -3,9 +3,18 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
+use super::clock::Clock;
 use super::error::IoError;
 use super::sys;
+use crate::time::WallTime;
+
+/// When this process was first asked when it started: it is asked once at the start.
+pub fn started() -> WallTime {
+    static STARTED: OnceLock<WallTime> = OnceLock::new();
+    *STARTED.get_or_init(|| Clock::start().now().wall)
+}
 
 /// The file that names this process; removed when it is dropped.
 #[derive(Debug)]
@@ -38,17 +47,23 @@ pub fn change_dir(path: &Path) -> Result<(), IoError> {
 /// Gives up root for a user and a group, each a name or a number. Sockets are to be open before.
 /// Without a group, the user's own.
 pub fn become_user(user: Option<&str>, group: Option<&str>) -> Result<(), IoError> {
-    let found = user.map(|name| find(Path::new("/etc/passwd"), name));
-    let user = found.transpose().map_err(IoError::start("find the user"))?;
+    let (user, group) = owner(user, group).map_err(IoError::start("find user and group"))?;
+    sys::become_user(user, group).map_err(IoError::start("change user and group"))
+}
+
+/// The numbers of a user and a group, each a name or a number. Without a group, the user's own.
+pub(crate) fn owner(
+    user: Option<&str>,
+    group: Option<&str>,
+) -> io::Result<(Option<u32>, Option<u32>)> {
+    let user = user
+        .map(|name| find(Path::new("/etc/passwd"), name))
+        .transpose()?;
     let group = match group {
-        Some(name) => Some(find(Path::new("/etc/group"), name))
-            .transpose()
-            .map_err(IoError::start("find the group"))?
-            .map(|entry| entry.id),
+        Some(name) => Some(find(Path::new("/etc/group"), name)?.id),
         None => user.and_then(|entry| entry.group),
     };
-    sys::become_user(user.map(|entry| entry.id), group)
-        .map_err(IoError::start("change user and group"))
+    Ok((user.map(|entry| entry.id), group))
 }
 
 /// One line of the tables of users and groups.

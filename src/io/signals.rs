@@ -11,16 +11,19 @@ use std::thread::{self, JoinHandle};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::{Handle, Signals};
 
+use tokio::sync::oneshot;
+
 use super::error::IoError;
+use super::plan::ReloadError;
 use crate::steer::ShardId;
 
 /// What the thread that called [`super::run`] hears of.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Debug)]
 pub(crate) enum Event {
     /// Drain, then stop; the second time, stop.
     Stop,
-    /// Read the configuration again.
-    Reload,
+    /// Read the configuration again, and tell whoever asked what came of it.
+    Reload(Option<oneshot::Sender<Result<(), ReloadError>>>),
     /// Write the counters to the log.
     Report,
     /// This core has drained.
@@ -65,7 +68,7 @@ impl Watch {
             .spawn(move || {
                 for signal in signals.forever() {
                     let event = match signal {
-                        SIGHUP => Event::Reload,
+                        SIGHUP => Event::Reload(None),
                         SIGUSR1 => Event::Report,
                         _ => Event::Stop,
                     };

@@ -10,6 +10,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+use super::control::listen::Listener;
 use super::error::IoError;
 use super::log::Log;
 use super::plan::{Plan, UdpOptions};
@@ -32,6 +33,7 @@ pub struct Sockets {
     addresses: Vec<Address>,
     pub(crate) cpus: Vec<usize>,
     pub(crate) cores: Vec<CoreSockets>,
+    pub(crate) control: Vec<Listener>,
     pub(crate) events: (Sender<Event>, Receiver<Event>),
 }
 
@@ -77,6 +79,13 @@ impl Sockets {
                 Err(e) => errors.push(e),
             }
         }
+        let mut control = Vec::new();
+        for socket in &plan.control {
+            match Listener::open(socket) {
+                Ok(listener) => control.push(listener),
+                Err(e) => errors.push(e),
+            }
+        }
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -84,6 +93,7 @@ impl Sockets {
             addresses,
             cpus,
             cores,
+            control,
             events: mpsc::channel(),
         })
     }

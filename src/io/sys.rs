@@ -342,6 +342,14 @@ pub(crate) fn become_user(user: Option<u32>, group: Option<u32>) -> io::Result<(
     Ok(())
 }
 
+/// Makes a named pipe that only this user may open.
+pub(crate) fn make_pipe(path: &std::path::Path) -> io::Result<()> {
+    use std::os::unix::ffi::OsStrExt;
+    let path = std::ffi::CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: the text ends with a zero byte and lives through the call.
+    check(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }).map(drop)
+}
+
 /// Opens the system log under a name that lives as long as the process.
 pub(crate) fn open_syslog(name: &'static std::ffi::CStr) {
     // SAFETY: the library keeps the pointer, and the text lives for ever.
