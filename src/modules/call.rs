@@ -7,7 +7,7 @@ use crate::effect::{Effect, Level, Record};
 use crate::script::{Access, CallSite, Heap, Host, Keyword, Outcome, Program, Value, WriteError};
 
 use super::state::Env;
-use super::work::Work;
+use super::work::{Ask, Work};
 use super::{core, function, variable};
 
 /// One step of a script: the message, the script itself, and what the step may touch.
@@ -39,7 +39,13 @@ impl Host for Call<'_> {
     }
 
     fn call(&mut self, heap: &mut Heap, site: &CallSite) -> Outcome {
-        (function(site.function).run)(self, heap, site)
+        match (function(site.function).run)(self, heap, site) {
+            // Event routes of dialogs run before the script goes on.
+            Outcome::Return(code) if !self.env.state.dialogs.happenings.is_empty() => {
+                self.ask(Ask::Dialogs(code))
+            }
+            outcome => outcome,
+        }
     }
 
     fn keyword(&mut self, heap: &mut Heap, keyword: Keyword) -> Value {
@@ -71,7 +77,7 @@ impl Call<'_> {
     }
 
     /// Asks the shard for something that may take time; the script goes on with its result.
-    pub fn ask(&mut self, ask: super::work::Ask) -> Outcome {
+    pub fn ask(&mut self, ask: Ask) -> Outcome {
         self.work.ask = Some(ask);
         Outcome::Wait
     }

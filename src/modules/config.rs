@@ -3,7 +3,10 @@
 use crate::effect::Level;
 use crate::time::Duration;
 
-use super::{maxfwd, pv, rr, sl, tm, xlog};
+use super::{
+    cfgutils, ctl, dialog, dispatcher, htable, jsonrpcs, maxfwd, pv, rr, sanity, sl, statistics,
+    tm, uac, xlog,
+};
 
 /// Every parameter of every module, at its default until the file says otherwise.
 #[derive(Clone, Debug, Default)]
@@ -12,6 +15,8 @@ pub struct Config {
     pub core: Core,
     /// `tm`.
     pub tm: tm::Config,
+    /// `dialog`.
+    pub dialog: dialog::Config,
     /// `rr`.
     pub rr: rr::Config,
     /// `sl`.
@@ -20,8 +25,26 @@ pub struct Config {
     pub maxfwd: maxfwd::Config,
     /// `pv`.
     pub pv: pv::Config,
+    /// `ctl`.
+    pub ctl: ctl::Config,
+    /// `jsonrpcs`.
+    pub jsonrpcs: jsonrpcs::Config,
     /// `xlog`.
     pub xlog: xlog::Config,
+    /// `uac`.
+    pub uac: uac::Config,
+    /// `dispatcher`.
+    pub dispatcher: dispatcher::Config,
+    /// `sanity`.
+    pub sanity: sanity::Config,
+    /// `cfgutils`.
+    pub cfgutils: cfgutils::Config,
+    /// `htable`.
+    pub htable: htable::Config,
+    /// `statistics` and `counters`.
+    pub statistics: statistics::Declarations,
+    /// What values of parameters ask for that has no effect yet.
+    pub notes: Vec<&'static str>,
     /// Streams.
     pub tcp: Tcp,
     /// The log.
@@ -221,7 +244,7 @@ impl Default for Process {
             group: None,
             chroot: None,
             workdir: None,
-            rundir: "/run/kamailio".into(),
+            rundir: "/run/dialcore".into(),
         }
     }
 }
@@ -254,6 +277,15 @@ impl Default for Core {
 }
 
 impl Core {
+    /// The User-Agent line for requests of our own, with its line end; empty when none is wanted.
+    pub fn user_agent_line(&self) -> String {
+        match &*self.user_agent_header {
+            "" => String::new(),
+            _ if !self.server_signature => String::new(),
+            line => format!("{line}\r\n"),
+        }
+    }
+
     /// The Server line for replies of our own, with its line end; empty when none is wanted.
     pub fn server_line(&self) -> String {
         match &*self.server_header {

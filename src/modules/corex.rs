@@ -19,6 +19,7 @@ pub const MODULE: Module = Module {
     functions: &FUNCTIONS,
     variables: &VARIABLES,
     params: &PARAMS,
+    ..super::EMPTY
 };
 
 const TEXT: ParamKind = ParamKind::Text;

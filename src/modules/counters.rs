@@ -1,5 +1,18 @@
 //! Plain counters of one shard, read and summed from outside; nothing is decided by them.
 
+use crate::sip::{Message, Method};
+
+/// The kinds of [`Method`].
+pub const METHOD_COUNT: usize = 16;
+
+/// Statuses that are counted each for itself.
+pub const WATCHED: [u16; 5] = [401, 404, 407, 480, 486];
+
+/// Statuses of responses without a transaction that are counted each for itself.
+pub const STATELESS: [u16; 13] = [
+    200, 202, 300, 301, 302, 400, 401, 403, 404, 407, 408, 483, 500,
+];
+
 /// What has happened since the start. Each field is counted where it happens and nowhere else.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Counters {
@@ -29,6 +42,10 @@ pub struct Counters {
     pub loops: u64,
     /// Server transactions opened.
     pub transactions: u64,
+    /// Transactions of requests of our own opened.
+    pub local_requests: u64,
+    /// Requests of our own that were not sent because too many waited.
+    pub local_drops: u64,
     /// Client transactions opened.
     pub branches: u64,
     /// Requests repeated by timers A and E.
@@ -37,8 +54,94 @@ pub struct Counters {
     pub responses_repeated: u64,
     /// Branches that nobody answered.
     pub timeouts: u64,
-    /// Responses made here, by the first digit of their status (index 1 to 6).
+    /// Responses that transactions made here, by the first digit of their status (1 to 6).
     pub replies: [u64; 7],
+    /// Responses made here without a transaction, by the first digit of their status (1 to 6).
+    pub stateless_replies: [u64; 7],
+    /// ACKs to responses made here without a transaction.
+    pub stateless_acks: u64,
+    /// Requests that came in, by method, see [`Counters::place`].
+    pub requests: [u64; METHOD_COUNT],
+    /// Responses that came in, by the first digit of their status (1 to 6) and method.
+    pub responses: [[u64; METHOD_COUNT]; 7],
+    /// Responses that came in with a status of [`WATCHED`], in that order.
+    pub watched: [u64; WATCHED.len()],
+    /// 180 to 189.
+    pub ringing: u64,
+    /// Final responses that went upstream by transactions, by the first digit (2 to 6).
+    pub final_replies: [u64; 7],
     /// Responses passed on.
     pub responses_relayed: u64,
+    /// Responses that belong to a transaction.
+    pub answers_matched: u64,
+    /// Of them those that were passed on.
+    pub answers_relayed: u64,
+    /// Final responses of transactions, made here or passed on, by their first digit.
+    pub finals: [u64; 7],
+    /// Of `stateless_replies` those of each status in [`STATELESS`].
+    pub stateless_codes: [u64; STATELESS.len()],
+    /// Requests refused because of their Request-URI.
+    pub bad_uris: u64,
+}
+
+impl Counters {
+    /// The counters by name, as an operator sees them.
+    pub fn figures(&self) -> Vec<(&'static str, u64)> {
+        vec![
+            ("received", self.received),
+            ("sent", self.sent),
+            ("parse_errors", self.parse_errors),
+            ("violations", self.violations),
+            ("responses_dropped", self.responses_dropped),
+            ("responses_relayed", self.responses_relayed),
+            ("shard_misrouted", self.misrouted),
+            ("queue_drops", self.queue_drops),
+            ("runs_refused", self.runs_refused),
+            ("transactions_refused", self.transactions_refused),
+            ("drain_refused", self.drain_refused),
+            ("stale_answers", self.stale_answers),
+            ("loops", self.loops),
+            ("transactions", self.transactions),
+            ("branches", self.branches),
+            ("requests_repeated", self.requests_repeated),
+            ("responses_repeated", self.responses_repeated),
+            ("timeouts", self.timeouts),
+            ("replies", self.replies.iter().sum()),
+            ("stateless_replies", self.stateless_replies.iter().sum()),
+        ]
+    }
+
+    /// Responses that came in and went nowhere.
+    pub fn responses_absorbed(&self) -> u64 {
+        let received: u64 = self.responses.iter().flatten().sum();
+        received.saturating_sub(self.responses_relayed)
+    }
+
+    /// The place of a method in the counters by method.
+    pub const fn place(method: Method) -> usize {
+        method.bit().trailing_zeros() as usize
+    }
+
+    /// Counts a response made here without a transaction.
+    pub fn count_stateless(&mut self, status: u16) {
+        self.stateless_replies[usize::from(status / 100).min(6)] += 1;
+        if let Some(at) = STATELESS.iter().position(|s| *s == status) {
+            self.stateless_codes[at] += 1;
+        }
+    }
+
+    /// Counts a message that came in.
+    pub fn count(&mut self, message: &Message) {
+        let place = Counters::place(message.method());
+        if message.is_request() {
+            self.requests[place] += 1;
+            return;
+        }
+        let status = message.status();
+        self.responses[usize::from(status / 100).min(6)][place] += 1;
+        self.ringing += u64::from((180..190).contains(&status));
+        if let Some(at) = WATCHED.iter().position(|watched| *watched == status) {
+            self.watched[at] += 1;
+        }
+    }
 }

@@ -5,7 +5,7 @@ use crate::script::{CallSite, Heap, Outcome, ParamKind, RouteKinds};
 use crate::sip::Uri;
 
 use super::entry::{NO, YES, function, optional, planned_function, text_of, truth};
-use super::{Call, Function, Module};
+use super::{Call, Function, Module, rpc};
 
 /// The module's table.
 pub const MODULE: Module = Module {
@@ -15,6 +15,8 @@ pub const MODULE: Module = Module {
     functions: &FUNCTIONS,
     variables: &[],
     params: &[],
+    commands: &rpc::stats::STATS,
+    ..super::EMPTY
 };
 
 const INT: ParamKind = ParamKind::Int;

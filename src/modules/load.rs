@@ -11,7 +11,8 @@ use crate::script::{
 use crate::time::WallTime;
 
 use super::config::{Alias, Config};
-use super::{Setup, all, core, vocabulary};
+use super::setup::find_written;
+use super::{Setup, all, core, dispatcher, vocabulary};
 
 /// What to load, and what the command line says besides.
 pub struct Request<'a> {
@@ -49,9 +50,14 @@ pub fn load(request: Request<'_>, source: &mut dyn Source) -> Result<Loaded, Con
     let mut values = Values {
         config: Config::default(),
         wrong: Vec::new(),
+        notes: Vec::new(),
     };
     values.apply(&program);
+    values
+        .wrong
+        .extend(super::dialog::check(&values.config.dialog, &program));
     let addresses = values.addresses(&program, &request);
+    values.sockets(&program, &addresses);
     if !values.wrong.is_empty() {
         let errors = values
             .wrong
@@ -59,42 +65,88 @@ pub fn load(request: Request<'_>, source: &mut dyn Source) -> Result<Loaded, Con
             .map(|(at, kind)| error(&program, at, kind, source));
         return Err(ConfigErrors(errors.collect()));
     }
-    let warnings = std::mem::take(&mut program.warnings);
-    let Values { config, .. } = values;
+    let mut warnings = std::mem::take(&mut program.warnings);
+    let Values { config, notes, .. } = values;
+    warnings.extend(notes.into_iter().map(|(at, name)| {
+        let (what, name) = ("attribute", name.to_owned());
+        error(&program, at, ErrorKind::Planned { what, name }, source)
+    }));
     let (shard_count, program) = (request.shard_count, Arc::new(program));
     let started = WallTime::from_micros(0);
-    Ok(Loaded {
-        setup: Setup {
-            shard_count,
-            addresses,
-            config,
-            program,
-            started,
+    let mut setup = Setup {
+        shard_count,
+        addresses,
+        config,
+        program,
+        started,
+    };
+    warnings.extend(destinations(&mut setup, source));
+    Ok(Loaded { setup, warnings })
+}
+
+/// Reads the dispatcher's list. What cannot be read of it is left out: the original checks a
+/// configuration without looking at the file.
+fn destinations(setup: &mut Setup, source: &mut dyn Source) -> Vec<ConfigError> {
+    let path = setup.config.dispatcher.list_file.clone();
+    if path.is_empty() {
+        return Vec::new();
+    }
+    let Some(text) = source.read(&path) else {
+        let params = &setup.program.params;
+        let at = params.iter().find(|p| p.name == "list_file").map(|p| p.at);
+        let kind = ErrorKind::GlobalType {
+            name: "list_file".to_owned(),
+            wanted: "a file that can be read",
+        };
+        return vec![error(&setup.program, at.unwrap_or_default(), kind, source)];
+    };
+    let (sets, complaints) = dispatcher::list::parse(&text, setup);
+    setup.config.dispatcher.sets = Arc::new(sets);
+    let lines: Vec<&[u8]> = text.split(|b| *b == b'\n').collect();
+    let warning = |complaint: dispatcher::list::Complaint| ConfigError {
+        at: Position {
+            line: complaint.line as u32,
+            ..Position::default()
         },
-        warnings,
-    })
+        file: (&*path).into(),
+        line: String::from_utf8_lossy(lines[complaint.line - 1])
+            .trim_end()
+            .into(),
+        kind: ErrorKind::Expected {
+            expected: "a destination that can be used".to_owned(),
+            found: complaint.what.to_owned(),
+        },
+    };
+    complaints.into_iter().map(warning).collect()
 }
 
 impl Setup {
     /// A configuration given as text, without files to include: for tests and tools.
     pub fn from_text(text: &str, shard_count: u16) -> Result<Setup, ConfigErrors> {
+        Setup::from_files(&[("text", text)], shard_count)
+    }
+
+    /// The same of several files, by path: the first is where it begins.
+    pub fn from_files(files: &[(&str, &str)], shard_count: u16) -> Result<Setup, ConfigErrors> {
+        let path = files.first().map_or("", |(path, _)| path);
         let request = Request {
-            path: "text",
+            path,
             defines: &[],
             listen: &[],
             no_tcp: false,
             shard_count,
             resolve: &|_| Vec::new(),
         };
-        load(request, &mut Text(text)).map(|loaded| loaded.setup)
+        load(request, &mut Files(files)).map(|loaded| loaded.setup)
     }
 }
 
-struct Text<'a>(&'a str);
+struct Files<'a>(&'a [(&'a str, &'a str)]);
 
-impl Source for Text<'_> {
+impl Source for Files<'_> {
     fn read(&mut self, path: &str) -> Option<Vec<u8>> {
-        (path == "text").then(|| self.0.as_bytes().to_vec())
+        let found = self.0.iter().find(|(name, _)| *name == path);
+        found.map(|(_, text)| text.as_bytes().to_vec())
     }
 
     fn env(&self, _: &str) -> Option<String> {
@@ -122,6 +174,8 @@ fn error(program: &Program, at: Position, kind: ErrorKind, source: &mut dyn Sour
 struct Values {
     config: Config,
     wrong: Vec<(Position, ErrorKind)>,
+    /// What values ask for that has no effect yet.
+    notes: Vec<(Position, &'static str)>,
 }
 
 impl Values {
@@ -143,6 +197,8 @@ impl Values {
             if let Err(wanted) = (entry.set)(&mut self.config, &param.value) {
                 self.refuse(param.at, param.name, wanted.0);
             }
+            let notes = self.config.notes.drain(..);
+            self.notes.extend(notes.map(|name| (param.at, name)));
         }
         let alias = |a: &script::Alias| Alias {
             host: a.host.clone(),
@@ -162,6 +218,22 @@ impl Values {
                 wanted,
             },
         ));
+    }
+
+    /// The sockets that functions name must be listened on.
+    fn sockets(&mut self, program: &Program, addresses: &[Address]) {
+        for (text, at) in &program.sockets {
+            if find_written(addresses, text.as_bytes()).is_none() {
+                let (function, number) = ("force_send_socket".to_owned(), 1);
+                let wanted = "a socket that listen declares";
+                let kind = ErrorKind::Argument {
+                    function,
+                    number,
+                    wanted,
+                };
+                self.wrong.push((*at, kind));
+            }
+        }
     }
 
     /// Where to listen: the command line's addresses, else the file's, else all there are.

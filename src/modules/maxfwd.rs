@@ -13,6 +13,7 @@ pub const MODULE: Module = Module {
     functions: &FUNCTIONS,
     variables: &[],
     params: &PARAMS,
+    ..super::EMPTY
 };
 
 /// Parameters of `maxfwd`.
@@ -24,7 +25,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Config { max_limit: 256 }
+        Config { max_limit: 70 }
     }
 }
 
@@ -57,7 +58,7 @@ const FUNCTIONS: [Function; 6] = [
 const PARAMS: [Param; 1] = [param(
     "max_limit",
     ParamType::Int,
-    "256",
+    "70",
     (
         |c, v| number(v, 1, 256, "1 to 256").map(|n| c.maxfwd.max_limit = n as u32),
         "The largest value that goes on.",
@@ -141,8 +142,8 @@ mod tests {
             ("Max-Forwards: 70\r\n", 1, "69"),
             ("Max-Forwards: 1\r\n", 1, "0"),
             ("Max-Forwards: 0\r\n", -1, "0"),
-            ("Max-Forwards: 999\r\n", 1, "256"),
-            ("Max-Forwards: 255\r\n", 1, "254"),
+            ("Max-Forwards: 999\r\n", 1, "70"),
+            ("Max-Forwards: 255\r\n", 1, "70"),
             ("", 2, "<null>"),
         ];
         for (field, rc, left) in table {
@@ -168,7 +169,7 @@ mod tests {
             (
                 "Max-Forwards: 999\r\n",
                 "maxfwd_process(10);",
-                "Max-Forwards: 256",
+                "Max-Forwards: 70",
             ),
             ("", "maxfwd_process(10);", "Max-Forwards: 10"),
         ];

@@ -9,26 +9,40 @@
 //! script's view of the shard, and gives an [`Outcome`].
 
 pub mod call;
+pub mod cfgutils;
 pub mod config;
 pub mod core;
 pub mod corex;
 pub mod counters;
+pub mod ctl;
+pub mod dialog;
+pub mod digest;
+pub mod dispatcher;
 mod entry;
+pub mod event;
+pub mod htable;
+pub mod ipops;
+pub mod jsonrpcs;
 pub mod kex;
 pub mod load;
 pub mod maxfwd;
 pub mod planned;
 pub mod pv;
 pub mod rewrite;
+pub mod rpc;
 pub mod rr;
 #[cfg(test)]
 mod sample;
+pub mod sanity;
 pub mod setup;
 pub mod siputils;
 pub mod sl;
 pub mod state;
+pub mod statistics;
+pub mod stores;
 pub mod textops;
 pub mod tm;
+pub mod uac;
 pub mod work;
 pub mod xlog;
 
@@ -59,7 +73,23 @@ pub struct Module {
     pub variables: &'static [Variable],
     /// Its parameters.
     pub params: &'static [Param],
+    /// Its commands for operators.
+    pub commands: &'static [rpc::Command],
+    /// What it counts, for operators.
+    pub statistics: &'static [rpc::Statistic],
 }
+
+/// A module that offers nothing; tables are written as what differs from it.
+const EMPTY: Module = Module {
+    name: "",
+    doc: "",
+    planned: false,
+    functions: &[],
+    variables: &[],
+    params: &[],
+    commands: &[],
+    statistics: &[],
+};
 
 /// A function: signature and code.
 #[derive(Clone, Copy, Debug)]
@@ -116,21 +146,35 @@ pub struct ParamError(pub &'static str);
 static ALL: [&Module; entry::total(&[&DONE, &planned::ALL])] = entry::join(&[&DONE, &planned::ALL]);
 
 /// The modules that do something.
-const DONE: [&Module; 13] = [
+const DONE: [&Module; 24] = [
     &core::MODULE,
+    &cfgutils::MODULE,
     &corex::MODULE,
+    &ctl::MODULE,
+    &dialog::MODULE,
+    &dispatcher::MODULE,
+    &htable::MODULE,
+    &ipops::MODULE,
+    &jsonrpcs::MODULE,
     &kex::MODULE,
     &maxfwd::MODULE,
     &pv::MODULE,
     &rr::MODULE,
+    &sanity::MODULE,
     &siputils::MODULE,
     &sl::MODULE,
+    &statistics::MODULE,
+    &statistics::COUNTERS,
     &textops::MODULE,
     &textops::X,
     &tm::MODULE,
     &tm::x::MODULE,
+    &uac::MODULE,
     &xlog::MODULE,
 ];
+
+/// Modules that need others, which must be loaded before them.
+const NEEDS: [(&str, &[&str]); 2] = [("dialog", &["tm", "rr"]), ("tmx", &["tm"])];
 
 /// What a configuration may name. Made once, from the tables.
 pub fn vocabulary() -> &'static Vocabulary {
@@ -138,6 +182,7 @@ pub fn vocabulary() -> &'static Vocabulary {
         let sig = |m: &&Module| ModuleSig {
             name: m.name,
             planned: m.planned,
+            needs: needs(m.name),
             functions: m.functions.iter().map(|f| f.sig).collect::<Vec<_>>().leak(),
             variables: m.variables.iter().map(|v| v.sig).collect::<Vec<_>>().leak(),
             params: m.params.iter().map(|p| p.sig).collect::<Vec<_>>().leak(),
@@ -152,6 +197,12 @@ pub fn vocabulary() -> &'static Vocabulary {
         Vocabulary { modules, globals }
     });
     &VOCABULARY
+}
+
+/// The modules that must be loaded before this one.
+fn needs(name: &str) -> &'static [&'static str] {
+    let found = NEEDS.iter().find(|(module, _)| *module == name);
+    found.map_or(&[], |(_, needed)| needed)
 }
 
 /// The code of a function.

@@ -12,9 +12,11 @@ use crate::time::{Instant, Now, WallTime};
 use crate::wheel::Wheel;
 
 use super::counters::Counters;
+use super::dialog::Dialogs;
 use super::pv::Variables;
+use super::stores::Stores;
 use super::work::Work;
-use super::{Call, Env, Setup, State, tm};
+use super::{Call, Env, Setup, State, dispatcher, tm, uac};
 
 /// All modules that do something, and two sockets.
 const HEAD: &str = "#!KAMAILIO\n\
@@ -28,6 +30,9 @@ const HEAD: &str = "#!KAMAILIO\n\
     loadmodule \"pv.so\"\nloadmodule \"maxfwd.so\"\nloadmodule \"textops.so\"\n\
     loadmodule \"textopsx.so\"\nloadmodule \"siputils.so\"\nloadmodule \"xlog.so\"\n\
     loadmodule \"kex.so\"\nloadmodule \"corex.so\"\nloadmodule \"dialog.so\"\n\
+    loadmodule \"uac.so\"\n\
+    loadmodule \"sanity.so\"\nloadmodule \"cfgutils.so\"\nloadmodule \"ipops.so\"\n\
+    loadmodule \"htable.so\"\nloadmodule \"statistics.so\"\nloadmodule \"counters.so\"\n\
     modparam(\"pv\", \"shvset\", \"shared=i:4\")\n";
 
 /// The request that tables are about. Its header fields have long, compact and folded forms.
@@ -116,14 +121,21 @@ pub(super) fn state(cfg: &str) -> State {
     };
     setup.started = WallTime::from_micros(1_700_000_000_000_000);
     let mut rng = Rng::new(1);
+    let dispatcher = dispatcher::Live::new(Arc::default(), rng.fork().hasher());
+    let dialogs = Dialogs::new(&mut rng, &setup.config.dialog);
     State {
         id: ShardId(3),
         setup: Arc::new(setup),
         wheel: Wheel::new(Instant::ZERO),
         tm: tm::Table::new(rng.hasher()),
+        dialogs,
         tag_secret: rng.next_u64(),
         rng,
+        locals: tm::local::Queue::default(),
+        dispatcher,
+        uac: uac::Request::default(),
         variables: Variables::default(),
+        stores: Stores::default(),
         counters: Counters::default(),
         is_draining: false,
     }
@@ -182,7 +194,7 @@ pub(super) fn run_in(mut state: State, mut work: Work) -> Ran {
             Effect::Log(r) if r.from_script => lines.push(r.text.to_string()),
             Effect::Log(r) => complaints.push(r.text.to_string()),
             Effect::Send(s) => sent.push(String::from_utf8_lossy(&s.bytes).into_owned()),
-            Effect::Close(_) | Effect::Resolve(..) => {}
+            Effect::Close(_) | Effect::Resolve(..) | Effect::Peer(..) | Effect::RpcReply(..) => {}
         }
     }
     Ran {

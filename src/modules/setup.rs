@@ -11,7 +11,7 @@ use crate::time::WallTime;
 use super::config::Config;
 
 /// Made once from the configuration; a reload makes a new one.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Setup {
     /// How many shards there are.
     pub shard_count: u16,
@@ -26,6 +26,14 @@ pub struct Setup {
 }
 
 impl Setup {
+    /// Whether the configuration loads this module.
+    pub fn is_loaded(&self, name: &str) -> bool {
+        self.program
+            .modules
+            .iter()
+            .any(|id| super::all()[usize::from(id.0)].name == name)
+    }
+
     /// The listening address of this socket.
     pub fn address(&self, socket: SocketId) -> &Address {
         &self.addresses[usize::from(socket.0)]
@@ -69,26 +77,7 @@ impl Setup {
 
     /// The socket written as `[proto:]address[:port]`, as in `$fs` and `force_send_socket`.
     pub fn socket_written(&self, text: &[u8]) -> Option<SocketId> {
-        let text = std::str::from_utf8(text).ok()?;
-        let (proto, place) = match text.split_once(':') {
-            Some((name, rest)) => match Proto::from_name(name.as_bytes()) {
-                Some(proto) => (Some(proto), rest),
-                None => (None, text),
-            },
-            None => (None, text),
-        };
-        let bracket = place.find(']').map_or(0, |at| at + 1);
-        let (host, port) = match place[bracket..].split_once(':') {
-            Some((_, port)) => (
-                &place[..place.len() - port.len() - 1],
-                Some(port.parse().ok()?),
-            ),
-            None => (place, None),
-        };
-        self.find(|a| {
-            proto.is_none_or(|p| p == a.proto)
-                && is_address(a, host.as_bytes(), port.unwrap_or(a.proto.default_port()))
-        })
+        find_written(&self.addresses, text)
     }
 
     /// The socket with this `name`.
@@ -100,6 +89,32 @@ impl Setup {
         let index = self.addresses.iter().position(fits)?;
         Some(SocketId(index as u16))
     }
+}
+
+/// The one of these sockets that is written as `[proto:]address[:port]`.
+pub(super) fn find_written(addresses: &[Address], text: &[u8]) -> Option<SocketId> {
+    let text = std::str::from_utf8(text).ok()?;
+    let (proto, place) = match text.split_once(':') {
+        Some((name, rest)) => match Proto::from_name(name.as_bytes()) {
+            Some(proto) => (Some(proto), rest),
+            None => (None, text),
+        },
+        None => (None, text),
+    };
+    let bracket = place.find(']').map_or(0, |at| at + 1);
+    let (host, port) = match place[bracket..].split_once(':') {
+        Some((_, port)) => (
+            &place[..place.len() - port.len() - 1],
+            Some(port.parse().ok()?),
+        ),
+        None => (place, None),
+    };
+    let fits = |a: &Address| {
+        proto.is_none_or(|p| p == a.proto)
+            && is_address(a, host.as_bytes(), port.unwrap_or(a.proto.default_port()))
+    };
+    let index = addresses.iter().position(fits)?;
+    Some(SocketId(index as u16))
 }
 
 fn is_address(address: &Address, host: &[u8], port: u16) -> bool {

@@ -17,6 +17,7 @@ pub const MODULE: Module = Module {
     functions: &FUNCTIONS,
     variables: &[],
     params: &PARAMS,
+    ..super::EMPTY
 };
 
 const TEXT: ParamKind = ParamKind::Text;

@@ -17,6 +17,7 @@ use super::entry::{
     words,
 };
 use super::pv::uri::write_contact;
+use super::rpc::statistic::{Statistic, counter};
 use super::state::{Env, State};
 use super::tm::functions::{answer, error_status};
 use super::tm::upstream::local_reason;
@@ -30,6 +31,8 @@ pub const MODULE: Module = Module {
     functions: &FUNCTIONS,
     variables: &VARIABLES,
     params: &PARAMS,
+    commands: &super::rpc::tm::SL,
+    statistics: &STATISTICS,
 };
 
 /// Parameters of `sl`.
@@ -49,6 +52,35 @@ impl Default for Config {
         }
     }
 }
+
+const STATISTICS: [Statistic; 22] = [
+    counter("sl", "1xx_replies", |s| s.counters.stateless_replies[1]),
+    counter("sl", "2xx_replies", |s| s.counters.stateless_replies[2]),
+    counter("sl", "3xx_replies", |s| s.counters.stateless_replies[3]),
+    counter("sl", "4xx_replies", |s| s.counters.stateless_replies[4]),
+    counter("sl", "5xx_replies", |s| s.counters.stateless_replies[5]),
+    counter("sl", "6xx_replies", |s| s.counters.stateless_replies[6]),
+    counter("sl", "sent_replies", |s| {
+        s.counters.stateless_replies.iter().sum()
+    }),
+    counter("sl", "sent_err_replies", |s| {
+        s.counters.stateless_replies[4..].iter().sum()
+    }),
+    counter("sl", "received_ACKs", |s| s.counters.stateless_acks),
+    counter("sl", "200_replies", |s| s.counters.stateless_codes[0]),
+    counter("sl", "202_replies", |s| s.counters.stateless_codes[1]),
+    counter("sl", "300_replies", |s| s.counters.stateless_codes[2]),
+    counter("sl", "301_replies", |s| s.counters.stateless_codes[3]),
+    counter("sl", "302_replies", |s| s.counters.stateless_codes[4]),
+    counter("sl", "400_replies", |s| s.counters.stateless_codes[5]),
+    counter("sl", "401_replies", |s| s.counters.stateless_codes[6]),
+    counter("sl", "403_replies", |s| s.counters.stateless_codes[7]),
+    counter("sl", "404_replies", |s| s.counters.stateless_codes[8]),
+    counter("sl", "407_replies", |s| s.counters.stateless_codes[9]),
+    counter("sl", "408_replies", |s| s.counters.stateless_codes[10]),
+    counter("sl", "483_replies", |s| s.counters.stateless_codes[11]),
+    counter("sl", "500_replies", |s| s.counters.stateless_codes[12]),
+];
 
 const INT: ParamKind = ParamKind::Int;
 const TEXT: ParamKind = ParamKind::Text;
@@ -256,9 +288,10 @@ fn send_reply(
     };
     let mut bytes = Vec::with_capacity(request.bytes().len() + headers.len());
     reply::write(request, flow.remote, force_rport, &made, &mut bytes);
-    let mut to = tm::reply_destination(request, flow, force_rport);
+    let core = &env.state.setup.config.core;
+    let mut to = tm::reply_destination(core, request, flow, force_rport);
     to.no_connect = no_connect;
-    env.state.counters.replies[usize::from(answer.status / 100).min(6)] += 1;
+    env.state.counters.count_stateless(answer.status);
     env.send(to, bytes.into());
     true
 }

@@ -13,8 +13,9 @@ use crate::wheel::{TimerKey, Wheel};
 use super::counters::Counters;
 use super::pv::Variables;
 use super::setup::Setup;
-use super::tm;
+use super::stores::Stores;
 use super::work::Bytes;
+use super::{dialog, dispatcher, tm, uac};
 
 /// All that a shard keeps between two inputs, scripts that wait aside.
 #[derive(Debug)]
@@ -29,8 +30,18 @@ pub struct State {
     pub rng: Rng,
     /// Transactions.
     pub tm: tm::Table,
+    /// Dialogs.
+    pub dialogs: dialog::Dialogs,
+    /// Requests of our own that are to be sent.
+    pub locals: tm::local::Queue,
+    /// Destinations of the dispatcher.
+    pub dispatcher: dispatcher::Live,
+    /// `$uac_req`.
+    pub uac: uac::Request,
     /// `$var` and its like, which outlive the message.
     pub variables: Variables,
+    /// What modules keep for scripts.
+    pub stores: Stores,
     /// What has been counted.
     pub counters: Counters,
     /// Secret of stateless To tags: the same on every shard and after every restart with the same

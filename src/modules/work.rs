@@ -6,9 +6,12 @@ use crate::effect::{Destination, Flow, SocketId};
 use crate::script::RouteKind;
 use crate::sip::{Edits, Message};
 use crate::slab::Key;
+use crate::time::Duration;
 
 use super::pv::avp::Avps;
-use super::{rr, tm};
+use crate::steer::ShardId;
+
+use super::{dialog, rr, sanity, tm, uac};
 
 /// Bytes that several owners keep.
 pub type Bytes = Rc<[u8]>;
@@ -36,6 +39,21 @@ pub enum Ask {
     Relay(RelayOptions),
     /// `forward`: forward statelessly to the first target.
     Forward,
+    /// `sleep`, `usleep`: nothing, for so long.
+    Sleep(Duration),
+    /// Run what dialogs have left to be done; then the function returns this.
+    Dialogs(i64),
+    /// `dlg_set_timeout` for a dialog of another shard.
+    SetLifetime {
+        /// The shard.
+        shard: ShardId,
+        /// The dialog.
+        id: dialog::identity::DialogId,
+        /// Seconds.
+        lifetime_s: u32,
+    },
+    /// Requests of our own have been queued: send them now.
+    SendLocals,
 }
 
 /// How `t_relay` was called.
@@ -86,10 +104,16 @@ pub struct Work {
     pub stream: StreamWishes,
     /// Record-routing.
     pub rr: rr::Memory,
+    /// Names that were changed in From and To and come back in responses.
+    pub names: uac::Names,
+    /// Names that were changed at all.
+    pub replaced: uac::Names,
     /// Attribute-value pairs; they belong to the transaction between runs.
     pub avps: Avps,
     /// What the script asked of the transaction, before or after it exists.
     pub plan: tm::Plan,
+    /// The dialog, and what is wanted of it.
+    pub dialog: dialog::Context,
     /// The transaction, once there is one.
     pub transaction: Option<Key>,
     /// The branch that a branch, reply or branch-failure route is about.
@@ -103,6 +127,8 @@ pub struct Work {
     /// The return code of a failed `t_relay`, answered at the end of the script if the script
     /// does not answer itself; 0: none.
     pub relay_error: i64,
+    /// What `sanity_check` found and `sanity_reply` is to answer.
+    pub finding: Option<Box<sanity::Finding>>,
     /// Whether a reply or forwarding has been sent for the message.
     pub is_answered: bool,
     /// `drop` was called where it matters, or `set_drop`.
@@ -143,14 +169,18 @@ impl Work {
             advertised: (None, None),
             stream: StreamWishes::default(),
             rr: rr::Memory::default(),
+            names: uac::Names::default(),
+            replaced: uac::Names::default(),
             avps: Avps::default(),
             plan: tm::Plan::default(),
+            dialog: dialog::Context::default(),
             transaction: None,
             branch: None,
             reply_status: 0,
             sending: None,
             ask: None,
             relay_error: 0,
+            finding: None,
             is_answered: false,
             is_dropped: false,
         }

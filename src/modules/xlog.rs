@@ -14,6 +14,7 @@ pub const MODULE: Module = Module {
     functions: &FUNCTIONS,
     variables: &[],
     params: &PARAMS,
+    ..super::EMPTY
 };
 
 /// Parameters of `xlog`; none has an effect yet.
@@ -163,7 +164,7 @@ mod tests {
             ("xnotice(\"e\");", ""),
             ("xlog(\"$var(l)\", \"f\");", "f"),
             ("log(\"g\");", ""),
-            ("log(-1, \"h $rU\");", "h $rU"),
+            ("log(0, \"h $rU\");", "h $rU"),
         ];
         for (statements, want) in table {
             let ran = run_with("debug=0", statements, INVITE);

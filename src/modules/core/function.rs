@@ -9,21 +9,27 @@ use crate::modules::pv::uri::change;
 use crate::modules::rewrite::Part;
 use crate::modules::work::{Ask, Bytes, Work};
 use crate::modules::{Call, Function};
-use crate::script::{CallSite, Heap, Outcome, ParamKind, RouteKinds};
+use crate::script::{CallSite, Heap, Outcome, ParamKind, RouteKind, RouteKinds};
 use crate::sip::Uri;
 
 const ANY: RouteKinds = RouteKinds::ANY;
-const TEXT: ParamKind = ParamKind::Text;
 const INT: ParamKind = ParamKind::Int;
 const FLAG: ParamKind = ParamKind::Flag;
 const CONST: ParamKind = ParamKind::Const;
-const REQUEST: RouteKinds = RouteKinds::REQUEST;
+const QUOTED: ParamKind = ParamKind::Quoted;
+const COUNT: ParamKind = ParamKind::Count;
+/// Everywhere but where a request is on its way out already.
+const FORWARDING: RouteKinds = RouteKinds::REQUEST
+    .or(RouteKinds::FAILURE)
+    .or(RouteKinds::BRANCH)
+    .or(RouteKinds::ONREPLY)
+    .or(RouteKinds::REPLY);
 
 const FORWARD: Function = optional(
     function(
         "forward",
-        &[TEXT, INT],
-        REQUEST,
+        &[ParamKind::Host, ParamKind::Port],
+        FORWARDING,
         (forward, "Forwards statelessly."),
     ),
     0,
@@ -31,8 +37,8 @@ const FORWARD: Function = optional(
 const FORWARD_UDP: Function = optional(
     function(
         "forward_udp",
-        &[TEXT, INT],
-        REQUEST,
+        &[ParamKind::Host, ParamKind::Port],
+        FORWARDING,
         (forward_udp, "Forwards by UDP."),
     ),
     0,
@@ -40,8 +46,8 @@ const FORWARD_UDP: Function = optional(
 const FORWARD_TCP: Function = optional(
     function(
         "forward_tcp",
-        &[TEXT, INT],
-        REQUEST,
+        &[ParamKind::Host, ParamKind::Port],
+        FORWARDING,
         (forward_tcp, "Forwards by TCP."),
     ),
     0,
@@ -49,7 +55,7 @@ const FORWARD_TCP: Function = optional(
 
 const HOST: Function = function(
     "rewritehost",
-    &[TEXT],
+    &[QUOTED],
     ANY,
     (
         |c, h, s| rewrite(c, h, s, |t| Part::Host(t)),
@@ -58,7 +64,7 @@ const HOST: Function = function(
 );
 const HOST_PORT: Function = function(
     "rewritehostport",
-    &[TEXT],
+    &[QUOTED],
     ANY,
     (
         |c, h, s| rewrite(c, h, s, |t| Part::HostPort(t)),
@@ -67,7 +73,7 @@ const HOST_PORT: Function = function(
 );
 const HOST_PORT_TRANSPORT: Function = function(
     "rewritehostporttrans",
-    &[TEXT],
+    &[QUOTED],
     ANY,
     (
         |c, h, s| rewrite(c, h, s, |t| Part::HostPortTransport(t)),
@@ -76,7 +82,7 @@ const HOST_PORT_TRANSPORT: Function = function(
 );
 const USER: Function = function(
     "rewriteuser",
-    &[TEXT],
+    &[QUOTED],
     ANY,
     (
         |c, h, s| rewrite(c, h, s, |t| Part::User(Some(t))),
@@ -85,17 +91,17 @@ const USER: Function = function(
 );
 const USER_PASSWORD: Function = function(
     "rewriteuserpass",
-    &[TEXT],
+    &[QUOTED],
     ANY,
     (
         |c, h, s| rewrite(c, h, s, |t| Part::UserPassword(t)),
         "Sets user and password.",
     ),
 );
-const PORT: Function = function("rewriteport", &[TEXT], ANY, (set_port, "Sets the port."));
+const PORT: Function = function("rewriteport", &[QUOTED], ANY, (set_port, "Sets the port."));
 const URI: Function = function(
     "rewriteuri",
-    &[TEXT],
+    &[QUOTED],
     ANY,
     (set_uri, "Sets the Request-URI."),
 );
@@ -116,7 +122,7 @@ const ALIAS: Function = planned_function(
 );
 const SOCKET: Function = function(
     "force_send_socket",
-    &[TEXT],
+    &[ParamKind::Socket],
     ANY,
     (
         force_socket,
@@ -130,15 +136,15 @@ pub(super) const FUNCTIONS: [Function; 54] = [
     FORWARD_TCP,
     planned_function(
         "forward_tls",
-        &[TEXT, INT],
+        &[ParamKind::Host, ParamKind::Port],
         0,
-        (REQUEST, "Forwards by TLS."),
+        (FORWARDING, "Forwards by TLS."),
     ),
     planned_function(
         "forward_sctp",
-        &[TEXT, INT],
+        &[ParamKind::Host, ParamKind::Port],
         0,
-        (REQUEST, "Forwards by SCTP."),
+        (FORWARDING, "Forwards by SCTP."),
     ),
     RPORT,
     renamed(RPORT, "add_rport"),
@@ -152,7 +158,7 @@ pub(super) const FUNCTIONS: [Function; 54] = [
     renamed(ALIAS, "add_tcp_alias"),
     function(
         "set_advertised_address",
-        &[TEXT],
+        &[ParamKind::Host],
         ANY,
         (advertise_address, "The host of our own Via."),
     ),
@@ -240,7 +246,7 @@ pub(super) const FUNCTIONS: [Function; 54] = [
     ),
     function(
         "prefix",
-        &[TEXT],
+        &[QUOTED],
         ANY,
         (
             |c, h, s| rewrite(c, h, s, |t| Part::Prefix(t)),
@@ -249,13 +255,13 @@ pub(super) const FUNCTIONS: [Function; 54] = [
     ),
     function(
         "strip",
-        &[INT],
+        &[COUNT],
         ANY,
         (|c, h, s| strip(c, h, s, Part::Strip), "Shortens the user."),
     ),
     function(
         "strip_tail",
-        &[INT],
+        &[COUNT],
         ANY,
         (
             |c, h, s| strip(c, h, s, Part::StripTail),
@@ -284,12 +290,7 @@ pub(super) const FUNCTIONS: [Function; 54] = [
         ANY,
         (log_debug, "A line at the lowest level."),
     ),
-    function(
-        "log",
-        &[ParamKind::Level, CONST],
-        ANY,
-        (log, "A line at this level."),
-    ),
+    function("log", &[COUNT, CONST], ANY, (log, "A line at this level.")),
     function(
         "error",
         &[CONST, CONST],
@@ -311,7 +312,7 @@ pub(super) const FUNCTIONS: [Function; 54] = [
     ),
     planned_function(
         "udp_mtu_try_proto",
-        &[CONST],
+        &[ParamKind::Word],
         1,
         (ANY, "The transport for what is too long."),
     ),
@@ -337,8 +338,17 @@ fn forward_by(
     site: &CallSite,
     proto: Option<Proto>,
 ) -> Outcome {
+    // A response is no request; elsewhere the request is the transaction's.
+    if !matches!(call.work.kind, RouteKind::Request | RouteKind::Event) {
+        let text = "forward(): there is no request to forward here".to_owned();
+        call.env.log(Level::Err, text);
+        return NO;
+    }
     let host = text_of(call, heap, site, 0).filter(|h| &**h != b"uri:host");
-    let port = site.int(1, call, heap);
+    let port = match &*text_of(call, heap, site, 1).unwrap_or_else(|| Bytes::from(&[][..])) {
+        b"" | b"uri:port" => None,
+        port => std::str::from_utf8(port).ok().and_then(|p| p.parse().ok()),
+    };
     let uri = match (host, proto) {
         (None, None) => None,
         (Some(host), _) => Some((String::from_utf8_lossy(&host).into_owned(), port)),

@@ -17,6 +17,22 @@ pub const GLOBALS: &[Global] = &TABLE;
 const PARTS: [&[Global]; 4] = [&HONOURED, &NETWORK, &PROCESS, &IGNORED];
 const TABLE: [Global; total(&PARTS)] = join(&PARTS);
 
+/// A facility of syslog(3), in small or capital letters.
+fn facility(setting: &Setting) -> Result<Box<str>, ParamError> {
+    const NAMES: [&str; 20] = [
+        "AUTH", "AUTHPRIV", "CRON", "DAEMON", "FTP", "KERN", "LPR", "MAIL", "NEWS", "SYSLOG",
+        "USER", "UUCP", "LOCAL0", "LOCAL1", "LOCAL2", "LOCAL3", "LOCAL4", "LOCAL5", "LOCAL6",
+        "LOCAL7",
+    ];
+    let word = words(setting).to_ascii_uppercase();
+    let is_known = word
+        .strip_prefix("LOG_")
+        .is_some_and(|name| NAMES.contains(&name));
+    is_known.then(|| word.into()).ok_or(ParamError(
+        "a facility of syslog, as LOG_DAEMON or LOG_LOCAL0",
+    ))
+}
+
 fn seconds(setting: &Setting) -> Result<Duration, ParamError> {
     number(setting, 0, 86_400, "seconds, at most a day").map(|n| Duration::from_secs(n as u64))
 }
@@ -44,7 +60,7 @@ const HONOURED: [Global; 18] = [
         },
         "The line for replies of our own.",
     ),
-    unread(core(
+    core(
         "user_agent_header",
         STR,
         |c, v| {
@@ -52,7 +68,7 @@ const HONOURED: [Global; 18] = [
             Ok(())
         },
         "The line for requests of our own.",
-    )),
+    ),
     core(
         "server_signature",
         INT,
@@ -101,7 +117,7 @@ const HONOURED: [Global; 18] = [
         },
         "add_local_rport for every request.",
     ),
-    unread(core(
+    core(
         "reply_to_via",
         INT,
         |c, v| {
@@ -109,7 +125,7 @@ const HONOURED: [Global; 18] = [
             Ok(())
         },
         "Answer to the Via, not to the source.",
-    )),
+    ),
     unread(core(
         "onsend_route_reply",
         INT,
@@ -137,7 +153,7 @@ const HONOURED: [Global; 18] = [
         },
         "Warning header in replies of our own.",
     )),
-    unread(core(
+    core(
         "advertised_address",
         STR,
         |c, v| {
@@ -145,13 +161,13 @@ const HONOURED: [Global; 18] = [
             Ok(())
         },
         "The host of our own Via.",
-    )),
-    unread(core(
+    ),
+    core(
         "advertised_port",
         INT,
         |c, v| number(v, 1, 65_535, "a port").map(|n| c.core.advertised_port = Some(n as u16)),
         "The port of our own Via.",
-    )),
+    ),
     core(
         "max_recursive_level",
         INT,
@@ -388,7 +404,7 @@ const PROCESS: [Global; 19] = [
         "log_facility",
         ANY,
         |c, v| {
-            c.log.facility = words(v);
+            c.log.facility = facility(v)?;
             Ok(())
         },
         "The facility of syslog.",

@@ -3,12 +3,14 @@
 mod function;
 mod global;
 mod ignored;
+mod statistic;
 
 use crate::effect::Proto;
 use crate::script::{Heap, Keyword, Value};
 use crate::sip::{Scheme, Uri};
 
-use super::entry::{formatted, some};
+use super::entry::{self, formatted, some};
+use super::rpc::{self, system::SYSTEM};
 use super::setup::Setup;
 use super::{Call, Module};
 
@@ -22,7 +24,12 @@ pub const MODULE: Module = Module {
     functions: &function::FUNCTIONS,
     variables: &[],
     params: &[],
+    commands: &COMMANDS,
+    statistics: &statistic::STATISTICS,
 };
+
+const COMMANDS: [rpc::Command; entry::total(&[&rpc::core::CORE, &rpc::core::RELOAD, &SYSTEM])] =
+    entry::join(&[&rpc::core::CORE, &rpc::core::RELOAD, &SYSTEM]);
 
 /// Whether a URI's host and port are ours; a sips URI without a port means 5061.
 pub fn is_own_uri(setup: &Setup, uri: &Uri<'_>) -> bool {
@@ -280,7 +287,7 @@ mod tests {
         let work = run(
             "force_rport(); add_local_rport(); set_advertised_address(\"a.test\");
              set_advertised_port(77); set_reply_close(); set_forward_no_connect();
-             force_send_socket(\"udp:192.0.2.101:5080\");",
+             force_send_socket(udp:192.0.2.101:5080);",
             INVITE,
         )
         .work;

@@ -22,6 +22,7 @@ const fn module(name: &'static str, doc: &'static str, params: &'static [Param])
         functions: &[],
         variables: &[],
         params,
+        ..crate::modules::EMPTY
     }
 }
 

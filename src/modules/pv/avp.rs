@@ -8,6 +8,7 @@ use crate::limits::AVP_COUNT_MAX;
 use crate::script::{Access, Heap, Index, InnerKind, Value, WriteError, parse_int};
 
 use crate::modules::entry::{alias, keyed, writable};
+use crate::modules::work::Target;
 use crate::modules::{Call, Variable};
 
 use super::xavp::Records;
@@ -88,6 +89,8 @@ pub struct Avps {
     pub(super) folded: Records,
     /// `$xavu`.
     pub(super) single: Records,
+    /// The targets that `t_load_contacts` keeps, the next one last.
+    pub contacts: Vec<Target>,
 }
 
 impl Avps {
@@ -127,6 +130,26 @@ impl Avps {
         let (name, before) = (Name::of(name), self.list.len());
         self.list.retain(|(n, _)| !name.is(n));
         self.list.len() < before
+    }
+
+    /// Puts a record of `$xavp` on top; false: there are too many.
+    pub fn push_record(&mut self, name: &[u8], fields: &[(&str, Stored)]) -> bool {
+        self.records.push(name, fields)
+    }
+
+    /// Takes the newest record of the name away; false: there is none.
+    pub fn pop_record(&mut self, name: &[u8]) -> bool {
+        self.records.pop(name)
+    }
+
+    /// Takes all records of the name away.
+    pub fn clear_records(&mut self, name: &[u8]) {
+        self.records.clear(name);
+    }
+
+    /// A field of the newest record of the name.
+    pub fn field(&self, name: &[u8], field: &[u8]) -> Option<&Stored> {
+        self.records.field(name, field)
     }
 
     /// Whether there is nothing at all.

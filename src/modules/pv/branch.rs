@@ -110,7 +110,10 @@ fn place(call: &Call<'_>, index: Index) -> Option<usize> {
 fn attribute(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value {
     let which = word(access);
     if ATTRIBUTES.get(which) == Some(&"count") {
-        return Value::Int(call.work.appended.len() as i64);
+        return match call.work.appended.len() {
+            0 => Value::Null,
+            n => Value::Int(n as i64),
+        };
     }
     let Some(at) = place(call, access.index) else {
         return Value::Null;

@@ -48,7 +48,8 @@ pub(super) const VARIABLES: [Variable; 51] = [
     ),
     variable(
         "cs",
-        |c, _, _| Value::Int(c.work.message.cseq().number.into()),
+        // Text, as the original has it.
+        |c, h, _| formatted(h, format_args!("{}", c.work.message.cseq().number)),
         "The CSeq number.",
     ),
     variable(
@@ -465,7 +466,11 @@ fn expires(call: &mut Call<'_>, _: &mut Heap, access: &Access<'_>) -> Value {
 fn credentials<'a>(message: &'a Message, name: &[u8]) -> Option<&'a [u8]> {
     let fields = [HeaderName::Authorization, HeaderName::ProxyAuthorization];
     let header = fields.into_iter().find_map(|name| message.first(name))?;
-    let text = message.text(header.value);
+    credential_of(message.text(header.value), name)
+}
+
+/// A parameter of digest credentials.
+pub(crate) fn credential_of<'a>(text: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let blank = text.iter().position(|b| b.is_ascii_whitespace())?;
     let (scheme, rest) = text.split_at(blank);
     if !scheme.eq_ignore_ascii_case(b"digest") {

@@ -21,6 +21,7 @@ use super::entry::{join, param, planned_param, total};
 use super::{Module, Param, ParamError, Variable};
 
 pub use avp::{Avps, Stored};
+pub(super) use header::credential_of;
 pub use store::Variables;
 
 /// The module's table.
@@ -31,6 +32,8 @@ pub const MODULE: Module = Module {
     functions: &function::FUNCTIONS,
     variables: &VARIABLES,
     params: &PARAMS,
+    commands: &super::rpc::shv::SHV,
+    ..super::EMPTY
 };
 
 const PARTS: [&[Variable]; 10] = [
@@ -198,7 +201,7 @@ mod tests {
             ),
             (
                 "$br|$bR|$branch(count)|$branch(uri)",
-                "<null>|<null>|0|<null>",
+                "<null>|<null>|<null>|<null>",
             ),
             ("$sid|$pp|$K(IPv6)|$K(TCP)", "7|3|10|2"),
             ("$sruid", "srid-7-6553f100-3-1"),
@@ -206,10 +209,7 @@ mod tests {
             ("$Tf|$timef(%F)", "Thu Feb 29 23:59:59 2024|2024-02-29"),
             ("$time(mon)|$time(wday)|$utime(yday)", "2|5|60"),
             ("$T_branch_idx|$T_reply_code|$T(id_index)", "0|0|<null>"),
-            (
-                "$shv(shared)|$shv(none)|$var(none)|$vn(none)",
-                "4|<null>|0|<null>",
-            ),
+            ("$shv(shared)|$var(none)|$vn(none)", "4|0|<null>"),
             ("$rdir(name)|$rdir(id)", "downstream|1"),
             ("$via0(host)|$sbranch(uri)", "<null>|<null>"),
         ];
@@ -292,7 +292,7 @@ mod tests {
             (
                 "$br = \"sip:b1@b.test\"; $br = \"sip:b2@b.test\";",
                 "$br|$bR|$branch(count)|$(branch(uri)[-1])",
-                "sip:b1@b.test|<sip:b1@b.test>, <sip:b2@b.test>|2|sip:b2@b.test",
+                "sip:b1@b.test|sip:b1@b.test, sip:b2@b.test|2|sip:b2@b.test",
             ),
             (
                 "append_branch(\"sip:b3@b.test\", \"0.5\");",

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 
 use crate::limits::SCRIPT_VARIABLE_COUNT_MAX;
 use crate::modules::entry::{alias, formatted, keyed, planned_variable, variable, word, writable};
-use crate::modules::{Call, Config, Variable};
+use crate::modules::{Call, Config, Variable, statistics};
 use crate::script::{Access, Heap, InnerKind, Key, Value, WriteError};
 use crate::sip::HeaderName;
 
 use super::avp::Stored;
 
 /// Names and values. Peers may choose names, so the order is by comparison and not by hash.
-type Store = BTreeMap<Box<[u8]>, Stored>;
+pub(crate) type Store = BTreeMap<Box<[u8]>, Stored>;
 
 /// The variables of one shard.
 #[derive(Debug, Default)]
@@ -25,6 +25,12 @@ pub struct Variables {
 }
 
 impl Variables {
+    /// The shared variables.
+    pub(crate) fn shared(&mut self, config: &Config) -> &mut Store {
+        self.fill(config);
+        &mut self.shared
+    }
+
     /// Puts in what the configuration says, before the first use.
     fn fill(&mut self, config: &Config) {
         if !self.is_filled {
@@ -108,7 +114,7 @@ pub(super) const VARIABLES: [Variable; 14] = [
     writable(
         keyed(
             "shv",
-            InnerKind::Name,
+            InnerKind::Declared("shvset"),
             |c, h, a| read(&variables(c).shared, h, a),
             "A shared variable.",
         ),
@@ -116,7 +122,7 @@ pub(super) const VARIABLES: [Variable; 14] = [
     ),
     keyed(
         "shvinc",
-        InnerKind::Name,
+        InnerKind::Declared("shvset"),
         increment,
         "A shared variable, increased by one and read.",
     ),
@@ -220,19 +226,8 @@ fn unique(call: &mut Call<'_>, heap: &mut Heap, _: &Access<'_>) -> Value {
     )
 }
 
+/// A statistic of this shard; `group:name` is no name.
 fn statistic(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value {
-    let counters = &call.env.state.counters;
-    let found = match heap.bytes(access.key.text()) {
-        b"rcv_requests" | b"received" => counters.received,
-        b"sent" => counters.sent,
-        b"UAS_transactions" => counters.transactions,
-        b"UAC_transactions" => counters.branches,
-        b"active_transactions" | b"inuse_transactions" => call.env.state.tm.len() as u64,
-        b"rpl_relayed" => counters.responses_relayed,
-        b"rpl_generated" => counters.replies.iter().sum(),
-        b"bad_msg_hdr" => counters.violations,
-        b"err_requests" => counters.parse_errors,
-        _ => return Value::Null,
-    };
-    Value::Int(found as i64)
+    let name = heap.bytes(access.key.text());
+    statistics::read(call.env.state, name).map_or(Value::Null, Value::Int)
 }

@@ -155,7 +155,7 @@ const SECONDS: Variable = variable(
     "Seconds since 1970.",
 );
 
-pub(super) const VARIABLES: [Variable; 10] = [
+pub(super) const VARIABLES: [Variable; 11] = [
     SECONDS,
     alias(SECONDS, "TS"),
     variable(
@@ -201,6 +201,12 @@ pub(super) const VARIABLES: [Variable; 10] = [
         InnerKind::Name,
         |c, h, a| custom(h, local(c), a),
         "The local time, as strftime(3).",
+    ),
+    keyed(
+        "utimef",
+        InnerKind::Name,
+        |c, h, a| custom(h, seconds(c), a),
+        "UTC, as strftime(3).",
     ),
 ];
 

@@ -36,7 +36,8 @@ pub(super) fn piece(heap: &mut Heap, text: &[u8], piece: Piece) -> Value {
         Piece::User => filled(heap, uri.user.unwrap_or_default()),
         Piece::UserLength => Value::Int(uri.user.map_or(0, <[u8]>::len) as i64),
         Piece::Host => filled(heap, uri.host),
-        Piece::Port => Value::Int(port(&uri).into()),
+        // Text, as the original has it: `$rp + 1` puts a digit behind.
+        Piece::Port => formatted(heap, format_args!("{}", port(&uri))),
         Piece::Proto => some(heap, Some(uri.transport().unwrap_or(b"UDP"))),
         Piece::Scheme => heap.string(uri.scheme_text),
     }
@@ -174,7 +175,7 @@ const TABLE: [Variable; 30] = [
     variable(
         "bR",
         |c, h, _| appended(c, h),
-        "All appended branches, as in Contact.",
+        "All appended branches, separated by commas.",
     ),
 ];
 
@@ -293,8 +294,23 @@ fn destination_set(call: &Call<'_>, heap: &mut Heap) -> Value {
     )
 }
 
+/// Unlike in Contact there are angle brackets only where a q stands behind.
 fn appended(call: &Call<'_>, heap: &mut Heap) -> Value {
-    contacts(heap, "", call.work.appended.iter())
+    let mut line = String::new();
+    for target in &call.work.appended {
+        match (target.uri.as_deref(), target.q) {
+            (Some(uri), None) => {
+                let separator = if line.is_empty() { "" } else { ", " };
+                line.push_str(separator);
+                line.push_str(&String::from_utf8_lossy(uri));
+            }
+            _ => write_contact(target, &mut line),
+        }
+    }
+    if line.is_empty() {
+        return Value::Null;
+    }
+    heap.string(line.as_bytes())
 }
 
 fn contacts<'a>(heap: &mut Heap, prefix: &str, targets: impl Iterator<Item = &'a Target>) -> Value {

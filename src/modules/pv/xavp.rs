@@ -126,6 +126,36 @@ impl Records {
         fields.map(|(_, value)| value).nth(path.field_at)
     }
 
+    pub(super) fn push(&mut self, name: &[u8], fields: &[(&str, Stored)]) -> bool {
+        let has_room = self.size() + 1 + fields.len() <= AVP_COUNT_MAX;
+        if has_room {
+            let owned = |(field, value): &(&str, Stored)| (field.as_bytes().into(), value.clone());
+            self.0.push(Record {
+                name: name.into(),
+                fields: fields.iter().map(owned).collect(),
+            });
+        }
+        has_room
+    }
+
+    pub(super) fn pop(&mut self, name: &[u8]) -> bool {
+        let newest = self.places(Kind::Stack, name).next();
+        if let Some(at) = newest {
+            self.0.remove(at);
+        }
+        newest.is_some()
+    }
+
+    pub(super) fn clear(&mut self, name: &[u8]) {
+        self.0.retain(|r| *r.name != *name);
+    }
+
+    pub(super) fn field(&self, name: &[u8], field: &[u8]) -> Option<&Stored> {
+        let record = &self.0[self.places(Kind::Stack, name).next()?];
+        let found = record.fields.iter().rev().find(|(f, _)| **f == *field);
+        found.map(|(_, value)| value)
+    }
+
     /// How many records of the name, or values of the field, there are.
     pub(super) fn count(&self, key: &[u8]) -> usize {
         let path = Path::of(key);

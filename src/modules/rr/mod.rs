@@ -23,6 +23,7 @@ pub const MODULE: Module = Module {
     functions: &FUNCTIONS,
     variables: &VARIABLES,
     params: &PARAMS,
+    ..super::EMPTY
 };
 
 /// Parameters of `rr`.
@@ -143,7 +144,7 @@ const FUNCTIONS: [Function; 9] = [
     ),
     f(
         "is_direction",
-        &[ParamKind::Const],
+        &[ParamKind::OneOf(&["downstream", "upstream"])],
         1,
         RouteKinds::ANY,
         (
@@ -331,7 +332,12 @@ fn add_param(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
 
 fn loose(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
     let setup = call.env.state.setup.clone();
-    Outcome::Return(loose::loose_route(&setup, call.work).code())
+    let found = loose::loose_route(&setup, call.work);
+    if found == loose::Found::NextHop {
+        super::dialog::loose_route(&mut call.env, call.work);
+        super::uac::replace::after_loose_route(call);
+    }
+    Outcome::Return(found.code())
 }
 
 fn preloaded(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {

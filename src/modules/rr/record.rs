@@ -82,7 +82,10 @@ fn write_preset(mut line: Line<'_>, first: &[u8], second: Option<&[u8]>) {
     for address in [Some(first), second].into_iter().flatten() {
         line.begin();
         line.out.extend_from_slice(address);
-        line.end(&[]);
+        // The original's order here: the tag, then `lr`.
+        line.tag();
+        line.loose();
+        line.finish(&[]);
     }
 }
 
@@ -114,23 +117,29 @@ impl Line<'_> {
     }
 
     fn end(&mut self, custom: &[u8]) {
+        self.loose();
+        self.tag();
+        self.finish(custom);
+    }
+
+    fn loose(&mut self) {
+        let is_full = self.ingredients.config.enable_full_lr;
+        self.text(if is_full { ";lr=on" } else { ";lr" });
+    }
+
+    fn tag(&mut self) {
         let Ingredients {
-            config,
-            from_tag,
-            params,
-            ..
+            config, from_tag, ..
         } = self.ingredients;
-        self.text(if config.enable_full_lr {
-            ";lr=on"
-        } else {
-            ";lr"
-        });
         if let Some(tag) = from_tag.filter(|_| config.append_fromtag) {
             self.text(";ftag=");
             self.out.extend_from_slice(tag);
         }
+    }
+
+    fn finish(&mut self, custom: &[u8]) {
         self.out.extend_from_slice(custom);
-        self.out.extend_from_slice(params);
+        self.out.extend_from_slice(self.ingredients.params);
         self.text(">\r\n");
     }
 }
@@ -202,7 +211,7 @@ mod tests {
             ),
             (
                 written(Record::Preset(b"p.test;a"[..].into(), None), &plain, &tcp),
-                "Record-Route: <sip:p.test;a;lr;ftag=77;did=1.2>\r\n",
+                "Record-Route: <sip:p.test;a;ftag=77;lr;did=1.2>\r\n",
             ),
             (
                 written(Record::Advertised(b"p.test:7"[..].into()), &plain, &same),

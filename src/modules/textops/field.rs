@@ -11,10 +11,29 @@ use super::ANY;
 const TEXT: ParamKind = ParamKind::Text;
 const REGEX: ParamKind = ParamKind::Regex;
 
+/// The methods that a list may name.
+const METHODS: [&str; 15] = [
+    "INVITE",
+    "ACK",
+    "CANCEL",
+    "BYE",
+    "OPTIONS",
+    "REGISTER",
+    "INFO",
+    "UPDATE",
+    "PRACK",
+    "SUBSCRIBE",
+    "NOTIFY",
+    "PUBLISH",
+    "MESSAGE",
+    "REFER",
+    "KDMQ",
+];
+
 pub(super) const FUNCTIONS: [Function; 18] = [
     function(
         "is_method",
-        &[TEXT],
+        &[ParamKind::ListOf(&METHODS)],
         ANY,
         (is_method, "Whether the method is one of these."),
     ),

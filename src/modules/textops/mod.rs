@@ -22,6 +22,7 @@ pub const MODULE: Module = Module {
     functions: &FUNCTIONS,
     variables: &[],
     params: &[],
+    ..super::EMPTY
 };
 
 /// The table of `textopsx`.
@@ -32,6 +33,7 @@ pub const X: Module = Module {
     functions: &body::X_FUNCTIONS,
     variables: &[],
     params: &[],
+    ..super::EMPTY
 };
 
 const ANY: RouteKinds = RouteKinds::ANY;
