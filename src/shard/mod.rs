@@ -9,13 +9,18 @@
 //!   relay.rs     t_relay and forward: targets, next hops, branch_route, onsend_route
 //!   outgoing.rs  the request as it leaves: Via, Record-Route, Request-URI, edits
 //!   response.rs  a response: reply_route, branch, onreply_route, upstream, failure_route
+//!   local.rs     a request of our own: next hop, event_route, who wants the answer
 //!   timer.rs     a deadline: one match over Timer
+//!   event.rs     event routes that no message has caused
 //!   run.rs       a script and what follows its end; scripts that wait
 //! ```
 //!
 //! Messages of one call are handled in the order of their arrival, to the end: while a script of
 //! a call waits for the world, whatever else belongs to the call waits behind it.
 
+mod dialog;
+mod event;
+mod local;
 mod outgoing;
 mod queue;
 mod relay;
@@ -29,10 +34,15 @@ use std::sync::Arc;
 
 pub use crate::modules::Setup;
 
-use crate::effect::{ConnId, Flow, Hop, Level, Outbox, ResolveError, SendError, Token};
+use crate::effect::{
+    ConnId, Effect, Flow, Hop, Level, Outbox, PeerMessage, ResolveError, SendError, Token,
+};
 use crate::modules::counters::Counters;
+use crate::modules::dialog::Dialogs;
+use crate::modules::dialog::event::{Kinds, Observer, ObserverId, RegisterError};
 use crate::modules::pv::Variables;
-use crate::modules::{Env, State, tm};
+use crate::modules::stores::Stores;
+use crate::modules::{Env, State, dispatcher, rpc, tm, uac};
 use crate::rng::Rng;
 use crate::script::Vm;
 use crate::sip::Message;
@@ -63,8 +73,12 @@ pub enum Input<'a> {
     SendFailed(Token, SendError),
     /// A connection is gone.
     FlowClosed(ConnId),
+    /// Another shard has something to say.
+    Peer(ShardId, PeerMessage),
     /// A new configuration: what is in flight ends with the script it began with.
     Reload(Arc<Setup>),
+    /// An operator asks; answered by one `Effect::RpcReply` before [`Shard::handle`] returns.
+    Rpc(rpc::Question),
     /// Stop taking new work; transactions in flight may finish.
     Drain,
 }
@@ -75,8 +89,12 @@ pub struct Shard {
     state: State,
     runs: Table<Run>,
     queue: Queue,
+    /// Requests of our own that wait for an address.
+    unresolved: Table<local::Unresolved>,
     machines: Vec<Vm>,
     messages: Vec<Rc<Message>>,
+    /// Whether the routes for the start have run.
+    has_begun: bool,
 }
 
 /// Time and outbox of one input.
@@ -91,7 +109,10 @@ impl Shard {
     pub fn new(id: ShardId, setup: Arc<Setup>, seed: u64) -> Shard {
         let mut rng = Rng::new(seed);
         let tm = tm::Table::new(rng.hasher());
-        Shard {
+        let dialogs = Dialogs::new(&mut rng, &setup.config.dialog);
+        let sets = Arc::clone(&setup.config.dispatcher.sets);
+        let dispatcher = dispatcher::Live::new(sets, rng.hasher());
+        let mut shard = Shard {
             state: State {
                 id,
                 setup,
@@ -99,34 +120,92 @@ impl Shard {
                 tag_secret: rng.next_u64(),
                 rng,
                 tm,
+                dialogs,
+                locals: tm::local::Queue::default(),
+                dispatcher,
+                uac: uac::Request::default(),
                 variables: Variables::default(),
+                stores: Stores::default(),
                 counters: Counters::default(),
                 is_draining: false,
             },
             runs: Table::new(),
             queue: Queue::default(),
+            unresolved: Table::new(),
             machines: Vec::new(),
             messages: Vec::new(),
-        }
+            has_begun: false,
+        };
+        let now = Now::default();
+        let out = &mut Outbox::default();
+        dispatcher::ping::start(&mut shard.env(&mut Step { now, out }));
+        shard
     }
 
     /// The only way in. When it returns, everything that `input` caused is in `out`.
     pub fn handle(&mut self, now: Now, input: Input<'_>, out: &mut Outbox) {
         let step = &mut Step { now, out };
+        self.begin(step);
         match input {
             Input::Received { flow, bytes } => self.received(step, flow, bytes),
             Input::Deadline => self.deadlines(step),
             Input::Resolved(Token::Run(key), found) => self.resolved(step, key, found),
             Input::SendFailed(Token::Branch(id), _) => self.not_sent(step, id),
-            Input::Resolved(Token::Branch(_), _) | Input::SendFailed(Token::Run(_), _) => {
+            Input::Resolved(Token::Local(key), found) => self.local_resolved(step, key, found),
+            Input::Resolved(Token::Branch(_), _)
+            | Input::SendFailed(Token::Run(_) | Token::Local(_), _) => {
                 self.state.counters.stale_answers += 1;
             }
             // Nothing is kept per connection here; a response to a closed one falls back by its
             // destination.
             Input::FlowClosed(_) => {}
-            Input::Reload(setup) => self.state.setup = setup,
+            Input::Peer(from, message) => self.peer(step, from, message),
+            Input::Reload(setup) => self.reload(step, setup),
+            Input::Rpc(question) => {
+                let part = rpc::command::part(&mut self.env(step), &question);
+                step.out.push(Effect::RpcReply(question.id, part));
+            }
             Input::Drain => self.state.is_draining = true,
         }
+        self.dialogs_left(step);
+        self.destinations_turned(step);
+        while self.send_locals(step) {
+            self.dialogs_left(step);
+            self.destinations_turned(step);
+        }
+    }
+
+    /// Takes a new configuration. What is in flight holds the program it began with; sockets are
+    /// as they were opened, because flows name them by their place.
+    fn reload(&mut self, step: &mut Step<'_>, setup: Arc<Setup>) {
+        let old = &self.state.setup;
+        let is_same = setup.addresses == old.addresses;
+        let kept = Setup {
+            addresses: old.addresses.clone(),
+            started: old.started,
+            shard_count: old.shard_count,
+            config: setup.config.clone(),
+            program: Arc::clone(&setup.program),
+        };
+        self.state
+            .dialogs
+            .profiles
+            .configure(&kept.config.dialog.profiles);
+        self.state
+            .dispatcher
+            .adopt(Arc::clone(&kept.config.dispatcher.sets));
+        self.state.setup = Arc::new(kept);
+        dispatcher::ping::start(&mut self.env(step));
+        // One line for the process, not one for each core.
+        if self.state.id.0 > 0 {
+            return;
+        }
+        let mut env = self.env(step);
+        if !is_same {
+            let text = "reload: other addresses to listen on need a restart; the old ones stay";
+            env.log(Level::Warn, text);
+        }
+        env.log(Level::Notice, "reload: the new configuration is in force");
     }
 
     /// When to come back with [`Input::Deadline`], and why, if nothing else happens before.
@@ -139,12 +218,44 @@ impl Shard {
 
     /// Whether nothing is in flight: after [`Input::Drain`] the process may end.
     pub fn is_idle(&self) -> bool {
-        self.state.tm.is_empty() && self.runs.is_empty()
+        self.state.tm.is_empty() && self.runs.is_empty() && self.unresolved.is_empty()
     }
 
     /// What has been counted since the start.
     pub fn counters(&self) -> &Counters {
         &self.state.counters
+    }
+
+    /// Takes in code built on top of dialogs; before the first input.
+    pub fn observe(&mut self, observer: Box<dyn Observer>) -> ObserverId {
+        self.state.dialogs.observers.add(observer)
+    }
+
+    /// Registers an observer for events of all dialogs.
+    pub fn register_dlgcb(
+        &mut self,
+        observer: ObserverId,
+        kinds: Kinds,
+        param: u64,
+    ) -> Result<(), RegisterError> {
+        self.state
+            .dialogs
+            .observers
+            .register_dlgcb(observer, kinds, param)
+    }
+
+    /// What the shard keeps, to look at.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The same with time and outbox, for commands of an operator.
+    pub fn command<'a>(&'a mut self, now: Now, out: &'a mut Outbox) -> Env<'a> {
+        Env {
+            now,
+            state: &mut self.state,
+            out,
+        }
     }
 
     /// How many transactions are in memory.
@@ -161,8 +272,14 @@ impl Shard {
     pub fn check_invariants(&self) {
         self.state.tm.check_invariants();
         self.queue.check_invariants(&self.runs);
+        self.state.dialogs.check_invariants();
         if self.is_idle() {
-            assert_eq!(self.state.wheel.len(), 0, "an idle shard has no timer");
+            // Every dialog has one timer, items of tables may have one, nothing else may be left.
+            let dialogs = self.state.dialogs.table.len() + self.state.dialogs.peers.timer_count();
+            let items = self.state.stores.tables.timer_count();
+            let timers = self.state.wheel.len();
+            let pings = usize::from(self.state.dispatcher.timer.is_some());
+            assert_eq!(timers, dialogs + items + pings, "timers of an idle shard");
         }
     }
 
@@ -193,6 +310,7 @@ impl Shard {
     }
 
     fn message(&mut self, step: &mut Step<'_>, message: Rc<Message>, flow: Flow) {
+        self.state.counters.count(&message);
         if message.is_request() {
             self.request(step, message, flow);
         } else {

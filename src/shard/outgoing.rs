@@ -40,7 +40,9 @@ pub(super) fn request(
 ) -> Option<Bytes> {
     let message = &work.message;
     let mut edits = Edits::new();
-    if let Some(uri) = &target.uri {
+    let written = target.uri.as_deref().unwrap_or_else(|| message.uri());
+    let uri = without_headers(written);
+    if target.uri.is_some() || uri.len() < written.len() {
         edits.replace(message.uri_span(), uri);
     }
     let top = top_lines(setup, work, target, to, &own);
@@ -62,6 +64,18 @@ pub(super) fn request(
     let mut out = Vec::with_capacity(message.bytes().len() + top.len() + 128);
     edits.apply(message.bytes(), &mut out);
     (out.len() <= crate::limits::MESSAGE_SIZE_MAX).then(|| out.into())
+}
+
+/// A Request-URI has no header component (RFC 3261 §19.1.1): what the script saw of it does not go
+/// on, nor become header fields (RFC 4475 §3.1.2.11).
+fn without_headers(uri: &[u8]) -> &[u8] {
+    if memchr::memchr(b'?', uri).is_none() {
+        return uri;
+    }
+    match Uri::parse(uri) {
+        Ok(parts) if !parts.headers.is_empty() => &uri[..uri.len() - parts.headers.len() - 1],
+        _ => uri,
+    }
 }
 
 /// Record-Route and Via, in this order from the top.
@@ -94,7 +108,10 @@ fn via_line(setup: &Setup, work: &Work, to: Destination, own: &Own) -> String {
     let host = host
         .as_ref()
         .map(|h| String::from_utf8_lossy(h).into_owned());
-    let sent_by = sent_by(address, host, *port);
+    // What a script says of one request comes before what the configuration says of all.
+    let core = &setup.config.core;
+    let host = host.or_else(|| core.advertised_address.as_deref().map(str::to_owned));
+    let sent_by = sent_by(address, host, port.or(core.advertised_port));
     let mut line = format!("Via: SIP/2.0/{} {sent_by};branch=", to.proto.upper());
     own.write(&mut line);
     if work.local_rport {
@@ -104,7 +121,7 @@ fn via_line(setup: &Setup, work: &Work, to: Destination, own: &Own) -> String {
     line
 }
 
-fn sent_by(address: &Address, host: Option<String>, port: Option<u16>) -> String {
+pub(super) fn sent_by(address: &Address, host: Option<String>, port: Option<u16>) -> String {
     let host = host.unwrap_or_else(|| address.sent_by_host());
     match port.unwrap_or(address.sent_by_port()) {
         port if port == address.proto.default_port() => host,
@@ -155,7 +172,12 @@ pub(super) fn stateless_reply_destination(
     response: &Message,
 ) -> Option<Destination> {
     let top = response.top_via();
-    if !setup.is_myself(top.host, top.port) {
+    let core = &setup.config.core;
+    let is_advertised = core
+        .advertised_address
+        .as_ref()
+        .is_some_and(|host| host.as_bytes().eq_ignore_ascii_case(top.host));
+    if !is_advertised && !setup.is_myself(top.host, top.port) {
         return None;
     }
     let below = response.values(HeaderName::Via).nth(1)?;

@@ -26,6 +26,8 @@ use super::{Shard, Step};
 /// Return codes of a failed relay.
 mod code {
     pub(super) const GENERIC: i64 = -1;
+    /// The branch_route dropped every branch.
+    pub(super) const ALL_DROPPED: i64 = -6;
     pub(super) const BAD_REQUEST: i64 = -400;
     pub(super) const BAD_URI: i64 = -476;
     pub(super) const SEND: i64 = -477;
@@ -198,6 +200,7 @@ impl Shard {
     }
 
     fn cancel_invite(&mut self, step: &mut Step<'_>, key: Key, message: &Message, flow: Flow) {
+        let passes_reason = self.state.setup.config.tm.e2e_cancel_reason;
         let Some(t) = self.state.tm.get_mut(key) else {
             return;
         };
@@ -210,7 +213,9 @@ impl Shard {
         let is_first = !t.is_cancelled && !t.server.is_final();
         if is_first {
             t.is_cancelled = true;
-            t.cancel_reason = reason_lines(message);
+            if passes_reason && !t.plan.no_cancel_reason {
+                t.cancel_reason = reason_lines(message);
+            }
         }
         crate::modules::sl::reply_with_tag(&mut self.env(step), message, flow, (200, reason), &tag);
         if !is_first {
@@ -267,10 +272,10 @@ impl Shard {
             run.work.is_answered = true;
             return resume(run, 1);
         }
-        let error = if relay.error == 0 {
-            code::GENERIC
-        } else {
-            relay.error
+        let error = match (relay.error, relay.key) {
+            (0, None) => code::GENERIC,
+            (0, Some(_)) => code::ALL_DROPPED,
+            (error, _) => error,
         };
         if relay.key.is_none() {
             return resume(run, error);
@@ -295,6 +300,11 @@ impl Shard {
         let Some(mut run) = self.unpark(step, key) else {
             return;
         };
+        if run.sleeps.take().is_some() {
+            // It was to wait so long, and has.
+            run.vm.resume(1);
+            return self.drive(step, run);
+        }
         let Some(mut relay) = run.resolving.take() else {
             return self.resume_and_drive(step, run);
         };
@@ -453,6 +463,7 @@ impl Shard {
         let Some(t) = self.state.tm.get_mut(key) else {
             return;
         };
+        t.saved.names.merge(run.work.names);
         let index = t.branches.len() as u8;
         t.branches.push(branch);
         branch::open(
@@ -542,14 +553,14 @@ fn reason_lines(cancel: &Message) -> Bytes {
     lines.into()
 }
 
-enum NextHop {
+pub(super) enum NextHop {
     Known(Hop),
     Name(Query),
 }
 
 /// RFC 3263 §4 up to the point where DNS has to be asked. `forced` is the transport of a socket
 /// that the script chose.
-fn next_hop_of(text: &[u8], forced: Option<Proto>) -> Result<NextHop, i64> {
+pub(super) fn next_hop_of(text: &[u8], forced: Option<Proto>) -> Result<NextHop, i64> {
     let uri = Uri::parse(text).map_err(|_| code::BAD_URI)?;
     let secure = match uri.scheme {
         Scheme::Sip => false,

@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::effect::{Flow, Level};
+use crate::modules::dialog::life;
 use crate::modules::work::Work;
 use crate::modules::{sl, tm};
 use crate::script::RouteKind;
@@ -17,6 +18,7 @@ impl Shard {
     pub(super) fn request(&mut self, step: &mut Step<'_>, message: Rc<Message>, flow: Flow) {
         if let Some(violation) = message.violation() {
             self.state.counters.violations += 1;
+            self.state.counters.bad_uris += u64::from(violation.is_about_uri());
             let text = format!(
                 "{}: {} from {}",
                 violation.name(),
@@ -27,6 +29,7 @@ impl Shard {
             return self.refuse(step, &message, flow, violation.status(), violation.reason());
         }
         if message.method() == Method::Ack && sl::is_own_tag(&self.state, &message) {
+            self.state.counters.stateless_acks += 1;
             return self.recycle(message);
         }
         if self.state.is_draining && self.is_new_work(&message) {
@@ -83,6 +86,7 @@ impl Shard {
             self.release_if_unused(step, run, key);
             self.give_back(&mut run.work);
         }
+        life::script_over(&mut self.env(step), &run.work);
         Next::Done
     }
 

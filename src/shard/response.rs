@@ -10,10 +10,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::effect::{Flow, Level};
+use crate::modules::dialog::life;
 use crate::modules::tm::branch::{self, Told, Which};
 use crate::modules::tm::client::Event;
 use crate::modules::tm::upstream::{self, Decision};
 use crate::modules::tm::{self, Stored};
+use crate::modules::uac;
 use crate::modules::work::Work;
 use crate::script::{End, RouteKind};
 use crate::sip::{Edits, Message, Method};
@@ -72,6 +74,7 @@ impl Shard {
             self.forward_response(step, run);
             return Next::Done;
         };
+        self.state.counters.answers_matched += 1;
         let id = own.branch;
         if message.method() == Method::Cancel {
             // §16.10: the answer to our CANCEL ends here.
@@ -128,6 +131,10 @@ impl Shard {
         run.work.branch = Some(id.index);
         run.work.reply_status = message.status();
         self.lend(&mut run.work, id.transaction);
+        if let Some(t) = self.state.tm.get(id.transaction) {
+            let edits = &mut run.work.edits;
+            uac::replace::restore_in_response(t.saved.names, &t.request, &message, edits);
+        }
         match on_reply {
             Some(route) => {
                 Shard::enter(run, RouteKind::Onreply, route, Then::Reply(id));
@@ -154,14 +161,15 @@ impl Shard {
     }
 
     fn pass_response(&mut self, step: &mut Step<'_>, run: &mut Run, id: Branch) -> Next {
+        if self.is_local(id.transaction) {
+            return self.local_answered(step, run, id);
+        }
         let message = Rc::clone(&run.work.message);
         let edits = std::mem::take(&mut run.work.edits);
         let key = id.transaction;
         match message.status() {
-            ..=199 => {
-                upstream::relay(&mut self.env(step), key, &message, &edits);
-            }
-            200..=299 => self.pass_success(step, id, &message, &edits),
+            ..=199 => self.pass_up(step, run, key, (&message, &edits)),
+            200..=299 => self.pass_success(step, run, id, (&message, &edits)),
             300.. => {
                 let Some(t) = self.state.tm.get_mut(key) else {
                     return Next::Done;
@@ -176,15 +184,41 @@ impl Shard {
         Next::Done
     }
 
+    /// Passes a response on, and its dialog learns of it.
+    fn pass_up(
+        &mut self,
+        step: &mut Step<'_>,
+        run: &Run,
+        key: Key,
+        (message, edits): (&Rc<Message>, &Edits),
+    ) {
+        if upstream::relay(&mut self.env(step), key, message, edits) {
+            let (status, flow) = (message.status(), Some(run.work.flow));
+            let reply = life::Reply {
+                status,
+                message: Some(message),
+                flow,
+            };
+            life::replied(&mut self.env(step), key, reply);
+        }
+    }
+
     /// §16.7 steps 5 and 10: every 2xx to an INVITE goes up at once, and the rest is cancelled.
-    fn pass_success(&mut self, step: &mut Step<'_>, id: Branch, message: &Message, edits: &Edits) {
+    fn pass_success(
+        &mut self,
+        step: &mut Step<'_>,
+        run: &Run,
+        id: Branch,
+        response: (&Rc<Message>, &Edits),
+    ) {
         let key = id.transaction;
-        upstream::relay(&mut self.env(step), key, message, edits);
+        self.pass_up(step, run, key, response);
+        let says_why = self.state.setup.config.tm.local_cancel_reason;
         if let Some(t) = self
             .state
             .tm
             .get_mut(key)
-            .filter(|t| t.cancel_reason.is_empty())
+            .filter(|t| says_why && t.cancel_reason.is_empty())
         {
             t.cancel_reason = Rc::from(COMPLETED_ELSEWHERE);
         }
@@ -194,6 +228,11 @@ impl Shard {
 
     /// A branch has failed by a response, a timer or the network: its status is known.
     fn branch_failed(&mut self, step: &mut Step<'_>, run: &mut Run, id: Branch) -> Next {
+        if self.is_local(id.transaction) {
+            self.give_back(&mut run.work);
+            self.local_failed(step, id);
+            return Next::Done;
+        }
         let route = self
             .state
             .tm
@@ -321,7 +360,7 @@ impl Shard {
         let Some(t) = self.state.tm.get_mut(key).filter(|t| !t.is_cancelled) else {
             return false;
         };
-        if t.branches.len() >= crate::limits::BRANCH_COUNT_MAX || t.server.is_final() {
+        if t.branches.len() >= crate::limits::BRANCH_COUNT_MAX || t.is_answered() {
             return false;
         }
         let (nonce, loop_hash, index) = (t.nonce, t.loop_hash, t.branches.len() as u8);

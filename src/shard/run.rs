@@ -8,16 +8,19 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::effect::Level;
+use crate::effect::{Effect, Level, PeerMessage};
 use crate::limits::PARKED_RUN_COUNT_MAX;
+use crate::modules::dialog::identity::DialogId;
 use crate::modules::work::{Ask, Work};
 use crate::modules::{Call, Env, tm};
 use crate::script::{End, Pause, Program, RouteId, RouteKind, Vm};
 use crate::slab::Key;
 use crate::steer;
+use crate::time::Duration;
 use crate::timer::{Branch, Timer};
 use crate::wheel::TimerKey;
 
+use super::dialog::{Asking, Interrupted};
 use super::queue::Waiting;
 use super::relay::Relay;
 use super::{Shard, Step};
@@ -29,6 +32,8 @@ pub(super) enum Then {
     Request,
     /// A branch_route: send the branch, unless it was dropped.
     Branch(Box<Relay>),
+    /// An event route that only looks, such as `uac:reply`, or that no message has caused: nothing.
+    Event,
     /// An onsend_route: send, unless it was dropped.
     Onsend(Box<Relay>),
     /// The reply_route: go on to the transaction.
@@ -37,6 +42,10 @@ pub(super) enum Then {
     Reply(Branch),
     /// `event_route[tm:branch-failure:..]`: look at the other branches.
     BranchFailure(Branch),
+    /// An event or timeout route of a dialog: the next one, then what it interrupted.
+    Dialog(Box<Interrupted>),
+    /// `event_route[tm:local-request]`: send the request, unless it was dropped.
+    LocalRequest(Branch),
     /// A failure_route: send the best failure unless the script did something better.
     Failure {
         /// How many branches there were before.
@@ -57,8 +66,12 @@ pub(super) struct Run {
     pub(super) call: u32,
     /// The `t_relay` that waits for an address.
     pub(super) resolving: Option<Box<Relay>>,
+    /// How long the script wants to wait, and for nothing else.
+    pub(super) sleeps: Option<Duration>,
     /// When waiting has taken too long.
     pub(super) wait_timer: Option<TimerKey>,
+    /// The dialog of another shard whose lifetime it waits to be set.
+    pub(super) asking: Option<Asking>,
 }
 
 impl Shard {
@@ -66,7 +79,7 @@ impl Shard {
     pub(super) fn new_run(&mut self, program: Arc<Program>, work: Work) -> Run {
         let call = steer::hash(work.message.call_id());
         let vm = self.machines.pop().unwrap_or_default();
-        let (then, resolving, wait_timer) = (Vec::new(), None, None);
+        let (then, resolving, wait_timer, asking) = (Vec::new(), None, None, None);
         Run {
             vm,
             work,
@@ -74,7 +87,9 @@ impl Shard {
             then,
             call,
             resolving,
+            sleeps: None,
             wait_timer,
+            asking,
         }
     }
 
@@ -117,10 +132,12 @@ impl Shard {
             Some(Then::CoreReply) => self.core_reply_ended(step, run, end),
             Some(Then::Reply(id)) => self.reply_route_ended(step, run, id, end),
             Some(Then::BranchFailure(id)) => self.branch_failure_ended(step, run, id),
+            Some(Then::Dialog(interrupted)) => self.dialog_route_ended(step, run, *interrupted),
             Some(Then::Failure { branch_count, best }) => {
                 self.failure_route_ended(step, run, branch_count, best)
             }
-            None => Next::Done,
+            Some(Then::LocalRequest(id)) => self.local_request_ended(step, run, id, end),
+            Some(Then::Event) | None => Next::Done,
         }
     }
 
@@ -128,6 +145,28 @@ impl Shard {
         match run.work.ask.take() {
             Some(Ask::Relay(options)) => self.t_relay(step, run, options),
             Some(Ask::Forward) => self.forward(step, run),
+            Some(Ask::Sleep(length)) => {
+                run.sleeps = Some(length);
+                Next::Parked
+            }
+            Some(Ask::Dialogs(code)) => self.dialogs_within(step, run, code),
+            Some(Ask::SetLifetime {
+                shard,
+                id,
+                lifetime_s,
+            }) => {
+                run.asking = Some(Asking {
+                    shard,
+                    id,
+                    lifetime_s,
+                });
+                Next::Parked
+            }
+            Some(Ask::SendLocals) => {
+                self.send_locals(step);
+                run.vm.resume(1);
+                Next::Run
+            }
             None => {
                 run.vm.resume(-1);
                 Next::Run
@@ -148,11 +187,21 @@ impl Shard {
         }
         self.queue.begin(run.call);
         let key = self.runs.next_key();
-        let timer = self
-            .env(step)
-            .start(crate::limits::RESOLVE_TIMEOUT, Timer::Parked(key));
+        let length = run.sleeps.unwrap_or(crate::limits::RESOLVE_TIMEOUT);
+        let timer = self.env(step).start(length, Timer::Parked(key));
         run.wait_timer = Some(timer);
         let query = run.resolving.as_ref().and_then(|relay| relay.query.clone());
+        if let Some(asking) = run.asking {
+            let DialogId { h_entry, h_id } = asking.id;
+            let lifetime_s = asking.lifetime_s;
+            let message = PeerMessage::SetLifetime {
+                run: key,
+                h_entry,
+                h_id,
+                lifetime_s,
+            };
+            step.out.push(Effect::Peer(asking.shard, message));
+        }
         let inserted = self.runs.insert(run);
         debug_assert_eq!(inserted, key);
         if let Some(query) = query {
@@ -174,7 +223,10 @@ impl Shard {
     }
 
     /// A run is over: its parts go back, and what waited behind it has its turn.
-    pub(super) fn done(&mut self, step: &mut Step<'_>, run: Run) {
+    pub(super) fn done(&mut self, step: &mut Step<'_>, mut run: Run) {
+        if self.dialogs_after(step, &mut run) {
+            return self.drive(step, run);
+        }
         let Run { vm, work, call, .. } = run;
         self.machines.push(vm);
         let Work {

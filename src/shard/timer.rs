@@ -1,8 +1,11 @@
 //! A deadline has come: one match over [`Timer`].
 
+use crate::modules::dialog;
+use crate::modules::dispatcher;
 use crate::modules::tm::branch::{self, Told};
 use crate::modules::tm::{self, client, server};
 use crate::slab::Key;
+use crate::steer;
 use crate::timer::{Branch, Timer};
 
 use super::queue::Waiting;
@@ -12,15 +15,27 @@ impl Shard {
     /// Handles every timer that is due, in the order of their deadlines.
     pub(super) fn deadlines(&mut self, step: &mut Step<'_>) {
         while let Some((_, timer)) = self.state.wheel.pop_due(step.now.mono) {
-            let waits = transaction_of(timer).and_then(|key| self.waiting_call(key));
+            let waits = self.waits_for(timer);
             match waits {
                 // A script of the call waits: the timer has its turn after it.
                 Some(call) => {
                     self.queue.push(call, Waiting::Timer(timer));
                 }
-                None => self.timer(step, timer),
+                None => {
+                    self.timer(step, timer);
+                    self.dialogs_left(step);
+                }
             }
         }
+    }
+
+    /// The call behind whose waiting script a timer has its turn.
+    fn waits_for(&self, timer: Timer) -> Option<u32> {
+        if let Timer::Dialog(key) = timer {
+            let call = steer::hash(self.state.dialogs.table.get(key)?.call_id());
+            return self.queue.is_waiting(call).then_some(call);
+        }
+        transaction_of(timer).and_then(|key| self.waiting_call(key))
     }
 
     pub(super) fn timer(&mut self, step: &mut Step<'_>, timer: Timer) {
@@ -50,6 +65,14 @@ impl Shard {
             Timer::Wait(key) => {
                 self.on_transaction(key, |t| t.end_timer = None);
                 tm::serve::step(&mut self.env(step), key, server::Event::WaitOver, None);
+            }
+            Timer::Ping => dispatcher::ping::fired(&mut self.env(step)),
+            Timer::Item(item) => self.item_expired(step, item),
+            Timer::Dialog(key) => dialog::fired(&mut self.env(step), key),
+            Timer::PeerBatch => dialog::peers::fired(&mut self.env(step)),
+            Timer::RemoteItems => dialog::peers::look_at_remotes(&mut self.env(step)),
+            Timer::Unresolved(key) => {
+                self.local_resolved(step, key, Err(crate::effect::ResolveError::TimedOut));
             }
             Timer::Parked(key) => {
                 self.resolved(step, key, Err(crate::effect::ResolveError::TimedOut))
@@ -99,6 +122,12 @@ fn transaction_of(timer: Timer) -> Option<Key> {
         | Timer::RetransmitResponse(_)
         | Timer::AckWait(_)
         | Timer::Wait(_)
+        | Timer::Ping
+        | Timer::Item(_)
+        | Timer::Dialog(_)
+        | Timer::PeerBatch
+        | Timer::RemoteItems
+        | Timer::Unresolved(_)
         | Timer::Parked(_) => None,
     }
 }

@@ -1,7 +1,14 @@
 //! One shard against the wire: what comes in, what goes out, message by message.
 
+mod dispatcher;
+mod cluster;
+mod dialog;
 mod proxy;
+mod reload;
+mod serial;
+mod stores;
 mod torture;
+mod uac;
 
 use dialcore::effect::ResolveError;
 use proxy::{ALICE, BOB, CAROL, Proxy, Sent, answer, lines, request};
@@ -461,4 +468,46 @@ fn stray_responses_go_nowhere() {
         .replacen("192.0.2.100", "192.0.2.99", 1)
         .replacen("z9hG4bK", "z9hG4bKx", 1);
     assert!(p.receive(BOB, &foreign).is_empty());
+}
+
+#[test]
+fn our_via_says_what_is_advertised() {
+    let table = [
+        ("advertised_address=\"p.test\"", "", "p.test"),
+        (
+            "advertised_address=\"p.test\"\nadvertised_port=5070",
+            "",
+            "p.test:5070",
+        ),
+        ("advertised_port=5070", "", "192.0.2.100:5070"),
+        (
+            "advertised_address=\"p.test\"",
+            "set_advertised_address(\"q.test\");",
+            "q.test",
+        ),
+    ];
+    for (params, initial, want) in table {
+        let mut p = Proxy::with(initial, "", params);
+        let sent = invite(&mut p);
+        let via = sent[0].all("Via")[0];
+        let want = format!("SIP/2.0/UDP {want};branch=");
+        assert!(via.starts_with(&want), "{params}: {via}");
+        let ok = p.receive(BOB, &answer(&sent[0], 200, "b1"));
+        assert_eq!(lines(&ok), ["192.0.2.1: SIP/2.0 200 Some Reason"]);
+    }
+}
+
+#[test]
+fn replies_go_to_the_via_when_they_must() {
+    for (params, want) in [("", "192.0.2.7:5060"), ("reply_to_via=1", "192.0.2.1:5060")] {
+        for initial in [
+            "sl_send_reply(\"404\", \"No\"); exit;",
+            "t_newtran(); t_reply(404, \"No\"); exit;",
+        ] {
+            let mut p = Proxy::with(initial, "", params);
+            // The Via says 192.0.2.1, the datagram comes from elsewhere.
+            let sent = p.receive("192.0.2.7:5090", &request("OPTIONS", "o", ""));
+            assert_eq!(sent[0].to.to_string(), want, "{params} {initial}");
+        }
+    }
 }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use dialcore::effect::{
     ConnId, Effect, Flow, Hop, Outbox, Proto, Query, ResolveError, SendError, SocketId, Token,
 };
+use dialcore::modules::dialog::listing::{Cursor, Filter, View, list, profile_size};
+use dialcore::modules::dialog::stats::STATISTICS;
 use dialcore::shard::{Input, Setup, Shard};
 use dialcore::steer::ShardId;
 use dialcore::time::{Duration, Instant, Now, WallTime};
@@ -32,6 +34,8 @@ loadmodule "textops.so"
 loadmodule "siputils.so"
 loadmodule "corex.so"
 loadmodule "tmx.so"
+loadmodule "xlog.so"
+@MODULES@
 @PARAMS@
 request_route {
     if (!mf_process_maxfwd_header("10")) { sl_send_reply("483", "Too Many Hops"); exit; }
@@ -84,6 +88,25 @@ impl Sent {
     }
 }
 
+/// What the script of a proxy with dialogs does besides the usual.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Script<'a> {
+    /// For every request.
+    pub(crate) first: &'a str,
+    /// For an INVITE, before `dlg_manage()`.
+    pub(crate) initial: &'a str,
+    /// Behind it.
+    pub(crate) after: &'a str,
+    /// For requests in a dialog, behind `loose_route()`.
+    pub(crate) within: &'a str,
+    /// More blocks.
+    pub(crate) routes: &'a str,
+    /// Parameters.
+    pub(crate) params: &'a str,
+    /// There is no `dlg_manage()`.
+    pub(crate) unmanaged: bool,
+}
+
 /// A shard with its clock.
 pub(crate) struct Proxy {
     shard: Shard,
@@ -106,13 +129,46 @@ impl Proxy {
         let text = CFG
             .replace("@INITIAL@", initial)
             .replace("@ROUTES@", routes)
-            .replace("@PARAMS@", params);
+            .replace("@PARAMS@", params)
+            .replace("@MODULES@", "");
+        Proxy::from_text(&text)
+    }
+
+    /// A proxy that manages dialogs: `initial` runs for the INVITE before `dlg_manage()`, `after`
+    /// behind it, `within` for requests in a dialog that were matched.
+    pub(crate) fn with_dialogs(script: Script<'_>) -> Proxy {
+        let initial = format!(
+            "record_route(); if (is_method(\"INVITE\")) {{ {} {} {} ; }}",
+            script.initial,
+            if script.unmanaged {
+                ""
+            } else {
+                "dlg_manage();"
+            },
+            script.after
+        );
+        let within = format!("if (loose_route()) {{ {}", script.within);
+        let text = CFG
+            .replace("if (loose_route()) {", &within)
+            .replace(
+                "    if (is_method(\"CANCEL\"))",
+                &format!("    {}\n    if (is_method(\"CANCEL\"))", script.first),
+            )
+            .replace("@INITIAL@", &initial)
+            .replace("@ROUTES@", script.routes)
+            .replace("@PARAMS@", script.params)
+            .replace("@MODULES@", "loadmodule \"dialog.so\"");
         Proxy::from_text(&text)
     }
 
     /// A proxy with this configuration.
     pub(crate) fn from_text(text: &str) -> Proxy {
-        let setup = Setup::from_text(text, 1).unwrap_or_else(|errors| panic!("{errors}"));
+        Proxy::from_files(&[("text", text)])
+    }
+
+    /// A proxy with a configuration of several files, the main one first.
+    pub(crate) fn from_files(files: &[(&str, &str)]) -> Proxy {
+        let setup = Setup::from_files(files, 1).unwrap_or_else(|errors| panic!("{errors}"));
         Proxy {
             shard: Shard::new(ShardId(0), Arc::new(setup), 1),
             out: Outbox::new(),
@@ -143,7 +199,7 @@ impl Proxy {
                 }),
                 Effect::Resolve(token, query) => self.queries.push((token, query)),
                 Effect::Log(record) => self.log.push(record.text.to_string()),
-                Effect::Close(_) => {}
+                Effect::Close(_) | Effect::Peer(..) | Effect::RpcReply(..) => {}
             }
         }
         sent
@@ -152,6 +208,20 @@ impl Proxy {
     /// A datagram comes in.
     pub(crate) fn receive(&mut self, from: &str, text: &str) -> Vec<Sent> {
         self.receive_bytes(from, Proto::Udp, text.as_bytes())
+    }
+
+    /// A datagram comes in by another socket than the first.
+    pub(crate) fn receive_on(&mut self, socket: u16, from: &str, text: &str) -> Vec<Sent> {
+        let remote = from.parse().expect("the tests write addresses");
+        let (socket, proto, conn) = (SocketId(socket), Proto::Udp, None);
+        let flow = Flow {
+            socket,
+            proto,
+            remote,
+            conn,
+        };
+        let bytes = text.as_bytes();
+        self.input(Input::Received { flow, bytes })
     }
 
     /// A datagram, or a message on a stream, comes in.
@@ -168,6 +238,12 @@ impl Proxy {
             },
             bytes,
         })
+    }
+
+    /// A new configuration comes.
+    pub(crate) fn reload(&mut self, text: &str) {
+        let setup = Setup::from_text(text, 1).unwrap_or_else(|errors| panic!("{errors}"));
+        self.input(Input::Reload(Arc::new(setup)));
     }
 
     /// DNS answers the oldest question.
@@ -196,6 +272,42 @@ impl Proxy {
         }
         self.now = end;
         sent
+    }
+
+    /// What scripts have logged since the last time.
+    pub(crate) fn said(&mut self) -> Vec<String> {
+        self.log
+            .drain(..)
+            .map(|line| line.trim_end().to_owned())
+            .collect()
+    }
+
+    /// The five statistics.
+    pub(crate) fn stats(&self) -> [u64; 5] {
+        STATISTICS.map(|s| (s.read)(self.shard.state()))
+    }
+
+    /// The dialogs, as a listing shows them.
+    pub(crate) fn dialogs(&mut self) -> Vec<View> {
+        let now = self.clock();
+        let env = self.shard.command(now, &mut self.out);
+        list(&env, Cursor::default(), usize::MAX, &Filter::All).dialogs
+    }
+
+    /// The states of all dialogs, in the order of the table.
+    pub(crate) fn states(&mut self) -> Vec<i64> {
+        self.dialogs().iter().map(|d| d.state).collect()
+    }
+
+    /// How many members a profile has.
+    pub(crate) fn profile(&self, name: &str, value: Option<&str>) -> usize {
+        let value = value.map(str::as_bytes);
+        profile_size(self.shard.state(), name.as_bytes(), value).expect("a profile that is there")
+    }
+
+    /// The shard.
+    pub(crate) fn shard(&mut self) -> &mut Shard {
+        &mut self.shard
     }
 
     /// Whether nothing is in flight.

@@ -1,0 +1,321 @@
+//! Destinations on the wire: which one a request goes to, failover, pings and what they change.
+
+use super::{ALICE, BOB, CAROL, Proxy, Sent, answer, lines, request};
+
+const LIST: &str = "\
+1 sip:192.0.2.2
+1 sip:192.0.2.3 0 0 duid=two;x=y
+1 sip:192.0.2.4;transport=udp 0 5
+3 sip:192.0.2.2 1
+3 sip:192.0.2.3 4
+5 sip:192.0.2.2 0 0 duid=b;maxload=1
+5 sip:192.0.2.3 0 0 duid=a;maxload=2
+";
+
+/// A proxy whose script is this, with these parameters.
+fn proxy(route: &str, params: &str, list: &str) -> Proxy {
+    let text = format!(
+        "#!KAMAILIO\nlisten=udp:192.0.2.100:5060\n\
+         loadmodule \"tm.so\"\nloadmodule \"sl.so\"\nloadmodule \"pv.so\"\n\
+         loadmodule \"xlog.so\"\nloadmodule \"textops.so\"\nloadmodule \"dispatcher.so\"\n\
+         modparam(\"dispatcher\", \"list_file\", \"list\")\n\
+         modparam(\"dispatcher\", \"flags\", 2)\n{params}\n{route}\n"
+    );
+    Proxy::from_files(&[("cfg", &text), ("list", list)])
+}
+
+/// The lines that these statements write, for one OPTIONS from alice.
+fn said(statements: &str) -> Vec<String> {
+    let mut p = proxy(&format!("request_route {{ {statements} }}"), "", LIST);
+    p.receive(ALICE, &request("OPTIONS", "o", ""));
+    p.log.iter().map(|l| l.trim_end().to_owned()).collect()
+}
+
+#[test]
+fn what_functions_return() {
+    // As the original returned it for such a list.
+    let table = [
+        (r#"ds_select_dst("1", "4")"#, "1"),
+        (r#"ds_select_dst("3", "4")"#, "-1"),
+        (r#"ds_select_dst("77", "4")"#, "-1"),
+        (r#"ds_select_dst("1", "99")"#, "1"),
+        (r#"ds_select_dst("1", "x")"#, "-1"),
+        (r#"ds_select_domain("1", "8")"#, "1"),
+        (r#"ds_select("1", "8")"#, "1"),
+        ("ds_next_dst()", "-1"),
+        ("ds_mark_dst()", "-1"),
+        (r#"ds_list_exists("1")"#, "1"),
+        (r#"ds_list_exists("77")"#, "-1"),
+        (r#"ds_is_active("1")"#, "1"),
+        (r#"ds_is_active("3")"#, "-1"),
+        (r#"ds_is_active("77")"#, "-1"),
+        (r#"ds_is_active("1", "sip:192.0.2.3")"#, "1"),
+        (r#"ds_is_active("1", "sip:192.0.2.9")"#, "-1"),
+        ("ds_is_from_list()", "-1"),
+        (r#"ds_is_from_list("1", "0", "sip:192.0.2.2")"#, "1"),
+        (r#"ds_is_from_list("1", "0", "sip:192.0.2.2:5070")"#, "-1"),
+        (r#"ds_is_from_list("1", "1", "sip:192.0.2.2:5070")"#, "1"),
+        (r#"ds_is_from_list("1", "0", "sip:192.0.2.4")"#, "-1"),
+        (r#"ds_is_from_list("1", "2", "sip:192.0.2.4")"#, "1"),
+        (r#"ds_is_from_list("3", "3", "sip:192.0.2.2")"#, "1"),
+        (r#"ds_is_from_list("3", "7", "sip:192.0.2.2")"#, "-1"),
+        (r#"ds_mark_addr("ip", "1", "sip:192.0.2.2")"#, "1"),
+        (r#"ds_mark_addr("z", "1", "sip:192.0.2.2")"#, "-1"),
+        ("ds_load_update()", "1"),
+        ("ds_load_unset()", "1"),
+    ];
+    for (call, want) in table {
+        let got = said(&format!("$var(r) = {call}; xlog(\"$var(r)\\n\");"));
+        assert_eq!(got.last().map(String::as_str), Some(want), "{call}");
+    }
+}
+
+#[test]
+fn the_choice_and_the_records() {
+    let show = r#"xlog("$du $ru $xavp(_dsdst_[0]=>uri) $xavp(_dsdst_[1]=>uri) $xavp(_dsdst_[2]=>attrs)
+$xavp(_dsdst_[0]=>grp) $xavp(_dsctx_=>cnt)\n");"#;
+    let table = [
+        (
+            r#"ds_select_dst("1", "8");"#,
+            "sip:192.0.2.4;transport=udp sip:bob@192.0.2.2 sip:192.0.2.4;transport=udp \
+             sip:192.0.2.3 <null>\n1 3",
+        ),
+        (
+            r#"ds_select_dst("1", "8", "2");"#,
+            "sip:192.0.2.4;transport=udp sip:bob@192.0.2.2 sip:192.0.2.4;transport=udp \
+             sip:192.0.2.3 <null>\n1 2",
+        ),
+        (
+            r#"ds_select_domain("1", "8");"#,
+            "<null> sip:bob@192.0.2.4;transport=udp sip:192.0.2.4;transport=udp \
+             sip:192.0.2.3 <null>\n1 3",
+        ),
+        (
+            r#"ds_select("1", "8");"#,
+            "<null> sip:bob@192.0.2.2 sip:192.0.2.4;transport=udp sip:192.0.2.3 <null>\n1 3",
+        ),
+        (
+            r#"ds_select_dst("1", "8"); ds_next_dst();"#,
+            "sip:192.0.2.3 sip:bob@192.0.2.2 sip:192.0.2.3 sip:192.0.2.2 <null>\n1 3",
+        ),
+        (
+            r#"ds_select_dst("1", "8"); ds_mark_dst("ip"); ds_select_dst("1", "8");"#,
+            "sip:192.0.2.3 sip:bob@192.0.2.2 sip:192.0.2.3 sip:192.0.2.2 <null>\n1 2",
+        ),
+    ];
+    for (statements, want) in table {
+        let got = said(&format!("{statements} {show}"));
+        assert_eq!(got.last().map(String::as_str), Some(want), "{statements}");
+    }
+    let without = proxy(
+        r#"request_route { ds_select_dst("1", "8"); xlog("$xavp(_dsdst_=>uri)\n"); }"#,
+        "modparam(\"dispatcher\", \"flags\", 0)",
+        LIST,
+    );
+    let mut p = without;
+    p.receive(ALICE, &request("OPTIONS", "o", ""));
+    assert_eq!(p.log, ["<null>\n"]);
+}
+
+#[test]
+fn hashes_are_stable_and_turns_go_round() {
+    let route = |algorithm: &str| {
+        format!(r#"request_route {{ ds_select_dst("1", "{algorithm}"); t_relay(); }}"#)
+    };
+    let params = "modparam(\"dispatcher\", \"hash_pvar\", \"$rU-$hdr(X)\")";
+    for algorithm in ["0", "1", "2", "3", "7"] {
+        let mut p = proxy(&route(algorithm), params, LIST);
+        let mut seen = vec![];
+        for n in 0..6 {
+            let text = request("MESSAGE", &format!("m{n}"), "X: y\r\n");
+            seen.push(p.receive(ALICE, &text)[0].to);
+        }
+        seen.dedup();
+        assert_eq!(seen.len(), 1, "{algorithm}: {seen:?}");
+    }
+    let mut p = proxy(&route("4"), "", LIST);
+    let turn = |n: usize, p: &mut Proxy| {
+        p.receive(ALICE, &request("MESSAGE", &format!("m{n}"), ""))[0]
+            .to
+            .ip()
+            .to_string()
+    };
+    let turns: Vec<String> = (0..4).map(|n| turn(n, &mut p)).collect();
+    assert_eq!(turns, ["192.0.2.4", "192.0.2.3", "192.0.2.2", "192.0.2.4"]);
+}
+
+#[test]
+fn all_of_them_at_once() {
+    let mut p = proxy(
+        r#"request_route { ds_select_dst("1", "12"); t_relay(); }"#,
+        "",
+        LIST,
+    );
+    let sent = p.receive(ALICE, &request("INVITE", "i", ""));
+    let to: Vec<String> = sent[1..].iter().map(|s| s.to.ip().to_string()).collect();
+    assert_eq!(to, ["192.0.2.4", "192.0.2.3", "192.0.2.2"]);
+}
+
+#[test]
+fn a_call_goes_on_to_the_next_destination() {
+    let route = r#"
+        request_route { ds_select_dst("1", "8"); t_on_failure("F"); t_relay(); }
+        failure_route[F] {
+            if (t_check_status("50[03]") || t_branch_timeout()) {
+                ds_mark_dst("i");
+                if (ds_next_dst()) { t_on_failure("F"); t_relay(); }
+            }
+        }
+        event_route[dispatcher:dst-down] { xlog("down $ru $rm\n"); }"#;
+    let mut p = proxy(route, "", LIST);
+    let out = p.receive(ALICE, &request("INVITE", "i", "")).remove(1);
+    let sent = p.receive("192.0.2.4:5060", &answer(&out, 503, "t"));
+    assert_eq!(sent[1].to.to_string(), CAROL);
+    let sent = p.receive(CAROL, &answer(&sent[1], 500, "t"));
+    assert_eq!(sent[1].to.to_string(), BOB);
+    let sent = p.receive(BOB, &answer(&sent[1], 503, "t"));
+    assert!(
+        sent[1].line().starts_with("SIP/2.0 500"),
+        "{:?}",
+        lines(&sent)
+    );
+    let downs: Vec<&String> = p.log.iter().filter(|l| l.starts_with("down")).collect();
+    assert_eq!(
+        downs,
+        [
+            "down sip:192.0.2.4;transport=udp OPTIONS\n",
+            "down sip:192.0.2.3 OPTIONS\n",
+            "down sip:192.0.2.2 OPTIONS\n",
+        ]
+    );
+}
+
+#[test]
+fn calls_are_counted_where_they_go() {
+    let route = r#"request_route {
+        if (is_method("BYE")) { ds_load_update(); exit; }
+        $var(r) = ds_select_dst("5", "10"); xlog("$du $xavp(_dsdst_=>dstid) $var(r)\n"); }"#;
+    let mut p = proxy(
+        &route.replace("is_method(\"BYE\")", "method == \"BYE\""),
+        "",
+        LIST,
+    );
+    let mut call = |method: &str, id: &str| {
+        let text = request(method, &format!("{method}{id}"), "")
+            .replace("Call-ID: c1", &format!("Call-ID: {id}"));
+        p.receive(ALICE, &text);
+    };
+    for id in ["1", "2", "3", "4"] {
+        call("INVITE", id);
+    }
+    call("BYE", "1");
+    call("INVITE", "5");
+    assert_eq!(
+        p.log
+            .iter()
+            .filter(|l| !l.contains("dispatcher"))
+            .collect::<Vec<_>>(),
+        [
+            "sip:192.0.2.3 a 1\n",
+            "sip:192.0.2.2 b 1\n",
+            "sip:192.0.2.3 a 1\n",
+            "<null> <null> -1\n",
+            "sip:192.0.2.3 a 1\n",
+        ]
+    );
+}
+
+const EVENTS: &str = r#"
+    request_route { $var(r) = ds_select_dst("1", "8"); xlog("rc $var(r) $du\n"); }
+    event_route[dispatcher:dst-down] { xlog("down $rm $ru\n"); }
+    event_route[dispatcher:dst-up] { xlog("up $rm $ru\n"); }"#;
+
+fn pinging(more: &str, list: &str) -> Proxy {
+    let params = format!(
+        "modparam(\"tm\", \"fr_timer\", 1000)\n\
+         modparam(\"dispatcher\", \"ds_ping_interval\", 10)\n{more}"
+    );
+    proxy(EVENTS, &params, list)
+}
+
+const ALL: &str = "modparam(\"dispatcher\", \"ds_probing_mode\", 1)\n";
+
+#[test]
+fn a_ping_looks_like_the_original_s() {
+    let list = "1 sip:192.0.2.2\n\
+        1 sip:192.0.2.3;transport=udp 0 0 ping_from=sip:me@x;obproxy=sip:192.0.2.9\n\
+        1 sip:192.0.2.4 32\n1 sip:192.0.2.5 4\n";
+    let mut p = pinging(ALL, list);
+    let sent = p.wait(10.1);
+    assert_eq!(
+        lines(&sent),
+        [
+            "192.0.2.9: OPTIONS sip:192.0.2.3;transport=udp SIP/2.0",
+            "192.0.2.2: OPTIONS sip:192.0.2.2 SIP/2.0",
+        ]
+    );
+    let ping = &sent[1];
+    assert_eq!(
+        [ping.get("To"), ping.get("CSeq"), ping.get("Max-Forwards")],
+        ["<sip:192.0.2.2>", "10 OPTIONS", "70"]
+    );
+    assert!(
+        ping.get("From")
+            .starts_with("<sip:dispatcher@localhost>;tag=")
+    );
+    assert!(sent[0].get("From").starts_with("<sip:me@x>;tag="));
+}
+
+/// Answers every ping with this status, for so many rounds; 0: not at all.
+fn rounds(p: &mut Proxy, statuses: &[u16]) {
+    for status in statuses {
+        let pings: Vec<Sent> = p.wait(10.0).into_iter().collect();
+        let first = pings.iter().find(|s| s.line().starts_with("OPTIONS"));
+        if let Some(ping) = first.filter(|_| *status > 0) {
+            p.receive(BOB, &answer(ping, *status, "t"));
+        }
+    }
+    p.wait(2.0);
+}
+
+#[test]
+fn pings_turn_destinations() {
+    let thresholds = "modparam(\"dispatcher\", \"ds_probing_threshold\", 2)\n\
+                      modparam(\"dispatcher\", \"ds_inactive_threshold\", 2)\n";
+    let codes = "modparam(\"dispatcher\", \"ds_ping_reply_codes\", \"class=2;code=404\")\n";
+    let (down, up) = ("down OPTIONS sip:192.0.2.2", "up OPTIONS sip:192.0.2.2");
+    let table: [(String, &[u16], &[&str]); 9] = [
+        (ALL.into(), &[200, 200], &[]),
+        (ALL.into(), &[0], &[down]),
+        (ALL.into(), &[404], &[down]),
+        (ALL.into(), &[503, 200], &[down, up]),
+        (format!("{ALL}{codes}"), &[404, 202], &[]),
+        (format!("{ALL}{thresholds}"), &[503, 200, 503], &[]),
+        (format!("{ALL}{thresholds}"), &[503, 0], &[down]),
+        (
+            format!("{ALL}{thresholds}"),
+            &[503, 503, 200, 200],
+            &[down, up],
+        ),
+        // Mode 0: who is not marked for probing is left alone.
+        (String::new(), &[0, 0], &[]),
+    ];
+    for (params, statuses, want) in table {
+        let mut p = pinging(&params, "1 sip:192.0.2.2\n");
+        rounds(&mut p, statuses);
+        let events = p
+            .log
+            .iter()
+            .filter(|l| l.starts_with("down") || l.starts_with("up"));
+        let events: Vec<&str> = events.map(|l| l.trim_end()).collect();
+        assert_eq!(events, want, "{params} {statuses:?}");
+        p.receive(ALICE, &request("OPTIONS", "o", ""));
+        let is_up = want.last().is_none_or(|last| *last == up);
+        let rc = if is_up {
+            "rc 1 sip:192.0.2.2\n"
+        } else {
+            "rc -1 <null>\n"
+        };
+        assert_eq!(p.log.last().unwrap(), rc, "{params} {statuses:?}");
+    }
+}
