@@ -2,6 +2,7 @@
 //! built-in one; and what the command line puts before it.
 
 use std::fs;
+use std::net::{IpAddr, ToSocketAddrs};
 use std::path::Path;
 
 use dialcore::script::Source;
@@ -90,4 +91,22 @@ impl Source for Files {
     fn env(&self, name: &str) -> Option<String> {
         std::env::var(name).ok()
     }
+
+    fn addresses(&self, host: &str) -> Vec<IpAddr> {
+        addresses_of(host)
+    }
+}
+
+/// The addresses of a host or interface.
+pub(crate) fn addresses_of(name: &str) -> Vec<IpAddr> {
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    let named = interfaces.iter().filter(|i| name == "*" || i.name == name);
+    let by_interface: Vec<IpAddr> = named.map(if_addrs::Interface::ip).collect();
+    if !by_interface.is_empty() || name == "*" {
+        return by_interface;
+    }
+    let found = (name, 0)
+        .to_socket_addrs()
+        .map(|all| all.map(|a| a.ip()).collect());
+    found.unwrap_or_default()
 }

@@ -1,8 +1,10 @@
 //! From arguments to a running proxy, or to the reason why not.
 
 use std::fmt;
-use std::net::{IpAddr, ToSocketAddrs};
+use std::net::IpAddr;
 use std::sync::Arc;
+
+use chrono::Local;
 
 use dialcore::io::{self, IoError, Plan, ReloadError, Sockets, process};
 use dialcore::modules::load::{self, Loaded, Request};
@@ -102,7 +104,7 @@ fn load(args: &Args, files: &mut Files, cores: usize) -> Result<Loaded, ConfigEr
         .map(|(id, text)| (id.to_owned(), text.to_owned()))
         .collect();
     let first = files.first().to_owned();
-    let resolve = |name: &str| -> Vec<IpAddr> { addresses_of(name) };
+    let resolve = |name: &str| -> Vec<IpAddr> { super::files::addresses_of(name) };
     let mut loaded = load::load(
         Request {
             path: &first,
@@ -114,27 +116,19 @@ fn load(args: &Args, files: &mut Files, cores: usize) -> Result<Loaded, ConfigEr
         },
         files,
     )?;
+    loaded.setup.started = io::process::started();
+    loaded.setup.config.utc_offset = i64::from(Local::now().offset().local_minus_utc());
+    if let Some(dir) = &args.run_dir {
+        loaded.setup.config.process.rundir = dir.display().to_string().into();
+    }
     let core = &mut loaded.setup.config.core;
     core.debug = load::level(core.debug, args.debug, args.verbose);
     Ok(loaded)
 }
 
-/// The addresses of a host or interface named in `listen`.
-fn addresses_of(name: &str) -> Vec<IpAddr> {
-    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-    let named = interfaces.iter().filter(|i| name == "*" || i.name == name);
-    let by_interface: Vec<IpAddr> = named.map(if_addrs::Interface::ip).collect();
-    if !by_interface.is_empty() || name == "*" {
-        return by_interface;
-    }
-    let found = (name, 0)
-        .to_socket_addrs()
-        .map(|all| all.map(|a| a.ip()).collect());
-    found.unwrap_or_default()
-}
-
 fn run(args: Args, files: &Files, setup: Arc<Setup>, cores: Vec<usize>) -> Result<(), Failure> {
-    let plan = plan(&args, &setup, &cores);
+    let mut plan = plan(&args, &setup, &cores);
+    plan.setup = Some(Arc::clone(&setup));
     let sockets = Sockets::bind(&plan).map_err(Failure::Io)?;
     if let Some(dir) = &args.work_dir {
         process::change_dir(dir)?;
@@ -170,6 +164,7 @@ fn plan(args: &Args, setup: &Setup, cores: &[usize]) -> Plan {
     plan.tcp.accept_no_cl = config.tcp.accept_no_content_length;
     plan.tcp.crlf_ping = config.tcp.crlf_ping;
     plan.dns.try_naptr = config.dns.try_naptr;
+    plan.control = io::ControlSocket::all(setup);
     plan.reload = Some(reload(args.clone(), cores.len()));
     plan
 }
