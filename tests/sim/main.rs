@@ -18,6 +18,7 @@
 
 #![allow(unreachable_pub, reason = "a test binary exports nothing")]
 
+mod census;
 mod ladder;
 mod names;
 mod network;

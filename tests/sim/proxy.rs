@@ -9,6 +9,7 @@ use dialcore::steer::ShardId;
 use dialcore::time::{Instant, Now};
 use dialcore::timer::Timer;
 
+use crate::census::{self, Census};
 use crate::reference::{Fault, Reference};
 use crate::scenario::PROXY;
 
@@ -18,7 +19,7 @@ const CONFIG: &str = include_str!("sim.cfg");
 /// The node under test.
 pub enum Proxy {
     /// The product.
-    Shards(Vec<Shard>),
+    Shards(Vec<Shard>, census::Shared),
     /// The naive relay that proves user agents, network and oracle; with a fault, if wanted.
     Reference(Vec<Reference>),
     /// User agents speak to each other.
@@ -31,11 +32,14 @@ impl Proxy {
         let setup = setup(shard_count);
         let mut rng = Rng::new(seed);
         let shards = (0..shard_count).map(ShardId);
-        Proxy::Shards(
-            shards
-                .map(|id| Shard::new(id, setup.clone(), rng.next_u64()))
-                .collect(),
-        )
+        let census = census::Shared::default();
+        let watched = |id| {
+            let mut shard = Shard::new(id, setup.clone(), rng.next_u64());
+            Census::watch(&census, &mut shard, id, shard_count);
+            shard
+        };
+        let shards = shards.map(watched).collect();
+        Proxy::Shards(shards, census)
     }
 
     /// The reference relay, with so many shards.
@@ -52,7 +56,7 @@ impl Proxy {
     /// How many shards there are; at least one, so that steering has a result.
     pub fn shard_count(&self) -> u16 {
         let count = match self {
-            Proxy::Shards(shards) => shards.len(),
+            Proxy::Shards(shards, _) => shards.len(),
             Proxy::Reference(shards) => shards.len(),
             Proxy::Nobody => 0,
         };
@@ -62,7 +66,7 @@ impl Proxy {
     /// How many proxies a message passes.
     pub fn hop_count(&self) -> usize {
         match self {
-            Proxy::Shards(_) | Proxy::Reference(_) => 1,
+            Proxy::Shards(..) | Proxy::Reference(_) => 1,
             Proxy::Nobody => 0,
         }
     }
@@ -70,16 +74,40 @@ impl Proxy {
     /// [`Shard::handle`].
     pub fn handle(&mut self, shard: ShardId, now: Now, input: Input<'_>, out: &mut Outbox) {
         match self {
-            Proxy::Shards(shards) => shards[usize::from(shard.0)].handle(now, input, out),
+            Proxy::Shards(shards, _) => shards[usize::from(shard.0)].handle(now, input, out),
             Proxy::Reference(shards) => shards[usize::from(shard.0)].handle(now, input, out),
             Proxy::Nobody => {}
+        }
+    }
+
+    /// What the product says of its dialogs, while calls go on.
+    pub fn dialogs_add_up(&self, now: Instant) -> Result<(), String> {
+        match self {
+            Proxy::Shards(shards, census) => census.borrow().verdict(shards, now),
+            Proxy::Reference(_) | Proxy::Nobody => Ok(()),
+        }
+    }
+
+    /// The same when all calls are over.
+    pub fn dialogs_rest(&self, now: Instant) -> Result<(), String> {
+        match self {
+            Proxy::Shards(shards, census) => census.borrow().at_rest(shards, now),
+            Proxy::Reference(_) | Proxy::Nobody => Ok(()),
+        }
+    }
+
+    /// How many events of dialogs there were.
+    pub fn dialog_events(&self) -> u64 {
+        match self {
+            Proxy::Shards(_, census) => census.borrow().events(),
+            Proxy::Reference(_) | Proxy::Nobody => 0,
         }
     }
 
     /// [`Shard::next_deadline`].
     pub fn next_deadline(&self, shard: ShardId) -> Option<(Instant, Timer)> {
         match self {
-            Proxy::Shards(shards) => shards[usize::from(shard.0)].next_deadline(),
+            Proxy::Shards(shards, _) => shards[usize::from(shard.0)].next_deadline(),
             Proxy::Reference(shards) => shards[usize::from(shard.0)].next_deadline(),
             Proxy::Nobody => None,
         }
@@ -88,7 +116,7 @@ impl Proxy {
     /// [`Shard::is_idle`].
     pub fn is_idle(&self, shard: ShardId) -> bool {
         match self {
-            Proxy::Shards(shards) => shards[usize::from(shard.0)].is_idle(),
+            Proxy::Shards(shards, _) => shards[usize::from(shard.0)].is_idle(),
             Proxy::Reference(shards) => shards[usize::from(shard.0)].is_idle(),
             Proxy::Nobody => true,
         }

@@ -110,7 +110,8 @@ impl Trace {
 }
 
 /// The text of a message with every minted identifier replaced by the order of its first
-/// appearance in the call: branches and tags. What remains must not depend on which shard minted.
+/// appearance in the call: branches, tags and
+/// cookies. What remains must not depend on which shard minted.
 pub fn normalised(bytes: &[u8], minted: &mut Vec<String>) -> String {
     let text = String::from_utf8_lossy(bytes);
     let mut out = String::with_capacity(text.len());
@@ -134,7 +135,7 @@ pub fn normalised(bytes: &[u8], minted: &mut Vec<String>) -> String {
 }
 
 fn next_minted(text: &str) -> Option<usize> {
-    let places = ["branch=", "tag="].map(|name| text.find(name).map(|at| at + name.len()));
+    let places = ["branch=", "tag=", "did="].map(|name| text.find(name).map(|at| at + name.len()));
     places.into_iter().flatten().min()
 }
 

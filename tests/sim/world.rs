@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use dialcore::effect::{
-    Effect, Flow, Hop, Outbox, Proto, ResolveError, Send, SendError, SocketId, Token,
+    Effect, Flow, Hop, Outbox, PeerMessage, Proto, ResolveError, Send, SendError, SocketId, Token,
 };
 use dialcore::rng::Rng;
 use dialcore::shard::Input;
@@ -32,10 +32,20 @@ use crate::ua::{self, Act, Agent, AgentId, Happening};
 const HORIZON: Instant = Instant::from_nanos(7_200 * 1_000_000_000);
 /// Events of one call that no behaviour here comes near; more is a loop.
 const EVENT_COUNT_MAX_PER_CALL: u64 = 20_000;
+/// Events between two looks at all dialogs.
+const DIALOG_CHECK_INTERVAL: u64 = 64;
 /// Between a cut and the moment the ends hear of it.
 const CUT_NOTICE: Duration = Duration::from_millis(1);
 /// How long a connection takes to be refused.
 const REFUSAL: Duration = Duration::from_millis(20);
+/// What is between cores, at its worst: a queue that is full loses what comes.
+const MESH: Weather = Weather {
+    latency: Duration::from_micros(20),
+    jitter: Duration::from_micros(500),
+    loss: 20,
+    duplication: 20,
+    reordering: 20,
+};
 /// Some moment in 2026.
 const EPOCH_MICROS: u64 = 1_780_000_000_000_000;
 
@@ -58,6 +68,7 @@ enum Event {
     Resolved(u16, Token, Result<Vec<Hop>, ResolveError>),
     SendFailed(u16, Token, SendError),
     StreamGone(StreamId),
+    Peer(u16, ShardId, PeerMessage),
 }
 
 /// Ordered by time, then by the order of planning.
@@ -99,6 +110,8 @@ pub struct World {
     places: Vec<Place>,
     streams: Streams,
     zone: crate::names::Zone,
+    mesh: Weather,
+    mesh_luck: Rng,
     effect_count: u64,
     event_count_max: u64,
     options: Options,
@@ -123,6 +136,8 @@ impl World {
             places: vec![],
             streams: Streams::default(),
             zone: scenario.zone.clone(),
+            mesh: MESH,
+            mesh_luck: Rng::new(scenario.calls.len() as u64),
             effect_count: 0,
             event_count_max: EVENT_COUNT_MAX_PER_CALL * scenario.calls.len() as u64,
             options,
@@ -154,11 +169,25 @@ impl World {
             self.now = at;
             self.happen(event);
             self.oracle.verdict()?;
+            if event_count % DIALOG_CHECK_INTERVAL == 0 {
+                self.check_dialogs(Proxy::dialogs_add_up)?;
+            }
         }
         self.oracle
             .at_end(self.now, self.places.iter().map(|p| &p.agent));
         self.oracle.verdict()?;
+        self.oracle
+            .count(Law::DialogsAddUp, self.proxy.dialog_events());
+        self.check_dialogs(Proxy::dialogs_rest)?;
         self.check_rest()
+    }
+
+    fn check_dialogs(
+        &self,
+        check: fn(&Proxy, Instant) -> Result<(), String>,
+    ) -> Result<(), Violation> {
+        check(&self.proxy, self.now)
+            .map_err(|text| Violation::of_run(Law::DialogsAddUp, self.now, text))
     }
 
     /// Virtual time so far.
@@ -194,6 +223,9 @@ impl World {
                 self.deliver_to_agent(id, from, &bytes, stream)
             }
             Event::ToProxy(id, bytes, stream) => self.deliver_to_proxy(id, &bytes, stream),
+            Event::Peer(shard, from, message) => {
+                self.give_shard(shard, Input::Peer(from, message));
+            }
             Event::Resolved(shard, token, result) => {
                 self.give_shard(shard, Input::Resolved(token, result));
             }
@@ -363,6 +395,9 @@ impl World {
                     self.plan(self.now + CUT_NOTICE, Event::StreamGone(stream));
                 }
             }
+            Effect::Peer(to, message) if !is_failing => self.carry_to_peer(shard, to, message),
+            // Nobody asks in a simulated world.
+            Effect::Peer(..) | Effect::RpcReply(..) => {}
             Effect::Resolve(token, query) => {
                 let (delay, answer) = match is_failing {
                     true => (Duration::ZERO, Err(ResolveError::TimedOut)),
@@ -380,6 +415,15 @@ impl World {
                     );
                 }
             }
+        }
+    }
+
+    /// Between cores: quick as a rule, and now and then late, twice or never.
+    fn carry_to_peer(&mut self, shard: u16, to: ShardId, message: PeerMessage) {
+        let delays: Vec<_> = self.mesh.delays(&mut self.mesh_luck).collect();
+        for delay in delays {
+            let event = Event::Peer(to.0, ShardId(shard), message.clone());
+            self.plan(self.now + delay, event);
         }
     }
 

@@ -61,6 +61,10 @@ pub enum Law {
     Steered,
     /// The proxy sends messages that can be read.
     Readable,
+    /// Every dialog lives on the shard of its Call-ID, starts at most once, fails or ends exactly
+    /// once, is over by its deadline, and is counted where it is: statistics and profiles are those
+    /// of a recount.
+    DialogsAddUp,
     /// When all calls are over, no shard holds, awaits or says anything.
     ComesToRest,
 }
@@ -216,6 +220,11 @@ impl Oracle {
     /// How often each law was put to the test.
     pub fn checks(&self) -> &BTreeMap<Law, u64> {
         &self.checks
+    }
+
+    /// So many things were judged elsewhere by a law.
+    pub fn count(&mut self, law: Law, times: u64) {
+        *self.checks.entry(law).or_default() += times;
     }
 
     /// A user agent sends bytes to an address.

@@ -103,12 +103,13 @@ impl Reference {
                 self.on_resolved(now, key, hops.unwrap_or_default(), out)
             }
             Input::SendFailed(Token::Run(key), _) => self.fail_branch(now, key, 477, out),
-            Input::Resolved(Token::Branch(_), _) | Input::SendFailed(Token::Branch(_), _) => {
+            Input::Resolved(Token::Branch(_) | Token::Local(_), _)
+            | Input::SendFailed(Token::Branch(_) | Token::Local(_), _) => {
                 unreachable!("the reference names all that it asks as runs")
             }
             Input::Reload(_) => {}
             Input::Deadline => self.on_deadline(now, out),
-            Input::FlowClosed(_) => {}
+            Input::FlowClosed(_) | Input::Peer(..) | Input::Rpc(_) => {}
             Input::Drain => {
                 if self.is(Fault::SpeaksAtRest) {
                     let to = Destination::to(SocketId(0), Proto::Udp, PROXY);
