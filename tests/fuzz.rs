@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::Path;
 
+use dialcore::modules::rpc::{binrpc, json};
 use dialcore::rng::Rng;
 use dialcore::sip::{edit, frame, message, scan, uri};
 
@@ -172,6 +173,37 @@ fn frames() {
 #[test]
 fn edits() {
     drive(5, u64::from(ROUNDS) / 4, edit::fuzz_edits, short);
+}
+
+/// Packets and documents that operators send, to be torn.
+fn command(rng: &mut Rng, mut bytes: Vec<u8>) -> Vec<u8> {
+    const SEEDS: [&[u8]; 5] = [
+        b"\xa1\x03\x0f\x11\x22\x33\x44\x91\x0dcore.version\0",
+        b"\xa1\x00\x15\x07\x21x\0\x40\xff\xff\xff\xff\x22\x09\xc4\x31\x37\x37\0\x03\x25a\0\x10\x01\
+          \x83",
+        b"\xa1\x10\x0c\x01\x03\x45all\0\x03\x21x\0\x83\x83",
+        br#"{"jsonrpc":"2.0","method":"core.echo","params":["a\"\ud83d\ude00",1,2.5],"id":1}"#,
+        br#"{"a":{"b":[1,[2],{}],"c":null},"reply_name":"x","id":"q"}{"#,
+    ];
+    let seed = SEEDS[rng.below(SEEDS.len() as u32) as usize];
+    bytes.truncate(rng.below(8) as usize);
+    let at = rng.below(seed.len() as u32 + 1) as usize;
+    let mut torn = [&seed[..at], &bytes[..], &seed[at..]].concat();
+    for _ in 0..rng.below(4) {
+        let at = rng.below(torn.len() as u32) as usize;
+        torn[at] = rng.next_u64() as u8;
+    }
+    torn
+}
+
+#[test]
+fn binary_rpc() {
+    drive(6, ROUNDS.into(), binrpc::fuzz_binrpc, command);
+}
+
+#[test]
+fn json_rpc() {
+    drive(7, ROUNDS.into(), json::fuzz_json, command);
 }
 
 #[test]
