@@ -6,6 +6,7 @@
 
 use std::hint::black_box;
 
+use crate::dialog;
 use crate::path;
 use dialcore::rng::Rng;
 use dialcore::slab::Table;
@@ -46,6 +47,20 @@ pub(crate) const BODIES: &[Body] = &[
            iterations: 1_000, hash: 0xd0f6_119b_0d7b_782b, run: path::relay_response },
     Body { name: "call", iteration: "INVITE 100 180 200 ACK BYE 200 through a shard",
            iterations: 200, hash: 0xa34b_7f4c_8d7e_1b6e, run: path::call },
+    Body { name: "dialog", iteration: "make one dialog and end another, of 1,000",
+           iterations: 2_000, hash: 0x9844_1eda_cd37_ed12, run: dialog::churn },
+    Body { name: "dialog-bytes", iteration: "keep one more dialog",
+           iterations: 4_096, hash: 0x0000_0000_0000_1000, run: dialog::keep },
+    Body { name: "dialog-cookie", iteration: "find a dialog by its cookie, of 1,000",
+           iterations: 10_000, hash: 0xd266_7cb6_79b5_62a2, run: |n| dialog::by_cookie(n, 0) },
+    Body { name: "dialog-tags", iteration: "find it by Call-ID and tags, of 1,000",
+           iterations: 10_000, hash: 0x8569_b13e_bb94_db2b, run: |n| dialog::by_tags(n, 0) },
+    Body { name: "dialog-cookie-1m", iteration: "by its cookie, of 1,001,000",
+           iterations: 10_000, hash: 0xd266_7cb6_79b5_62a2,
+           run: |n| dialog::by_cookie(n, 1_000_000) },
+    Body { name: "dialog-tags-1m", iteration: "by Call-ID and tags, of 1,001,000",
+           iterations: 10_000, hash: 0x8569_b13e_bb94_db2b,
+           run: |n| dialog::by_tags(n, 1_000_000) },
 ];
 
 impl Body {

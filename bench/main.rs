@@ -18,6 +18,7 @@
 
 mod allocations;
 mod bodies;
+mod dialog;
 mod measure;
 mod path;
 mod report;
