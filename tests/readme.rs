@@ -171,6 +171,14 @@ fn word(kind: ParamKind) -> &'static str {
         ParamKind::Route(_) => "route",
         ParamKind::Flag => "flag",
         ParamKind::Level => "level",
+        ParamKind::Quoted => "format",
+        ParamKind::Count => "count",
+        ParamKind::Host => "host",
+        ParamKind::Port => "port",
+        ParamKind::Socket => "socket",
+        ParamKind::Word => "word",
+        ParamKind::OneOf(_) => "one of some words",
+        ParamKind::ListOf(_) => "A|B",
     }
 }
 
@@ -234,7 +242,7 @@ fn variables() -> String {
         for sig in module.variables.iter().map(|v| v.sig) {
             let inner = match sig.inner {
                 InnerKind::None => String::new(),
-                InnerKind::Name => "(name)".into(),
+                InnerKind::Name | InnerKind::Declared(_) => "(name)".into(),
                 InnerKind::OptionalName => "[(name)]".into(),
                 InnerKind::OneOf(words) => format!("({})", words.join(" ")),
                 InnerKind::Variable => "($variable)".into(),
