@@ -315,17 +315,17 @@ pub(super) const PARAMS: [Param; 62] = [
             "Profiles that count everything.",
         ),
     ),
-    planned_param(
+    checked(
         "bridge_controller",
         STR,
         "sip:controller@kamailio.org",
-        "From of the INVITE of dlg_bridge.",
+        (|_, v| sip_address(v), "From of the INVITE of dlg_bridge."),
     ),
-    planned_param(
+    checked(
         "bridge_contact",
         STR,
         "sip:controller@kamailio.org:5060",
-        "Contact of it.",
+        (|_, v| sip_address(v), "Contact of it."),
     ),
     param(
         "initial_cbs_inscript",
@@ -441,6 +441,15 @@ pub(super) const PARAMS: [Param; 62] = [
         ),
     ),
 ];
+
+/// A SIP address of the operator's. It is read once, so by the slower and stricter reader.
+fn sip_address(setting: &Setting) -> Stored {
+    let text = std::str::from_utf8(setting.text().unwrap_or_default()).unwrap_or_default();
+    match rsip::Uri::try_from(text) {
+        Ok(uri) if uri.scheme.is_some() => Ok(()),
+        Ok(_) | Err(_) => Err(ParamError("a SIP URI such as sip:controller@example.com")),
+    }
+}
 
 fn flag(setting: &Setting, to: &mut bool) -> Stored {
     *to = setting.int().unwrap_or(0) != 0;
@@ -590,6 +599,9 @@ mod tests {
             ("hash_size", "0", true),
             ("hash_size", "1000", true),
             ("hash_size", "10000000", false),
+            ("bridge_controller", "\"sip:ctd@kamailio.org\"", true),
+            ("bridge_contact", "\"sip:ctd@127.0.0.1:5060\"", true),
+            ("bridge_contact", "\"nobody\"", false),
             ("rr_param", "\"xyz\"", true),
             ("rr_param", "\"\"", false),
             ("rr_param", "\"a;b\"", false),

@@ -61,7 +61,10 @@ pub struct Peers {
     unseen: BTreeMap<u64, Unseen>,
     commands: Vec<Command>,
     others: BTreeMap<ShardId, Peer>,
-    timer: Option<TimerKey>,
+    /// The timer of the next batch, and when it fires.
+    timer: Option<(TimerKey, Instant)>,
+    /// When the next batch of news may leave.
+    free_at: Instant,
     remote_timer: Option<TimerKey>,
 }
 
@@ -87,7 +90,10 @@ pub(super) fn tell_soon(env: &mut Env<'_>) {
     }
     let has_news = !env.state.dialogs.profiles.news.is_empty();
     if has_news || !env.state.dialogs.peers.commands.is_empty() {
-        arm(env, PEER_BATCH_TIME);
+        // The first news after a quiet time leaves at once: a limit that is looked up right
+        // after a call has begun elsewhere should see it.
+        let wait = env.state.dialogs.peers.free_at.since(env.now.mono);
+        arm(env, wait);
     }
 }
 
@@ -99,11 +105,17 @@ pub(super) fn command(env: &mut Env<'_>, command: Command) {
     }
 }
 
+/// Arms the timer, unless it fires earlier anyway: a repetition that is due later must not hold
+/// news up.
 fn arm(env: &mut Env<'_>, after: Duration) {
-    if env.state.dialogs.peers.timer.is_none() {
-        let timer = env.start(after, Timer::PeerBatch);
-        env.state.dialogs.peers.timer = Some(timer);
+    let at = env.now.mono + after;
+    match env.state.dialogs.peers.timer {
+        Some((_, armed)) if armed <= at => return,
+        Some((key, _)) => env.stop(Some(key)),
+        None => {}
     }
+    let key = env.start(after, Timer::PeerBatch);
+    env.state.dialogs.peers.timer = Some((key, at));
 }
 
 /// The time of a batch is over: news go out, what was not seen goes out again.
@@ -153,6 +165,7 @@ fn send_news(env: &mut Env<'_>) {
         return;
     }
     let peers = &mut dialogs.peers;
+    peers.free_at = env.now.mono + PEER_BATCH_TIME;
     let number = peers.next_number;
     peers.next_number += 1;
     let settled = peers.unseen.keys().next().copied().unwrap_or(number);
@@ -264,7 +277,7 @@ pub fn seen(env: &mut Env<'_>, from: ShardId, number: u64) {
     if peers.unseen.is_empty() && peers.commands.is_empty() {
         let is_done = env.state.dialogs.profiles.news.is_empty();
         let timer = if is_done {
-            env.state.dialogs.peers.timer.take()
+            env.state.dialogs.peers.timer.take().map(|(key, _)| key)
         } else {
             None
         };
