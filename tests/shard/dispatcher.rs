@@ -72,7 +72,8 @@ fn what_functions_return() {
 
 #[test]
 fn the_choice_and_the_records() {
-    let show = r#"xlog("$du $ru $xavp(_dsdst_[0]=>uri) $xavp(_dsdst_[1]=>uri) $xavp(_dsdst_[2]=>attrs)
+    let show = r#"xlog("$du $ru $xavp(_dsdst_[0]=>uri) $xavp(_dsdst_[1]=>uri) "
+        "$xavp(_dsdst_[2]=>attrs)
 $xavp(_dsdst_[0]=>grp) $xavp(_dsctx_=>cnt)\n");"#;
     let table = [
         (

@@ -79,7 +79,8 @@ fn what_is_left_is_told() {
     let mut p = Proxy::with(
         "append_branch(\"sip:b@192.0.2.3\", \"0.5\");
          $var(a) = t_load_contacts(); $var(b) = t_next_contacts(); $var(c) = t_next_contacts();
-         $var(d) = t_next_contacts(); append_hf(\"X-Codes: $var(a) $var(b) $var(c) $var(d)\\r\\n\");",
+         $var(d) = t_next_contacts();
+         append_hf(\"X-Codes: $var(a) $var(b) $var(c) $var(d)\\r\\n\");",
         "",
         AVP,
     );
@@ -92,7 +93,8 @@ fn forgotten_failures_are_not_chosen() {
     // The first branch fails with 603, the second with 486: the 603 would be the better one.
     let failure = |drop: &str| {
         format!(
-            "failure_route[F] {{ {drop} $ru = \"sip:b@192.0.2.3\"; t_on_failure(\"G\"); t_relay(); }}
+            "failure_route[F] {{
+                 {drop} $ru = \"sip:b@192.0.2.3\"; t_on_failure(\"G\"); t_relay(); }}
              failure_route[G] {{ ; }}"
         )
     };

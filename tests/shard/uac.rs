@@ -436,7 +436,10 @@ fn t_uac_send_takes_the_headers_it_is_given() {
         (sent.into_iter().next(), p.log.last().unwrap().clone())
     };
     let (sent, rc) = given(
-        r"From: <sip:a@b>;tag=1\r\nTo: <sip:c@d>\r\nX-H: 1\r\nCall-ID: cc1\r\nCSeq: 7 MESSAGE\r\nContent-Type: text/plain\r\n",
+        concat!(
+            r"From: <sip:a@b>;tag=1\r\nTo: <sip:c@d>\r\nX-H: 1\r\n",
+            r"Call-ID: cc1\r\nCSeq: 7 MESSAGE\r\nContent-Type: text/plain\r\n"
+        ),
         "body",
     );
     let sent = sent.unwrap();

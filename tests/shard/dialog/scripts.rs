@@ -198,8 +198,10 @@ fn the_context_is_the_messages() {
 #[test]
 fn attributes_of_a_dialog() {
     let show = r#"
-        xlog("$dlg(state) $dlg(callid) $dlg(from_tag) $dlg(to_tag) $dlg(from_cseq) $dlg(to_cseq)\n");
-        xlog("$dlg(from_contact) $dlg(to_contact) $dlg(from_rs) $dlg(to_rs) $dlg(from_uri) $dlg(to_uri)\n");
+        xlog("$dlg(state) $dlg(callid) $dlg(from_tag) $dlg(to_tag) "
+             "$dlg(from_cseq) $dlg(to_cseq)\n");
+        xlog("$dlg(from_contact) $dlg(to_contact) $dlg(from_rs) $dlg(to_rs) "
+             "$dlg(from_uri) $dlg(to_uri)\n");
         xlog("$dlg(from_bindaddr) $dlg(to_bindaddr) $dlg(lifetime) $dlg(start_ts) $dlg(toroute)\n");
         xlog("$dlg(dflags) $dlg(sflags) $dlg(iflags)\n");"#;
     let mut c = Call::begin(Script {
@@ -227,7 +229,8 @@ fn attributes_of_a_dialog() {
 
 #[test]
 fn statistics_in_scripts() {
-    let first = r#"xlog("$DLG_count $stat(active_dialogs) $stat(early_dialogs) $stat(processed_dialogs)\n");"#;
+    let first = r#"xlog("$DLG_count $stat(active_dialogs) "
+                        "$stat(early_dialogs) $stat(processed_dialogs)\n");"#;
     for (params, want) in [
         ("", "1 1 0 1"),
         (

@@ -173,8 +173,10 @@ fn what_never_rests_is_removed_after_end_timeout() {
 fn dlg_set_timeout_by_message_and_by_identifier() {
     let first = r#"
         if (is_method("OPTIONS")) {
-            $var(e) = $(hdr(X-E){s.int}); $var(i) = $(hdr(X-I){s.int}); $var(t) = $(hdr(X-T){s.int});
-            if (dlg_set_timeout("$var(t)", "$var(e)", "$var(i)")) { xlog("set\n"); } else { xlog("no\n"); }
+            $var(e) = $(hdr(X-E){s.int}); $var(i) = $(hdr(X-I){s.int});
+            $var(t) = $(hdr(X-T){s.int});
+            if (dlg_set_timeout("$var(t)", "$var(e)", "$var(i)")) { xlog("set\n"); }
+            else { xlog("no\n"); }
             sl_send_reply("200", "OK"); exit;
         }"#;
     let within = r#"if (is_method("INFO")) { dlg_set_timeout("100"); }"#;
