@@ -12,10 +12,9 @@ use std::sync::Arc;
 
 use crate::effect::{Effect, Flow, PeerMessage, Proto, SocketId};
 use crate::modules::dialog::identity::DialogId;
-use crate::modules::dialog::life::{self, Cause};
-use crate::modules::dialog::state::Event;
+use crate::modules::dialog::life;
 use crate::modules::dialog::strings::Field;
-use crate::modules::dialog::{Happening, Route, peers, set_lifetime};
+use crate::modules::dialog::{self, Happening, Route, peers, set_lifetime};
 use crate::modules::dispatcher;
 use crate::modules::htable;
 use crate::modules::work::Work;
@@ -148,9 +147,7 @@ impl Shard {
 
     fn happen(&mut self, step: &mut Step<'_>, happening: Happening) {
         match happening {
-            Happening::Expire(key) => {
-                life::happen(&mut self.env(step), key, Event::Expiry, Cause::default());
-            }
+            Happening::Expire(key) => dialog::over(&mut self.env(step), key),
             Happening::Remove(key) => life::remove(&mut self.env(step), key),
             Happening::Route { .. } => {}
         }

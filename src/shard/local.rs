@@ -20,7 +20,7 @@ use crate::modules::tm::identity::OwnBranch;
 use crate::modules::tm::local::{self, Answer, Local, LocalRequest, Owner};
 use crate::modules::tm::{self, branch};
 use crate::modules::work::{Bytes, Target, Work};
-use crate::modules::{dispatcher, event, uac};
+use crate::modules::{dialog, dispatcher, event, uac};
 use crate::script::{End, RouteKind};
 use crate::sip::Message;
 use crate::slab::Key;
@@ -302,6 +302,9 @@ impl Shard {
             Owner::Uac(sent) => self.uac_answered(step, &Rc::clone(sent), key, answer),
             Owner::Dispatcher(ping) => {
                 dispatcher::ping::answered(&mut self.env(step), *ping, &answer);
+            }
+            Owner::Dialog(sent) => {
+                dialog::request::answered(&mut self.env(step), *sent, request, &answer);
             }
         }
     }

@@ -30,16 +30,17 @@ impl Own {
     }
 }
 
-/// The request for one branch. `None`: it has grown beyond what one message may have.
+/// The request for one branch, with `changes` beside those of the script. `None`: it has grown
+/// beyond what one message may have.
 pub(super) fn request(
     setup: &Setup,
     work: &Work,
     target: &Target,
     to: Destination,
-    own: Own,
+    (own, changes): (Own, Option<Edits>),
 ) -> Option<Bytes> {
     let message = &work.message;
-    let mut edits = Edits::new();
+    let mut edits = changes.unwrap_or_default();
     let written = target.uri.as_deref().unwrap_or_else(|| message.uri());
     let uri = without_headers(written);
     if target.uri.is_some() || uri.len() < written.len() {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use crate::effect::{Destination, Flow, Hop, Proto, Query, ResolveError};
 use crate::limits::{BRANCH_COUNT_MAX, HOP_COUNT_MAX};
+use crate::modules::dialog;
 use crate::modules::tm::{self, branch, server};
 use crate::modules::work::{Bytes, RelayOptions, Target};
 use crate::script::{End, RouteKind};
@@ -410,7 +411,9 @@ impl Shard {
         };
         let own = self.own_branch(run, relay.key);
         let work = &run.work;
-        let Some(bytes) = outgoing::request(&self.state.setup, work, &relay.target, to, own) else {
+        let changes = dialog::request::renumbered(&self.state, work);
+        let (setup, target) = (&self.state.setup, &relay.target);
+        let Some(bytes) = outgoing::request(setup, work, target, to, (own, changes)) else {
             relay.error = code::BAD_REQUEST;
             return Served::Yes(relay);
         };

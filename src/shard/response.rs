@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::effect::{Flow, Level};
-use crate::modules::dialog::life;
+use crate::modules::dialog::{self, life};
 use crate::modules::tm::branch::{self, Told, Which};
 use crate::modules::tm::client::Event;
 use crate::modules::tm::upstream::{self, Decision};
@@ -99,7 +99,8 @@ impl Shard {
         let message = &run.work.message;
         match outgoing::stateless_reply_destination(&self.state.setup, message) {
             Some(to) => {
-                let bytes = upstream::without_our_via(message, &run.work.edits);
+                let number = dialog::request::sent_number(&self.state, message);
+                let bytes = upstream::without_our_via(message, &run.work.edits, number);
                 self.state.counters.responses_relayed += 1;
                 self.env(step).send(to, bytes);
             }

@@ -12,7 +12,7 @@ use super::identity::DialogId;
 use super::leg::Direction;
 use super::strings::Field;
 use super::table::{dflag, iflag};
-use super::{life, matching, peers, timeout};
+use super::{bye, life, matching, peers, timeout};
 
 const TEXT: ParamKind = ParamKind::Text;
 const CONST: ParamKind = ParamKind::Const;
@@ -93,11 +93,11 @@ pub(super) const FUNCTIONS: [Function; 25] = [
     RESET_FLAG,
     // As an example of the manual spells it.
     renamed(RESET_FLAG, "redlg_setflag"),
-    planned_function(
+    function(
         "dlg_bye",
         &[CONST],
-        1,
-        (ANY, "Hangs up: caller, callee or all."),
+        ANY,
+        (hang_up, "Hangs up: caller, callee or all."),
     ),
     planned_function(
         "dlg_refer",
@@ -369,6 +369,25 @@ fn get(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
     (context.current, context.role) = (Some(key), None);
     context.direction = Some(direction);
     YES
+}
+
+/// Which ways lead to the sides that a script names.
+fn ways_of(side: &[u8]) -> Option<&'static [Direction]> {
+    match side {
+        b"caller" => Some(&[Direction::Upstream]),
+        b"callee" => Some(&[Direction::Downstream]),
+        b"all" => Some(&bye::ALL),
+        _ => None,
+    }
+}
+
+fn hang_up(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let side = text_of(call, heap, site, 0);
+    let ways = side.as_deref().and_then(ways_of);
+    let (Some(ways), Some((key, _))) = (ways, current(call)) else {
+        return NO;
+    };
+    truth(bye::hang_up(&mut call.env, key, ways, b""))
 }
 
 fn is_known(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {

@@ -63,6 +63,8 @@ pub struct Routes {
     pub callee: Vec<u8>,
     /// To the caller, our own entries on top, for `keep_proxy_rr`.
     pub caller: Vec<u8>,
+    /// Whether an entry of ours is among them: requests in the dialog come through here.
+    pub has_own: bool,
 }
 
 /// Splits the Record-Route values of a 2xx at our own: those above are the way to the callee, the
@@ -92,6 +94,7 @@ pub fn routes_of_response(
     Routes {
         callee: joined(message, values[..above].iter().rev().copied()),
         caller: joined(message, values[end - own..].iter().copied()),
+        has_own: own > 0,
     }
 }
 

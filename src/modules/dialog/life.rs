@@ -276,7 +276,10 @@ pub fn transaction_made(env: &mut Env<'_>, work: &mut Work, transaction: Key) {
     }
     if let Some(dialog) = env.state.dialogs.table.get_mut(key) {
         match role {
-            Role::Initial => dialog.dflags |= dflag::TM,
+            Role::Initial => {
+                dialog.dflags |= dflag::TM;
+                dialog.invite = Some(transaction);
+            }
             Role::Bye(_) => dialog.ended_by = dialog.ended_by.or(Some(transaction)),
             Role::Within(_) => {}
         }
@@ -520,6 +523,7 @@ fn fill_callee(env: &mut Env<'_>, key: Key, message: &Message, request: &Message
     if keeps & 2 != 0 {
         changes.push((Field::CallerRoutes, &routes.caller));
     }
+    dialog.is_in_path = routes.has_own;
     if !dialog.strings.set(&changes) {
         env.log(
             Level::Err,

@@ -12,6 +12,7 @@ use crate::slab::Key;
 use super::cookie::{self, Cookie};
 use super::leg::Direction;
 use super::life::{self, Cause};
+use super::request;
 use super::scope::Role;
 use super::state::{Act, Event};
 use super::timeout;
@@ -51,6 +52,10 @@ pub(super) fn follow(env: &mut Env<'_>, work: &mut Work, mode: Mode) {
     let Some((key, direction)) = find(env, work, &message, mode) else {
         return;
     };
+    if request::is_own(env.state, &message) {
+        (work.dialog.current, work.dialog.direction) = (Some(key), Some(direction));
+        return;
+    }
     let is_bye = message.method() == Method::Bye;
     let role = if is_bye {
         Role::Bye(direction)
@@ -167,10 +172,7 @@ fn by_tags(env: &Env<'_>, message: &Message) -> Option<(Key, Direction)> {
 pub(super) fn of_message(env: &Env<'_>, work: &Work) -> Option<(Key, Option<Direction>)> {
     let table = &env.state.dialogs.table;
     if let Some(key) = work.dialog.current.filter(|key| table.get(*key).is_some()) {
-        let direction = work.dialog.direction.or_else(|| match work.dialog.role? {
-            Role::Initial => Some(Direction::Downstream),
-            Role::Within(direction) | Role::Bye(direction) => Some(direction),
-        });
+        let direction = work.dialog.direction.or(work.dialog.role.map(Role::way));
         return Some((key, direction));
     }
     by_tags(env, &work.message).map(|(key, direction)| (key, Some(direction)))

@@ -15,13 +15,15 @@
 //! and the end of the time that its state may last. What one INVITE transaction brings about is
 //! one dialog, however many phones ring; the first 2xx decides which tag is the callee's.
 //!
-//! Requests of the proxy's own, database and replication are not here.
+//! What the proxy itself sends in a dialog is made in request.rs and numbered by numbers.rs;
+//! bye.rs ends calls with it. Database and replication are not here.
 //!
 //! # The grid
 //!
 //! A cell reads `next state: what is done`; without a state the state stays, `-` absorbs the event.
 #![doc = include_str!("grid.md")]
 
+pub mod bye;
 pub mod cookie;
 pub mod event;
 mod functions;
@@ -30,9 +32,11 @@ pub mod leg;
 pub mod life;
 pub mod listing;
 mod matching;
+pub mod numbers;
 mod params;
 pub mod peers;
 pub mod profile;
+pub mod request;
 mod scope;
 pub mod state;
 pub mod stats;
@@ -48,7 +52,7 @@ use std::rc::Rc;
 pub use matching::loose_route;
 pub use params::Config;
 pub use scope::{Context, Link, Role};
-pub use timeout::{fired, set_by_id as set_lifetime};
+pub use timeout::{fired, over, set_by_id as set_lifetime};
 
 use crate::rng::Rng;
 use crate::sip::Message;

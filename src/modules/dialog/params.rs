@@ -5,6 +5,7 @@ use crate::modules::{Config as Modules, Param, ParamError};
 use crate::script::{ErrorKind, ParamType, Position, Program, Setting};
 use crate::time::Duration;
 
+use super::bye;
 use super::matching::Mode;
 use super::profile::ProfileSpec;
 
@@ -49,6 +50,12 @@ pub struct Config {
     pub h_id_step: u32,
     /// Whether our own Record-Route stays in the route set: 1 callee's, 2 caller's.
     pub keep_proxy_rr: u8,
+    /// Header lines of every BYE made here.
+    pub dlg_extra_hdrs: Box<[u8]>,
+    /// Header lines of every request made here to a callee.
+    pub lreq_callee_headers: Box<[u8]>,
+    /// Whether a request that goes again with credentials gets a number of its own.
+    pub track_cseq_updates: bool,
 }
 
 impl Default for Config {
@@ -73,6 +80,9 @@ impl Default for Config {
             h_id_start: 0,
             h_id_step: 1,
             keep_proxy_rr: 0,
+            dlg_extra_hdrs: Box::default(),
+            lreq_callee_headers: Box::default(),
+            track_cseq_updates: false,
         }
     }
 }
@@ -169,7 +179,15 @@ pub(super) const PARAMS: [Param; 62] = [
             "Until an ended dialog is dropped, seconds.",
         ),
     ),
-    planned_param("dlg_extra_hdrs", STR, "", "Headers of a BYE made here."),
+    param(
+        "dlg_extra_hdrs",
+        STR,
+        "",
+        (
+            |c, v| lines(v, &mut c.dialog.dlg_extra_hdrs),
+            "Headers of a BYE made here.",
+        ),
+    ),
     param(
         "dlg_match_mode",
         INT,
@@ -389,17 +407,23 @@ pub(super) const PARAMS: [Param; 62] = [
         ),
     ),
     planned_param("enable_dmq", INT, "0", "Whether dialogs are replicated."),
-    planned_param(
+    param(
         "track_cseq_updates",
         INT,
         "0",
-        "Whether CSeq changes of authentication are undone.",
+        (
+            |c, v| flag(v, &mut c.dialog.track_cseq_updates),
+            "Whether a request that goes again with credentials gets the next CSeq.",
+        ),
     ),
-    planned_param(
+    param(
         "lreq_callee_headers",
         STR,
         "",
-        "Headers of requests made here to the callee.",
+        (
+            |c, v| lines(v, &mut c.dialog.lreq_callee_headers),
+            "Headers of requests made here to the callee.",
+        ),
     ),
     planned_param(
         "event_callback",
@@ -449,6 +473,13 @@ fn sip_address(setting: &Setting) -> Stored {
         Ok(uri) if uri.scheme.is_some() => Ok(()),
         Ok(_) | Err(_) => Err(ParamError("a SIP URI such as sip:controller@example.com")),
     }
+}
+
+fn lines(setting: &Setting, to: &mut Box<[u8]>) -> Stored {
+    const WANTED: ParamError = ParamError("header fields such as \"Hint: credit expired\\r\\n\"");
+    let text = setting.text().unwrap_or_default();
+    *to = bye::header_lines(text).ok_or(WANTED)?.into();
+    Ok(())
 }
 
 fn flag(setting: &Setting, to: &mut bool) -> Stored {

@@ -19,6 +19,16 @@ pub enum Role {
     Bye(Direction),
 }
 
+impl Role {
+    /// Which way the message goes.
+    pub const fn way(self) -> Direction {
+        match self {
+            Role::Initial => Direction::Downstream,
+            Role::Within(way) | Role::Bye(way) => way,
+        }
+    }
+}
+
 /// A transaction's dialog.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Link {

@@ -55,6 +55,8 @@ pub enum Event {
     NoAckTimeout,
     /// The lifetime is over.
     Expiry,
+    /// BYEs of our own have gone to one side or both.
+    HangUp,
     /// Nothing late is to be expected any more: the transaction that ended the dialog is gone, or
     /// `end_timeout` is over.
     Rest,
@@ -70,7 +72,7 @@ pub const STATES: [State; 5] = [
 ];
 
 /// All events, in the order of the grid's columns.
-pub const EVENTS: [Event; 11] = [
+pub const EVENTS: [Event; 12] = [
     Event::Provisional,
     Event::Success,
     Event::Failure,
@@ -81,6 +83,7 @@ pub const EVENTS: [Event; 11] = [
     Event::EarlyTimeout,
     Event::NoAckTimeout,
     Event::Expiry,
+    Event::HangUp,
     Event::Rest,
 ];
 
@@ -174,6 +177,7 @@ const GRID: [Row; STATES.len()] = [
         to(Unconfirmed, NOTHING),
         to(Deleted, Act::FAIL.and(Act::REMOVE)),
         to(Unconfirmed, NOTHING),
+        to(Unconfirmed, NOTHING),
     ],
     // Early
     [
@@ -188,6 +192,7 @@ const GRID: [Row; STATES.len()] = [
         to(Early, NOTHING),
         to(Deleted, Act::FAIL.and(Act::REMOVE)),
         to(Early, NOTHING),
+        to(Early, NOTHING),
     ],
     // ConfirmedNa: the 2xx of another branch of the fork passes without a trace.
     [
@@ -201,6 +206,7 @@ const GRID: [Row; STATES.len()] = [
         to(ConfirmedNa, NOTHING),
         to(ConfirmedNa, Act::SHORTEN),
         to(Deleted, Act::END.and(Act::REMOVE)),
+        to(Deleted, Act::END),
         to(ConfirmedNa, NOTHING),
     ],
     // Confirmed
@@ -215,6 +221,7 @@ const GRID: [Row; STATES.len()] = [
         to(Confirmed, NOTHING),
         to(Confirmed, NOTHING),
         to(Deleted, Act::END.and(Act::REMOVE)),
+        to(Deleted, Act::END),
         to(Confirmed, NOTHING),
     ],
     // Deleted: nothing brings a call back that has been reported as over.
@@ -229,6 +236,7 @@ const GRID: [Row; STATES.len()] = [
         to(Deleted, NOTHING),
         to(Deleted, NOTHING),
         to(Deleted, Act::REMOVE),
+        to(Deleted, NOTHING),
         to(Deleted, Act::REMOVE),
     ],
 ];
@@ -328,10 +336,10 @@ mod tests {
     #[test]
     fn the_lives_of_calls() {
         use Event::{
-            Ack, Bye, EarlyTimeout, Expiry, Failure, NoAckTimeout, Prack, Provisional, Request,
-            Rest, Success,
+            Ack, Bye, EarlyTimeout, Expiry, Failure, HangUp, NoAckTimeout, Prack, Provisional,
+            Request, Rest, Success,
         };
-        let table: [(&str, &[Event], &[i64]); 12] = [
+        let table: [(&str, &[Event], &[i64]); 14] = [
             (
                 "answered",
                 &[Provisional, Success, Ack, Request, Bye],
@@ -372,6 +380,16 @@ mod tests {
                 &[2, 2, 3, 3, 5],
             ),
             ("no answer", &[Provisional, EarlyTimeout, Rest], &[2, 5, 5]),
+            (
+                "hung up from here, and a BYE crosses",
+                &[Success, Ack, HangUp, Bye, Rest],
+                &[3, 4, 5, 5, 5],
+            ),
+            (
+                "hung up while it rings: the INVITE's failure ends it",
+                &[Provisional, HangUp, Failure],
+                &[2, 2, 5],
+            ),
         ];
         for (name, events, want) in table {
             let mut state = Unconfirmed;

@@ -24,6 +24,7 @@ use crate::wheel::TimerKey;
 use super::event::Registration;
 use super::identity::{DialogId, Numbers};
 use super::leg::{Direction, Leg};
+use super::numbers::Raised;
 use super::profile::Membership;
 use super::state::State;
 use super::strings::{Field, Strings};
@@ -39,6 +40,8 @@ pub mod iflag {
     pub const KA_DST: u32 = 1 << 2;
     /// Requests in the dialog leave its lifetime alone.
     pub const TIMER_NORESET: u32 = 1 << 3;
+    /// The numbers of the caller's requests are raised on their way.
+    pub const CSEQ_DIFF: u32 = 1 << 4;
     /// A PRACK was seen during the set-up.
     pub const PRACK: u32 = 1 << 5;
 }
@@ -51,6 +54,10 @@ pub mod dflag {
     pub const CHANGED: u32 = 1 << 1;
     /// A BYE was seen, or the lifetime is over.
     pub const HASBYE: u32 = 1 << 2;
+    /// A BYE of our own has gone to the caller.
+    pub const BYE_CALLER: u32 = 1 << 4;
+    /// One has gone to the callee.
+    pub const BYE_CALLEE: u32 = 1 << 5;
     /// A variable was written after the dialog was made.
     pub const CHANGED_VARS: u32 = 1 << 7;
     /// The INVITE has a transaction.
@@ -107,6 +114,14 @@ pub struct Dialog {
     pub observers: Vec<Registration>,
     /// The transaction that ends it: when that is gone, so is what could come late.
     pub ended_by: Option<Key>,
+    /// The transaction of its INVITE.
+    pub invite: Option<Key>,
+    /// BYEs of our own that have not been answered.
+    pub pending_byes: u8,
+    /// Whether requests in it come through here: our own Record-Route was in the answer.
+    pub is_in_path: bool,
+    /// What the numbers of both sides are raised by; most dialogs have none.
+    raised: Option<Box<[Raised; 2]>>,
 }
 
 /// A confirmed dialog may cost 1 KiB all in: its entry here, two index entries with their slack,
@@ -161,6 +176,10 @@ impl Dialog {
             memberships: Vec::new(),
             observers: Vec::new(),
             ended_by: None,
+            invite: None,
+            pending_byes: 0,
+            is_in_path: true,
+            raised: None,
         }
     }
 
@@ -195,6 +214,16 @@ impl Dialog {
             Direction::Downstream => &mut self.caller,
             Direction::Upstream => &mut self.callee,
         }
+    }
+
+    /// What the numbers of requests that go this way are raised by; `None`: by nothing.
+    pub fn raised(&self, way: Direction) -> Option<&Raised> {
+        self.raised.as_ref().map(|raised| &raised[way as usize])
+    }
+
+    /// The same, to raise them.
+    pub fn raised_mut(&mut self, way: Direction) -> &mut Raised {
+        &mut self.raised.get_or_insert_default()[way as usize]
     }
 
     /// When something has to be done about it.

@@ -12,7 +12,7 @@ use super::identity::DialogId;
 use super::life::{self, Cause};
 use super::state::{Event, State};
 use super::table::{Dialog, dflag, iflag};
-use super::{Happening, Route};
+use super::{Happening, Route, bye};
 
 /// What is left to live for a call whose ACK never came, or that does not answer keep-alives.
 const SHORTENED_S: u32 = 10;
@@ -91,6 +91,17 @@ fn expire(env: &mut Env<'_>, key: Key) {
         .happenings
         .push_back(Happening::Expire(key));
     arm(env, key);
+}
+
+/// The timeout route has run: the dialog ends, with BYEs if it was to.
+pub fn over(env: &mut Env<'_>, key: Key) {
+    let dialog = env.state.dialogs.table.get(key);
+    let wants_bye = dialog.is_some_and(|d| d.iflags & iflag::TIMEOUT_BYE != 0);
+    if wants_bye && bye::hang_up(env, key, &bye::ALL, b"") {
+        env.state.dialogs.counts.expired += 1;
+    } else {
+        life::happen(env, key, Event::Expiry, Cause::default());
+    }
 }
 
 /// A request in the dialog renews its life, unless it is told not to.

@@ -29,12 +29,14 @@ mod tests {
     #[test]
     fn nothing_pretends() {
         let ran = run(
-            "$var(r) = dlg_bye(\"all\"); xlog(\"$var(r) $dlg(state)\");",
+            "$var(r) = dlg_db_load_extra(); xlog(\"$var(r) $dlg(state)\");",
             INVITE,
         );
         assert_eq!(ran.lines, ["-1 <null>"]);
         assert!(
-            ran.complaints.iter().any(|c| c.contains("dlg_bye()")),
+            ran.complaints
+                .iter()
+                .any(|c| c.contains("dlg_db_load_extra()")),
             "{:?}",
             ran.complaints
         );

@@ -7,11 +7,13 @@
 use regex::bytes::RegexBuilder;
 
 use crate::effect::rpc::{Cursor, Fault, Name, Part, Value};
+use crate::modules::dialog::bye;
 use crate::modules::dialog::identity::DialogId;
 use crate::modules::dialog::listing::{self, Filter, LegView, MatchKey, View};
 use crate::modules::dialog::state::State;
 use crate::modules::{Env, Setup};
 use crate::slab::Key;
+
 use crate::steer;
 
 use super::args::Args;
@@ -97,7 +99,14 @@ pub const DLG: [Command; 16] = [
         "dlg.end_dlg",
         "H_ENTRY H_ID [EXTRA_HEADERS]",
         "End a given dialog based on [h_entry] [h_id].",
-        (|_, args| identifier(args).map(|_| Whom::All), end),
+        (
+            |_, args| {
+                identifier(args)?;
+                extra_headers(args)?;
+                Ok(Whom::All)
+            },
+            end,
+        ),
     ),
     Command {
         name: "dlg.profile_get_size",
@@ -448,11 +457,14 @@ fn set_state(env: &mut Env<'_>, args: &Args, _: Slice) -> Part {
 fn terminate(env: &mut Env<'_>, args: &Args, _: Slice) -> Part {
     match find(env, args) {
         None => fault(500, "Couldnt find callid in dialog"),
-        Some(_) => Part {
-            values: Err(not_done_fault()),
-            next: None,
-        },
+        Some(key) => end_call(env, key, b""),
     }
+}
+
+/// Ends a call, by whatever it takes. One that is over already counts as ended.
+fn end_call(env: &mut Env<'_>, key: Key, headers: &[u8]) -> Part {
+    bye::hang_up(env, key, &bye::ALL, headers);
+    Part::whole(Vec::new())
 }
 
 fn identifier(args: &Args) -> Result<DialogId, Stop> {
@@ -473,19 +485,24 @@ fn end(env: &mut Env<'_>, args: &Args, _: Slice) -> Part {
         .and_then(|id| listing::find_id(env.state, id));
     match found {
         None => fault(404, "Dialog not found"),
-        Some(_) => Part {
-            values: Err(not_done_fault()),
-            next: None,
+        Some(key) => match extra_headers(args) {
+            Ok(headers) => end_call(env, key, &headers),
+            Err(_) => fault(500, INVALID),
         },
     }
 }
 
-fn not_done_fault() -> Fault {
-    Fault::new(500, "known but not done yet: requests of our own")
+/// Header fields for the BYEs.
+fn extra_headers(args: &Args) -> Result<Vec<u8>, Stop> {
+    let text = args.word(2).unwrap_or_default();
+    bye::header_lines(&text).ok_or_else(|| stop(500, INVALID))
 }
 
 fn not_done() -> Stop {
-    Stop::Fault(not_done_fault())
+    Stop::Fault(Fault::new(
+        500,
+        "known but not done yet: requests of our own",
+    ))
 }
 
 fn profile_place(setup: &Setup, name: &[u8]) -> Result<u16, Stop> {

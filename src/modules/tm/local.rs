@@ -24,7 +24,7 @@ use crate::modules::digest::{self, Challenge, Credential};
 use crate::modules::setup::Setup;
 use crate::modules::state::{Env, State};
 use crate::modules::work::Bytes;
-use crate::modules::{dispatcher, uac};
+use crate::modules::{dialog, dispatcher, uac};
 use crate::sip::{HeaderName, Message, Method, NameAddr, Uri};
 use crate::slab::Key;
 use crate::steer;
@@ -50,6 +50,8 @@ pub enum Owner {
     Uac(Rc<uac::Sent>),
     /// A ping of a destination.
     Dispatcher(dispatcher::Ping),
+    /// A dialog.
+    Dialog(dialog::request::Sent),
 }
 
 /// What became of a request. Provisional responses come any number of times before the others.
@@ -400,6 +402,7 @@ pub fn authorized(
             ..request.clone()
         });
         next.headers = [&*next.headers, &line].concat().into();
+        dialog::request::renumber(state, next);
         break;
     }
     again

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use crate::modules::dialog::life;
+use crate::modules::dialog::{self, life};
 use crate::modules::state::Env;
 use crate::modules::work::Bytes;
 use crate::sip::{Edits, HeaderName, Message, Span, status};
@@ -17,7 +17,8 @@ use super::transaction::{Stored, Transaction};
 /// Passes a response on: without our Via, with the changes its routes made. False: the
 /// transaction may not send it any more.
 pub fn relay(env: &mut Env<'_>, key: Key, response: &Message, edits: &Edits) -> bool {
-    let bytes = without_our_via(response, edits);
+    let number = env.state.tm.get(key).map(|t| t.request.cseq().number);
+    let bytes = without_our_via(response, edits, number);
     let sent = serve::send(
         env,
         key,
@@ -31,10 +32,14 @@ pub fn relay(env: &mut Env<'_>, key: Key, response: &Message, edits: &Edits) -> 
     sent
 }
 
-/// §16.7 step 3: the topmost Via value is ours and goes.
-pub fn without_our_via(response: &Message, edits: &Edits) -> Bytes {
+/// §16.7 step 3: the topmost Via value is ours and goes; and the CSeq becomes that of the request
+/// as it came in, if a dialog has raised it.
+pub fn without_our_via(response: &Message, edits: &Edits, number: Option<u32>) -> Bytes {
     let mut all = Edits::new();
     remove_top_via(response, &mut all);
+    if let Some(number) = number.filter(|number| *number != response.cseq().number) {
+        dialog::request::restored(response, number, &mut all);
+    }
     all.extend_from(edits);
     let mut out = Vec::with_capacity(response.bytes().len() + 64);
     all.apply(response.bytes(), &mut out);

@@ -1,12 +1,13 @@
 //! `uac_auth`: answering the challenge that a branch of a relayed request met (RFC 3261 §22.2).
 //!
-//! The next leg of the failure route carries the credentials; its CSeq stays that of the caller,
-//! because raising it is the business of whoever keeps the dialog.
+//! The next leg of the failure route carries the credentials. Its CSeq stays that of the caller,
+//! unless a dialog keeps the numbers of both sides apart (`track_cseq_updates`).
 
 use std::rc::Rc;
 
 use crate::effect::Level;
 use crate::modules::Call;
+use crate::modules::dialog;
 use crate::modules::digest::{self, About, Challenge, Credential};
 use crate::modules::entry::{NO, YES};
 use crate::modules::pv::avp::Stored;
@@ -19,6 +20,7 @@ pub(super) fn uac_auth(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) ->
         Ok(line) => {
             let at = call.work.message.headers_end();
             call.work.edits.insert(at, &line);
+            dialog::request::retried(&mut call.env, call.work);
             YES
         }
         Err(what) => {
