@@ -12,7 +12,7 @@ use super::identity::DialogId;
 use super::leg::Direction;
 use super::strings::Field;
 use super::table::{dflag, iflag};
-use super::{bye, life, matching, peers, timeout};
+use super::{bye, keepalive, life, matching, peers, timeout};
 
 const TEXT: ParamKind = ParamKind::Text;
 const CONST: ParamKind = ParamKind::Const;
@@ -471,6 +471,10 @@ fn property(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite, is_on: bool) 
     let key = call.work.dialog.current;
     if let Some(dialog) = key.and_then(|key| call.env.state.dialogs.table.get_mut(key)) {
         change(&mut dialog.iflags);
+    }
+    if let Some(key) = key {
+        keepalive::begin(&mut call.env, key);
+        timeout::arm(&mut call.env, key);
     }
     YES
 }

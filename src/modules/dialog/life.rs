@@ -22,7 +22,7 @@ use super::scope::{Link, Role};
 use super::state::{self, Act, Event, State};
 use super::strings::{Field, Strings};
 use super::table::{Birth, dflag, iflag};
-use super::{Happening, Route, cookie, timeout};
+use super::{Happening, Route, cookie, keepalive, timeout};
 
 /// The message behind an event.
 #[derive(Clone, Copy, Default, Debug)]
@@ -543,6 +543,7 @@ fn confirm(env: &mut Env<'_>, key: Key, cause: Cause<'_>) {
         dialog.lifetime_s = asked;
     }
     dialog.expires = Some(now + Duration::from_secs(dialog.lifetime_s.into()));
+    keepalive::begin(env, key);
     tell(env, key, Kind::Confirmed, cause);
 }
 
@@ -551,6 +552,7 @@ fn follow(env: &mut Env<'_>, key: Key, cause: Cause<'_>) {
     let (Some(message), Some(direction)) = (cause.message, cause.direction) else {
         return;
     };
+    keepalive::heard(env, key, direction);
     timeout::renew(env, key, cause.lifetime_s);
     let Some(dialog) = env.state.dialogs.table.get_mut(key) else {
         return;

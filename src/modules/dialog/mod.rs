@@ -16,7 +16,8 @@
 //! one dialog, however many phones ring; the first 2xx decides which tag is the callee's.
 //!
 //! What the proxy itself sends in a dialog is made in request.rs and numbered by numbers.rs;
-//! bye.rs ends calls with it. Database and replication are not here.
+//! bye.rs ends calls with it, keepalive.rs asks whether they still live. Database and replication
+//! are not here.
 //!
 //! # The grid
 //!
@@ -28,6 +29,7 @@ pub mod cookie;
 pub mod event;
 mod functions;
 pub mod identity;
+pub mod keepalive;
 pub mod leg;
 pub mod life;
 pub mod listing;

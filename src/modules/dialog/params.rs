@@ -56,6 +56,12 @@ pub struct Config {
     pub lreq_callee_headers: Box<[u8]>,
     /// Whether a request that goes again with credentials gets a number of its own.
     pub track_cseq_updates: bool,
+    /// Over how many seconds pings of calls are spread that were answered together; 0: no pings.
+    pub ka_timer_s: u32,
+    /// Seconds between two pings; 0: no pings.
+    pub ka_interval_s: u32,
+    /// How many pings in a row may fail.
+    pub ka_failed_limit: u32,
 }
 
 impl Default for Config {
@@ -83,6 +89,9 @@ impl Default for Config {
             dlg_extra_hdrs: Box::default(),
             lreq_callee_headers: Box::default(),
             track_cseq_updates: false,
+            ka_timer_s: 0,
+            ka_interval_s: 0,
+            ka_failed_limit: 1,
         }
     }
 }
@@ -375,19 +384,30 @@ pub(super) const PARAMS: [Param; 62] = [
             "Whether the dialog waits for the ACK.",
         ),
     ),
-    planned_param(
+    param(
         "ka_timer",
         INT,
         "0",
-        "Seconds between two looks at keep-alives.",
+        (
+            |c, v| whole(v, 0, &mut c.dialog.ka_timer_s),
+            "Keep-alives are on; those of calls answered together are spread over so many seconds.",
+        ),
     ),
-    checked(
+    param(
         "ka_interval",
         INT,
         "0",
-        (ka_interval, "Seconds between two keep-alives."),
+        (ka_interval, "Seconds between two keep-alives, 30 at least."),
     ),
-    planned_param("ka_failed_limit", INT, "1", "Keep-alives that may fail."),
+    param(
+        "ka_failed_limit",
+        INT,
+        "1",
+        (
+            |c, v| whole(v, 1, &mut c.dialog.ka_failed_limit),
+            "After so many keep-alives without answer a call has ten seconds left.",
+        ),
+    ),
     param(
         "timeout_noreset",
         INT,
@@ -560,10 +580,21 @@ fn keep_proxy_rr(config: &mut Modules, setting: &Setting) -> Stored {
     Ok(())
 }
 
-fn ka_interval(_: &mut Modules, setting: &Setting) -> Stored {
+/// A number that is taken to be at least `least`, as the original does silently.
+fn whole(setting: &Setting, least: u32, to: &mut u32) -> Stored {
+    let value = setting.int().unwrap_or(0).max(0);
+    *to = u32::try_from(value).unwrap_or(u32::MAX).max(least);
+    Ok(())
+}
+
+fn ka_interval(config: &mut Modules, setting: &Setting) -> Stored {
+    const DAY_S: i64 = 86_400;
     match setting.int() {
-        Some(0 | 30..) => Ok(()),
-        _ => Err(ParamError("0, or 30 seconds and more")),
+        Some(n @ (0 | 30..=DAY_S)) => {
+            config.dialog.ka_interval_s = n as u32;
+            Ok(())
+        }
+        _ => Err(ParamError("0, or 30 seconds up to a day")),
     }
 }
 

@@ -22,7 +22,7 @@ use super::leg::{Direction, Leg};
 use super::strings::Field;
 use super::table::Dialog;
 use super::table::iflag;
-use super::{bye, scope::Role};
+use super::{bye, keepalive, scope::Role};
 
 /// How far a number is put ahead when the requests of a side do not come through here, so that
 /// nobody knows which it has used.
@@ -33,6 +33,8 @@ const UNSEEN_CSEQ_GAP: u32 = 100;
 pub enum Purpose {
     /// It ends the dialog for the side that it goes to.
     Bye,
+    /// It asks whether that side is still there.
+    Ping,
 }
 
 /// A request of ours in a dialog, as its answer finds it again.
@@ -50,6 +52,7 @@ impl Purpose {
     fn method(self) -> &'static [u8] {
         match self {
             Purpose::Bye => b"BYE",
+            Purpose::Ping => b"OPTIONS",
         }
     }
 }
@@ -88,7 +91,14 @@ pub(super) fn within(env: &mut Env<'_>, sent: Sent) -> Option<LocalRequest> {
         attempts: 0,
         owner: Owner::Dialog(sent),
     };
-    let cseq = next_number(dialog, sent.way);
+    let cseq = match sent.purpose {
+        // Nobody could make up for a number that this one uses.
+        Purpose::Ping if !dialog.is_in_path => {
+            let last = dialog.sender_mut(sent.way).cseq.unwrap_or(0);
+            last.saturating_sub(1)
+        }
+        Purpose::Bye | Purpose::Ping => next_number(dialog, sent.way),
+    };
     Some(LocalRequest { cseq, ..request })
 }
 
@@ -289,6 +299,7 @@ pub fn answered(env: &mut Env<'_>, sent: Sent, request: &LocalRequest, answer: &
     }
     match sent.purpose {
         Purpose::Bye => bye::answered(env, sent.dialog),
+        Purpose::Ping => keepalive::answered(env, sent, answer),
     }
 }
 

@@ -23,6 +23,7 @@ use crate::wheel::TimerKey;
 
 use super::event::Registration;
 use super::identity::{DialogId, Numbers};
+use super::keepalive::KeepAlive;
 use super::leg::{Direction, Leg};
 use super::numbers::Raised;
 use super::profile::Membership;
@@ -120,6 +121,8 @@ pub struct Dialog {
     pub pending_byes: u8,
     /// Whether requests in it come through here: our own Record-Route was in the answer.
     pub is_in_path: bool,
+    /// Its keep-alives, if it has any.
+    pub keepalive: Option<Box<KeepAlive>>,
     /// What the numbers of both sides are raised by; most dialogs have none.
     raised: Option<Box<[Raised; 2]>>,
 }
@@ -179,6 +182,7 @@ impl Dialog {
             invite: None,
             pending_byes: 0,
             is_in_path: true,
+            keepalive: None,
             raised: None,
         }
     }
@@ -228,10 +232,8 @@ impl Dialog {
 
     /// When something has to be done about it.
     pub fn deadline(&self) -> Option<Instant> {
-        match (self.expires, self.limit) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        let ping = self.keepalive.as_ref().and_then(|known| known.at);
+        [self.expires, self.limit, ping].into_iter().flatten().min()
     }
 }
 

@@ -4,6 +4,7 @@
 use crate::modules::pv::{Avps, Stored};
 use crate::modules::setup::Setup;
 use crate::modules::state::Env;
+use crate::modules::tm::local;
 use crate::slab::Key;
 use crate::time::Duration;
 use crate::timer::Timer;
@@ -12,7 +13,10 @@ use super::identity::DialogId;
 use super::life::{self, Cause};
 use super::state::{Event, State};
 use super::table::{Dialog, dflag, iflag};
-use super::{Happening, Route, bye};
+use super::{Happening, Route, bye, keepalive};
+
+/// How long the end of a call waits when too many requests of ours do already.
+const POSTPONED: Duration = Duration::from_millis(200);
 
 /// What is left to live for a call whose ACK never came, or that does not answer keep-alives.
 const SHORTENED_S: u32 = 10;
@@ -58,6 +62,9 @@ pub fn fired(env: &mut Env<'_>, key: Key) {
         return expire(env, key);
     }
     if !is_over(dialog.limit) {
+        if is_over(dialog.keepalive.as_ref().and_then(|known| known.at)) {
+            keepalive::fired(env, key);
+        }
         return arm(env, key);
     }
     let event = match dialog.state() {
@@ -71,12 +78,17 @@ pub fn fired(env: &mut Env<'_>, key: Key) {
 
 /// The life is over: the timeout route sees the dialog as it was, then it ends.
 fn expire(env: &mut Env<'_>, key: Key) {
+    let (now, has_room) = (env.now.mono, local::has_room(env.state));
     let Some(dialog) = env.state.dialogs.table.get_mut(key) else {
         return;
     };
+    if dialog.iflags & iflag::TIMEOUT_BYE != 0 && !has_room {
+        dialog.expires = Some(now + POSTPONED);
+        return arm(env, key);
+    }
     // Until the end has been dealt with, this keeps the promise that every dialog has a deadline.
     dialog.expires = None;
-    dialog.limit = Some(env.now.mono + Duration::from_secs(SHORTENED_S.into()));
+    dialog.limit = Some(now + Duration::from_secs(SHORTENED_S.into()));
     dialog.dflags |= dflag::EXPIRED;
     if dialog.timeout_route.is_some() {
         let route = Happening::Route {

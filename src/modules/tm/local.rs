@@ -205,6 +205,11 @@ pub fn send(state: &mut State, request: LocalRequest) -> bool {
     has_room
 }
 
+/// Whether there is room for many more: who can wait does so when there is not.
+pub fn has_room(state: &State) -> bool {
+    state.locals.waiting.len() < LOCAL_QUEUE_MAX / 2
+}
+
 /// The message, with our Via on top. A strict router in front of the route set takes the
 /// Request-URI's place (§12.2.1.1).
 pub fn write(setup: &Setup, request: &LocalRequest, via: &str) -> Vec<u8> {

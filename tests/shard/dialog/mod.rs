@@ -1,6 +1,8 @@
 //! Dialogs on one shard, message by message.
 
 mod events;
+mod hangup;
+mod keepalive;
 mod lives;
 mod matching;
 mod observer;
