@@ -140,6 +140,8 @@ impl Bench {
         const RATE: f64 = 1_000.0;
         // So long that all are up at once, and the transactions of their INVITEs are gone.
         let hold_s = calls as f64 / RATE + 12.0;
+        // Transactions of the runs before linger.
+        std::thread::sleep(std::time::Duration::from_secs(10));
         let before = self.subject.memory();
         let (mut peak, mut looked) = (before, std::time::Instant::now());
         self.runs += 1;
