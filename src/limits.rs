@@ -162,6 +162,11 @@ pub const PROFILE_REMOTE_COUNT_MAX: usize = 1 << 16;
 /// How old what a shard knows of the others' profiles may be: the time of one batch.
 pub const PEER_BATCH_TIME: Duration = Duration::from_millis(10);
 
+/// How much earlier than its time a batch may leave: twenty at once after a quiet time. A limit
+/// that is looked up right after a call has begun elsewhere should see it; only what changes more
+/// than a hundred times a second has to wait for its batch.
+pub const PEER_BURST_TIME: Duration = Duration::from_millis(200);
+
 /// When a batch that a shard has not confirmed is sent to it again.
 pub const PEER_REPEAT_TIME: Duration = Duration::from_millis(100);
 

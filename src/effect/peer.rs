@@ -2,30 +2,25 @@
 //!
 //! Everything here is a value and may be lost, repeated or late on its way. Batches are repeated
 //! until each shard has confirmed them, counts in them are absolute, and commands are applied
-//! once by their number.
+//! once by their number. A question is asked once: lost, it ends with the patience of the script
+//! that waits; repeated or overtaken, its number shows it and it is not heard.
 
 use std::sync::Arc;
 
+use super::rpc::Value;
 use crate::slab::Key;
 
 /// One message between two shards.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub enum PeerMessage {
     /// News for every shard.
     Batch(Arc<Batch>),
     /// The batch with this number has come.
     Seen(u64),
-    /// A script waits until another shard has looked for a dialog and set its lifetime.
-    SetLifetime {
-        /// The script.
-        run: Key,
-        /// The dialog.
-        h_entry: u32,
-        /// The dialog.
-        h_id: u32,
-        /// Seconds.
-        lifetime_s: u32,
-    },
+    /// A script asks about a dialog of another shard, or wants something done to it.
+    Question(Box<Question>),
+    /// What came of it.
+    Answer(Box<Answer>),
     /// A destination of the dispatcher has this state now.
     Destination {
         /// Its set.
@@ -37,14 +32,117 @@ pub enum PeerMessage {
     },
     /// An item of a table of the script's has changed (`htable`).
     Item(Arc<ItemNews>),
-    /// What came of it.
-    LifetimeSet {
-        /// The script.
-        run: Key,
-        /// Whether there is such a dialog.
-        is_found: bool,
+}
+
+/// What a script wants of a dialog that another shard has.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Question {
+    /// Counts up with each question of the shard.
+    pub number: u64,
+    /// The script that waits for the answer; `None`: nobody does.
+    pub run: Option<Key>,
+    /// The dialog.
+    pub which: Which,
+    /// What is to be done to it.
+    pub order: Order,
+}
+
+/// How a dialog of another shard is called.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Which {
+    /// By its identifier.
+    Id {
+        /// The slot of its Call-ID.
+        h_entry: u32,
+        /// Its number there.
+        h_id: u32,
+    },
+    /// As a message would.
+    Tags {
+        /// The Call-ID.
+        call_id: Box<[u8]>,
+        /// The tag of the side that would send.
+        from_tag: Box<[u8]>,
+        /// The tag of the other.
+        to_tag: Box<[u8]>,
     },
 }
+
+/// What is to be done to one dialog.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Order {
+    /// Nothing: it is only looked at.
+    Look,
+    /// Let it live so many seconds.
+    SetLifetime(u32),
+    /// Hang up on the caller, the callee, or both (`dlg_bye`).
+    HangUp {
+        /// The caller gets a BYE.
+        caller: bool,
+        /// The callee does.
+        callee: bool,
+    },
+    /// Give a variable this value, or none.
+    SetVariable(Box<[u8]>, Option<Box<[u8]>>),
+    /// Change flags of the script.
+    ScriptFlags(Bits),
+    /// Change flags of the module (`dlg_set_property`).
+    Properties(Bits),
+    /// Make it a member of a profile, by its place among all.
+    Join(u16, Box<[u8]>),
+    /// End its newest membership, with this value if there is one.
+    Leave(u16, Option<Box<[u8]>>),
+}
+
+/// Flags to set and to clear.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Bits {
+    /// These are set.
+    pub set: u32,
+    /// Then these are cleared.
+    pub clear: u32,
+}
+
+impl Bits {
+    /// The flags when that is done.
+    pub const fn of(self, flags: u32) -> u32 {
+        (flags | self.set) & !self.clear
+    }
+}
+
+/// What came of a question.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Answer {
+    /// The script that waits.
+    pub run: Key,
+    /// Whether the order was carried out.
+    pub is_done: bool,
+    /// The dialog as it is now; `None`: there is none.
+    pub copy: Option<DialogCopy>,
+}
+
+/// A name and a value.
+pub type Named = (Box<[u8]>, Box<[u8]>);
+
+/// A dialog as scripts of another shard read it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct DialogCopy {
+    /// The slot of its Call-ID.
+    pub h_entry: u32,
+    /// Its number there.
+    pub h_id: u32,
+    /// Whether a message with the tags that were asked for would go to the callee.
+    pub is_downstream: Option<bool>,
+    /// What `$dlg` shows, in the order of its attributes.
+    pub attributes: Box<[Value]>,
+    /// `$dlg_var`, names and values, the newest first.
+    pub vars: Vec<Named>,
+    /// Its profiles, by their place among all, with the values; the newest last.
+    pub profiles: Vec<(u16, Box<[u8]>)>,
+}
+
+/// The five statistics of dialogs, in the order of the manual.
+pub type Figures = [u64; 5];
 
 /// News of one shard.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -53,6 +151,8 @@ pub struct Batch {
     pub number: u64,
     /// Every batch with a lower number has been confirmed by every shard.
     pub settled: u64,
+    /// The statistics of dialogs of the shard, in the order of the manual.
+    pub figures: Figures,
     /// Sizes of profiles.
     pub counts: Vec<Count>,
     /// Things to do.

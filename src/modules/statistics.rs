@@ -1,6 +1,7 @@
 //! `$stat`, and the two modules by which a script counts itself.
 //!
-//! A script sees the figures of its own shard; operators see the sums of all.
+//! A script sees the figures of its own shard, and of dialogs those of all; operators see the sums
+//! of all.
 
 use std::collections::BTreeMap;
 
@@ -12,14 +13,17 @@ use crate::script::{
 use super::entry::{NO, YES, function, param, text_of};
 use super::{Call, Config, EMPTY, Function, Module, ParamError, State, all, rpc};
 
-/// The value on this shard of the statistic with this name, in any group.
+/// The value of the statistic with this name, in any group, as this shard knows it.
 pub fn read(state: &State, name: &[u8]) -> Option<i64> {
     let loaded = state.setup.program.modules.iter();
     let modules = std::iter::once(Vocabulary::CORE).chain(loaded.copied());
     let mut own = modules.flat_map(|id| all()[usize::from(id.0)].statistics);
     let config = &state.setup.config;
     match own.find(|s| s.name.as_bytes() == name && (s.is_on)(config)) {
-        Some(statistic) => i64::try_from((statistic.read)(state)).ok(),
+        Some(statistic) => {
+            let sum = (statistic.read)(state) + (statistic.elsewhere)(state);
+            i64::try_from(sum).ok()
+        }
         None => state.stores.counters.get(config, name),
     }
 }

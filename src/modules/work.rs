@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use crate::effect::peer::{Order, Which};
 use crate::effect::{Destination, Flow, SocketId};
 use crate::script::RouteKind;
 use crate::sip::{Edits, Message};
@@ -43,15 +44,8 @@ pub enum Ask {
     Sleep(Duration),
     /// Run what dialogs have left to be done; then the function returns this.
     Dialogs(i64),
-    /// `dlg_set_timeout` for a dialog of another shard.
-    SetLifetime {
-        /// The shard.
-        shard: ShardId,
-        /// The dialog.
-        id: dialog::identity::DialogId,
-        /// Seconds.
-        lifetime_s: u32,
-    },
+    /// Look at a dialog of another shard, or have something done to it.
+    Elsewhere(ShardId, Which, Order),
     /// Requests of our own have been queued: send them now.
     SendLocals,
 }

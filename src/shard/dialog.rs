@@ -10,11 +10,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::effect::{Effect, Flow, PeerMessage, Proto, SocketId};
-use crate::modules::dialog::identity::DialogId;
+use crate::effect::peer::{Answer, Order, Which};
+use crate::effect::{Flow, PeerMessage, Proto, SocketId};
+use crate::modules::dialog::elsewhere::{self, Elsewhere};
 use crate::modules::dialog::life;
 use crate::modules::dialog::strings::Field;
-use crate::modules::dialog::{self, Happening, Route, peers, set_lifetime};
+use crate::modules::dialog::{self, Happening, Route, peers};
 use crate::modules::dispatcher;
 use crate::modules::htable;
 use crate::modules::work::Work;
@@ -32,6 +33,8 @@ pub(super) struct Interrupted {
     kind: RouteKind,
     /// The current dialog.
     current: Option<Key>,
+    /// The same when another shard has it.
+    elsewhere: Option<Box<Elsewhere>>,
     /// The work, when the route looks at another message.
     work: Option<Box<Work>>,
     /// What the function returns that caused it; `None`: the run is over.
@@ -41,11 +44,11 @@ pub(super) struct Interrupted {
 }
 
 /// A question to another shard.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Asking {
     pub(super) shard: ShardId,
-    pub(super) id: DialogId,
-    pub(super) lifetime_s: u32,
+    pub(super) which: Which,
+    pub(super) order: Order,
 }
 
 /// A route that is to run.
@@ -96,6 +99,7 @@ impl Shard {
             self.begin_job(&mut run, job, None);
             self.drive(step, run);
         }
+        peers::tell_soon(&mut self.env(step));
     }
 
     /// The dialog of the next route; what is no route is done on the way.
@@ -163,6 +167,7 @@ impl Shard {
         let mut interrupted = Interrupted {
             kind,
             current: run.work.dialog.current,
+            elsewhere: run.work.dialog.elsewhere.take(),
             work: None,
             resume,
             left: std::mem::take(&mut self.state.dialogs.happenings),
@@ -194,6 +199,7 @@ impl Shard {
         let Interrupted {
             kind,
             current,
+            elsewhere,
             work,
             resume,
             mut left,
@@ -205,6 +211,7 @@ impl Shard {
         }
         run.work.kind = kind;
         run.work.dialog.current = current;
+        run.work.dialog.elsewhere = elsewhere;
         let program = Arc::clone(&run.program);
         if let Some(job) = self.next_job(step, &program) {
             self.begin_job(run, job, resume);
@@ -240,28 +247,32 @@ impl Shard {
             PeerMessage::Item(news) => htable::heard(&mut self.env(step), from, &news),
             PeerMessage::Batch(batch) => peers::heard(&mut self.env(step), from, &batch),
             PeerMessage::Seen(number) => peers::seen(&mut self.env(step), from, number),
-            PeerMessage::SetLifetime {
-                run,
-                h_entry,
-                h_id,
-                lifetime_s,
-            } => {
-                let id = DialogId { h_entry, h_id };
-                let is_found = set_lifetime(&mut self.env(step), id, lifetime_s);
-                let answer = PeerMessage::LifetimeSet { run, is_found };
-                step.out.push(Effect::Peer(from, answer));
+            PeerMessage::Question(question) => {
+                elsewhere::asked(&mut self.env(step), from, &question);
             }
+            PeerMessage::Answer(answer) => self.answered(step, *answer),
             PeerMessage::Destination { set, uri, flags } => {
                 dispatcher::heard(&mut self.env(step), set, &uri, flags);
             }
-            PeerMessage::LifetimeSet { run, is_found } => {
-                let Some(mut run) = self.unpark(step, run) else {
-                    return;
-                };
-                run.asking = None;
-                run.vm.resume(if is_found { 1 } else { -1 });
-                self.drive(step, run);
-            }
         }
+    }
+
+    /// A script waits for another shard.
+    pub(super) fn ask_shard(&mut self, step: &mut Step<'_>, run: Key, asking: &Asking) {
+        let (which, order) = (asking.which.clone(), asking.order.clone());
+        elsewhere::ask(&mut self.env(step), asking.shard, Some(run), (which, order));
+    }
+
+    /// It has its answer.
+    fn answered(&mut self, step: &mut Step<'_>, answer: Answer) {
+        let Some(mut run) = self.unpark(step, answer.run) else {
+            return;
+        };
+        let code = if answer.is_done { 1 } else { -1 };
+        if let (Some(asking), Some(copy)) = (run.asking.take(), answer.copy) {
+            elsewhere::answered(&mut run.work.dialog, asking.shard, &asking.which, copy);
+        }
+        run.vm.resume(code);
+        self.drive(step, run);
     }
 }

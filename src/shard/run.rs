@@ -8,9 +8,8 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::effect::{Effect, Level, PeerMessage};
+use crate::effect::Level;
 use crate::limits::PARKED_RUN_COUNT_MAX;
-use crate::modules::dialog::identity::DialogId;
 use crate::modules::work::{Ask, Work};
 use crate::modules::{Call, Env, tm};
 use crate::script::{End, Pause, Program, RouteId, RouteKind, Vm};
@@ -70,8 +69,8 @@ pub(super) struct Run {
     pub(super) sleeps: Option<Duration>,
     /// When waiting has taken too long.
     pub(super) wait_timer: Option<TimerKey>,
-    /// The dialog of another shard whose lifetime it waits to be set.
-    pub(super) asking: Option<Asking>,
+    /// What it has asked another shard.
+    pub(super) asking: Option<Box<Asking>>,
 }
 
 impl Shard {
@@ -142,6 +141,7 @@ impl Shard {
     }
 
     fn asked(&mut self, step: &mut Step<'_>, run: &mut Run) -> Next {
+        run.asking = None;
         match run.work.ask.take() {
             Some(Ask::Relay(options)) => self.t_relay(step, run, options),
             Some(Ask::Forward) => self.forward(step, run),
@@ -150,16 +150,12 @@ impl Shard {
                 Next::Parked
             }
             Some(Ask::Dialogs(code)) => self.dialogs_within(step, run, code),
-            Some(Ask::SetLifetime {
-                shard,
-                id,
-                lifetime_s,
-            }) => {
-                run.asking = Some(Asking {
+            Some(Ask::Elsewhere(shard, which, order)) => {
+                run.asking = Some(Box::new(Asking {
                     shard,
-                    id,
-                    lifetime_s,
-                });
+                    which,
+                    order,
+                }));
                 Next::Parked
             }
             Some(Ask::SendLocals) => {
@@ -191,16 +187,8 @@ impl Shard {
         let timer = self.env(step).start(length, Timer::Parked(key));
         run.wait_timer = Some(timer);
         let query = run.resolving.as_ref().and_then(|relay| relay.query.clone());
-        if let Some(asking) = run.asking {
-            let DialogId { h_entry, h_id } = asking.id;
-            let lifetime_s = asking.lifetime_s;
-            let message = PeerMessage::SetLifetime {
-                run: key,
-                h_entry,
-                h_id,
-                lifetime_s,
-            };
-            step.out.push(Effect::Peer(asking.shard, message));
+        if let Some(asking) = &run.asking {
+            self.ask_shard(step, key, asking);
         }
         let inserted = self.runs.insert(run);
         debug_assert_eq!(inserted, key);

@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use dialcore::modules::dialog::event::{Event, Kind, Observer};
 use dialcore::modules::dialog::identity::DialogId;
+use dialcore::modules::dialog::peers;
 use dialcore::modules::dialog::stats::STATISTICS;
 use dialcore::modules::dialog::table::Dialog;
 use dialcore::shard::Shard;
@@ -185,7 +186,7 @@ impl Census {
         }
         for shard in shards {
             let dialogs = &shard.state().dialogs;
-            if !dialogs.table.is_empty() || !dialogs.is_told() {
+            if !dialogs.table.is_empty() || !peers::is_told(shard.state()) {
                 return Err("a shard remembers what is over".into());
             }
             for name in [&b"caller"[..], b"all"] {

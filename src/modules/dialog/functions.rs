@@ -1,18 +1,19 @@
 //! The functions of `dialog`.
 
-use crate::effect::peer::Command;
+use crate::effect::peer::{Bits, Command, Order, Which};
 use crate::modules::entry::{NO, YES, function, planned_function, renamed, text_of, truth};
 use crate::modules::work::{Ask, Bytes};
-use crate::modules::{Call, Function};
+use crate::modules::{Call, Env, Function};
 use crate::script::{CallSite, Heap, Outcome, ParamKind, RouteKind, RouteKinds, Value};
 use crate::sip::Method;
 use crate::slab::Key;
+use crate::steer;
 
 use super::identity::DialogId;
 use super::leg::Direction;
 use super::strings::Field;
 use super::table::{dflag, iflag};
-use super::{bye, keepalive, life, matching, peers, timeout};
+use super::{bye, elsewhere, keepalive, life, matching, peers, timeout};
 
 const TEXT: ParamKind = ParamKind::Text;
 const CONST: ParamKind = ParamKind::Const;
@@ -200,7 +201,7 @@ fn manage(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
         return YES;
     }
     let is_invite = call.work.message.method() == Method::Invite;
-    if !is_invite || call.work.dialog.current.is_some() {
+    if !is_invite || call.work.dialog.is_set() {
         return NO;
     }
     truth(life::create(&mut call.env, call.work, call.program))
@@ -235,6 +236,9 @@ fn set_profile(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome
         return NO;
     }
     let value = value.unwrap_or_else(|| Bytes::from(&[][..]));
+    if let Some(waits) = elsewhere::order(call, || Order::Join(profile, (&*value).into())) {
+        return waits;
+    }
     if let Some((key, _)) = current(call) {
         return truth(life::join(&mut call.env, key, profile, &value));
     }
@@ -248,17 +252,6 @@ fn set_profile(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome
     truth(is_early)
 }
 
-/// The newest membership of the current dialog in this profile, with this value if it has one.
-fn membership(call: &Call<'_>, profile: u16, value: Option<&[u8]>) -> Option<(Key, usize)> {
-    let (key, _) = current(call)?;
-    let dialogs = &call.env.state.dialogs;
-    let value = value.filter(|_| dialogs.profiles.has_value(profile));
-    let at = dialogs.table.get(key)?.memberships.iter().rposition(|m| {
-        m.profile == profile && value.is_none_or(|v| dialogs.profiles.value_of(*m) == v)
-    })?;
-    Some((key, at))
-}
-
 fn unset_profile(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
     let Some((profile, value)) = profile_of(call, heap, site, Some(1)) else {
         return NO;
@@ -266,23 +259,25 @@ fn unset_profile(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outco
     if value.is_none() && call.env.state.dialogs.profiles.has_value(profile) {
         return NO;
     }
-    let Some((key, at)) = membership(call, profile, value.as_deref()) else {
-        return NO;
-    };
-    let dialogs = &mut call.env.state.dialogs;
-    if let Some(dialog) = dialogs.table.get_mut(key) {
-        let membership = dialog.memberships.remove(at);
-        dialogs.profiles.remove(membership);
+    let text = || value.as_deref().map(Box::from);
+    if let Some(waits) = elsewhere::order(call, || Order::Leave(profile, text())) {
+        return waits;
     }
-    peers::tell_soon(&mut call.env);
-    YES
+    let found = current(call);
+    truth(found.is_some_and(|(key, _)| life::leave(&mut call.env, key, profile, value.as_deref())))
 }
 
 fn is_in_profile(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
     let Some((profile, value)) = profile_of(call, heap, site, Some(1)) else {
         return NO;
     };
-    truth(membership(call, profile, value.as_deref()).is_some())
+    let dialogs = &call.env.state.dialogs;
+    let value = value.filter(|_| dialogs.profiles.has_value(profile));
+    if let Some(elsewhere) = &call.work.dialog.elsewhere {
+        return truth(elsewhere.is_member(profile, value.as_deref()));
+    }
+    let is_in = |(key, _)| life::membership(dialogs, key, profile, value.as_deref()).is_some();
+    truth(current(call).is_some_and(is_in))
 }
 
 fn profile_size(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
@@ -322,39 +317,45 @@ fn flag_of(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Option<u32>
 }
 
 /// The flags of the current dialog, and those that a new one would get.
-fn change_flags(call: &mut Call<'_>, change: impl Fn(&mut u32)) {
-    change(&mut call.work.dialog.sflags);
+fn change_flags(call: &mut Call<'_>, bits: Bits) -> Outcome {
+    let context = &mut call.work.dialog;
+    context.sflags = bits.of(context.sflags);
+    if let Some(waits) = elsewhere::order(call, || Order::ScriptFlags(bits)) {
+        return waits;
+    }
     let key = call.work.dialog.current;
     if let Some(dialog) = key.and_then(|key| call.env.state.dialogs.table.get_mut(key)) {
-        change(&mut dialog.sflags);
+        dialog.sflags = bits.of(dialog.sflags);
         dialog.dflags |= dflag::CHANGED;
     }
+    YES
 }
 
 fn set_flag(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
-    let Some(flag) = flag_of(call, heap, site) else {
+    let Some(set) = flag_of(call, heap, site) else {
         return NO;
     };
-    change_flags(call, |flags| *flags |= flag);
-    YES
+    change_flags(call, Bits { set, clear: 0 })
 }
 
 fn reset_flag(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
-    let Some(flag) = flag_of(call, heap, site) else {
+    let Some(clear) = flag_of(call, heap, site) else {
         return NO;
     };
-    change_flags(call, |flags| *flags &= !flag);
-    YES
+    change_flags(call, Bits { set: 0, clear })
 }
 
 fn is_flag_set(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
     let Some(flag) = flag_of(call, heap, site) else {
         return NO;
     };
-    let key = call.work.dialog.current;
-    let dialog = key.and_then(|key| call.env.state.dialogs.table.get(key));
-    let flags = dialog.map_or(call.work.dialog.sflags, |d| d.sflags);
-    truth(flags & flag != 0)
+    let context = &call.work.dialog;
+    let flags = match (&context.elsewhere, context.current) {
+        (Some(elsewhere), _) => elsewhere.sflags(),
+        (None, Some(key)) => call.env.state.dialogs.table.get(key).map(|d| d.sflags),
+        (None, None) => None,
+    };
+    truth(flags.unwrap_or(context.sflags) & flag != 0)
 }
 
 fn get(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
@@ -362,13 +363,22 @@ fn get(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
     let (Some(call_id), Some(from), Some(to)) = (part(0), part(1), part(2)) else {
         return NO;
     };
-    let Some((key, direction)) = call.env.state.dialogs.table.find(&call_id, &from, &to) else {
+    if let Some((key, direction)) = call.env.state.dialogs.table.find(&call_id, &from, &to) {
+        let context = &mut call.work.dialog;
+        (context.current, context.role) = (Some(key), None);
+        (context.direction, context.elsewhere) = (Some(direction), None);
+        return YES;
+    }
+    let owner = steer::owner(&call_id, call.env.state.setup.shard_count);
+    if owner == call.env.state.id {
         return NO;
+    }
+    let which = Which::Tags {
+        call_id: (&*call_id).into(),
+        from_tag: (&*from).into(),
+        to_tag: (&*to).into(),
     };
-    let context = &mut call.work.dialog;
-    (context.current, context.role) = (Some(key), None);
-    context.direction = Some(direction);
-    YES
+    call.ask(Ask::Elsewhere(owner, which, Order::Look))
 }
 
 /// Which ways lead to the sides that a script names.
@@ -384,14 +394,22 @@ fn ways_of(side: &[u8]) -> Option<&'static [Direction]> {
 fn hang_up(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
     let side = text_of(call, heap, site, 0);
     let ways = side.as_deref().and_then(ways_of);
-    let (Some(ways), Some((key, _))) = (ways, current(call)) else {
+    let Some(ways) = ways else {
         return NO;
     };
-    truth(bye::hang_up(&mut call.env, key, ways, b""))
+    let order = || Order::HangUp {
+        caller: ways.contains(&Direction::Upstream),
+        callee: ways.contains(&Direction::Downstream),
+    };
+    if let Some(waits) = elsewhere::order(call, order) {
+        return waits;
+    }
+    let found = current(call);
+    truth(found.is_some_and(|(key, _)| bye::hang_up(&mut call.env, key, ways, b"")))
 }
 
 fn is_known(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
-    truth(current(call).is_some())
+    truth(call.work.dialog.elsewhere.is_some() || current(call).is_some())
 }
 
 fn lifetime_of(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite, index: usize) -> Option<u32> {
@@ -400,11 +418,14 @@ fn lifetime_of(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite, index: usi
 }
 
 fn set_timeout(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
-    let lifetime = lifetime_of(call, heap, site, 0).filter(|s| *s > 0);
-    let (Some(lifetime_s), Some((key, _))) = (lifetime, current(call)) else {
+    let Some(lifetime_s) = lifetime_of(call, heap, site, 0).filter(|s| *s > 0) else {
         return NO;
     };
-    truth(timeout::set(&mut call.env, key, lifetime_s))
+    if let Some(waits) = elsewhere::order(call, || Order::SetLifetime(lifetime_s)) {
+        return waits;
+    }
+    let found = current(call);
+    truth(found.is_some_and(|(key, _)| timeout::set(&mut call.env, key, lifetime_s)))
 }
 
 /// The identifier says which shard has the dialog; if it is another, the script waits for it.
@@ -425,11 +446,8 @@ fn set_timeout_by_id(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> O
     if shard == call.env.state.id {
         return NO;
     }
-    call.ask(Ask::SetLifetime {
-        shard,
-        id,
-        lifetime_s,
-    })
+    let which = Which::Id { h_entry, h_id };
+    call.ask(Ask::Elsewhere(shard, which, Order::SetLifetime(lifetime_s)))
 }
 
 fn set_timeout_by_profile(
@@ -466,17 +484,28 @@ fn property(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite, is_on: bool) 
         Some(b"timeout-noreset") => iflag::TIMER_NORESET,
         _ => return NO,
     };
-    let change = |flags: &mut u32| *flags = if is_on { *flags | flag } else { *flags & !flag };
-    change(&mut call.work.dialog.iflags);
-    let key = call.work.dialog.current;
-    if let Some(dialog) = key.and_then(|key| call.env.state.dialogs.table.get_mut(key)) {
-        change(&mut dialog.iflags);
+    let (set, clear) = if is_on { (flag, 0) } else { (0, flag) };
+    let bits = Bits { set, clear };
+    let context = &mut call.work.dialog;
+    context.iflags = bits.of(context.iflags);
+    if let Some(waits) = elsewhere::order(call, || Order::Properties(bits)) {
+        return waits;
     }
-    if let Some(key) = key {
-        keepalive::begin(&mut call.env, key);
-        timeout::arm(&mut call.env, key);
+    if let Some(key) = call.work.dialog.current {
+        set_properties(&mut call.env, key, bits);
     }
     YES
+}
+
+/// False: the dialog is gone.
+pub(super) fn set_properties(env: &mut Env<'_>, key: Key, bits: Bits) -> bool {
+    let Some(dialog) = env.state.dialogs.table.get_mut(key) else {
+        return false;
+    };
+    dialog.iflags = bits.of(dialog.iflags);
+    keepalive::begin(env, key);
+    timeout::arm(env, key);
+    true
 }
 
 fn remote_profile(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
@@ -533,18 +562,19 @@ fn remove_remote(call: &mut Call<'_>, profile: u16, value: &[u8], uid: &[u8]) {
 }
 
 fn set_ruri(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
-    let Some((key, Some(direction))) = current(call) else {
-        return NO;
+    let contact = match (&call.work.dialog.elsewhere, current(call)) {
+        (Some(elsewhere), _) => elsewhere.target(call.work.dialog.direction),
+        (None, Some((key, Some(direction)))) => {
+            let field = match direction {
+                Direction::Downstream => Field::CalleeContact,
+                Direction::Upstream => Field::CallerContact,
+            };
+            let dialog = call.env.state.dialogs.table.get(key);
+            dialog.map(|d| d.strings.get(field))
+        }
+        (None, _) => None,
     };
-    let field = match direction {
-        Direction::Downstream => Field::CalleeContact,
-        Direction::Upstream => Field::CallerContact,
-    };
-    let dialog = call.env.state.dialogs.table.get(key);
-    let contact = dialog
-        .map(|d| d.strings.get(field))
-        .filter(|c| !c.is_empty());
-    let Some(contact) = contact.map(Bytes::from) else {
+    let Some(contact) = contact.filter(|c| !c.is_empty()).map(Bytes::from) else {
         return NO;
     };
     call.work.target.uri = Some(contact);

@@ -222,6 +222,33 @@ pub fn join(env: &mut Env<'_>, key: Key, profile: u16, value: &[u8]) -> bool {
     true
 }
 
+/// The newest membership of a dialog in this profile, with this value if it has one.
+pub(super) fn membership(
+    dialogs: &super::Dialogs,
+    key: Key,
+    profile: u16,
+    value: Option<&[u8]>,
+) -> Option<usize> {
+    let value = value.filter(|_| dialogs.profiles.has_value(profile));
+    dialogs.table.get(key)?.memberships.iter().rposition(|m| {
+        m.profile == profile && value.is_none_or(|v| dialogs.profiles.value_of(*m) == v)
+    })
+}
+
+/// Ends it. False: there is none.
+pub(super) fn leave(env: &mut Env<'_>, key: Key, profile: u16, value: Option<&[u8]>) -> bool {
+    let dialogs = &mut env.state.dialogs;
+    let Some(at) = membership(dialogs, key, profile, value) else {
+        return false;
+    };
+    if let Some(dialog) = dialogs.table.get_mut(key) {
+        let membership = dialog.memberships.remove(at);
+        dialogs.profiles.remove(membership);
+    }
+    super::peers::tell_soon(env);
+    true
+}
+
 /// Observers learn of a new dialog: now, or with its transaction.
 fn announce(env: &mut Env<'_>, work: &mut Work, key: Key) {
     let is_now = env.state.setup.config.dialog.initial_cbs_inscript || work.transaction.is_some();
@@ -261,7 +288,7 @@ pub fn before_transaction(env: &mut Env<'_>, work: &mut Work, program: &Arc<Prog
     let is_wanted = work.flags >> flag & 1 == 1;
     let message = &work.message;
     let is_initial = message.method() == Method::Invite && message.to_tag().is_none();
-    if is_wanted && is_initial && work.dialog.current.is_none() {
+    if is_wanted && is_initial && !work.dialog.is_set() {
         create(env, work, program);
     }
 }

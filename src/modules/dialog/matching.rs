@@ -46,7 +46,7 @@ pub fn loose_route(env: &mut Env<'_>, work: &mut Work) {
 /// A request in a dialog: finds it, and lets it do what the request means.
 pub(super) fn follow(env: &mut Env<'_>, work: &mut Work, mode: Mode) {
     let message = Rc::clone(&work.message);
-    if work.dialog.current.is_some() || message.to_tag().is_none() {
+    if work.dialog.is_set() || message.to_tag().is_none() {
         return;
     }
     let Some((key, direction)) = find(env, work, &message, mode) else {
@@ -168,8 +168,11 @@ fn by_tags(env: &Env<'_>, message: &Message) -> Option<(Key, Direction)> {
 }
 
 /// The dialog of a message as scripts see it: the current one, else that of Call-ID and tags.
-/// Looking changes nothing.
+/// Looking changes nothing. `None` also when the current one is another shard's.
 pub(super) fn of_message(env: &Env<'_>, work: &Work) -> Option<(Key, Option<Direction>)> {
+    if work.dialog.elsewhere.is_some() {
+        return None;
+    }
     let table = &env.state.dialogs.table;
     if let Some(key) = work.dialog.current.filter(|key| table.get(*key).is_some()) {
         let direction = work.dialog.direction.or(work.dialog.role.map(Role::way));

@@ -26,6 +26,7 @@
 
 pub mod bye;
 pub mod cookie;
+pub mod elsewhere;
 pub mod event;
 mod functions;
 pub mod identity;
@@ -54,7 +55,7 @@ use std::rc::Rc;
 pub use matching::loose_route;
 pub use params::Config;
 pub use scope::{Context, Link, Role};
-pub use timeout::{fired, over, set_by_id as set_lifetime};
+pub use timeout::{fired, over};
 
 use crate::rng::Rng;
 use crate::sip::Message;
@@ -161,11 +162,6 @@ impl Dialogs {
     /// The message of routes that no message caused.
     pub fn placeholder(&self) -> Rc<Message> {
         Rc::clone(&self.placeholder)
-    }
-
-    /// Whether the other shards have heard all there is to say.
-    pub fn is_told(&self) -> bool {
-        self.peers.is_settled() && self.profiles.news.is_empty()
     }
 
     /// Panics when the tables disagree with each other; for debug builds and the simulator.

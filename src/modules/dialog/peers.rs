@@ -1,11 +1,12 @@
-//! What shards tell each other of profiles: absolute counts in numbered batches.
+//! What shards tell each other of profiles and of dialogs: absolute counts in numbered batches.
 //!
 //! ```text
 //!   a count changes ─▶ news ─(10 ms)─▶ batch n ──▶ every other shard ──▶ seen n
 //!                                         └──(100 ms, until all have seen it)──▶ again
 //! ```
 //!
-//! A batch says for each changed (profile, value) how many members it has now. Lost, it comes
+//! A batch says for each changed (profile, value) how many members it has now, and the statistics
+//! of dialogs as they are. While there is little to say it leaves at once. Lost, it comes
 //! again; repeated or late, its number shows that something newer was heard. A count of 0 must be
 //! remembered as long as an older word can still come; each batch says up to which number all are
 //! settled, so the memory is short. Commands in a batch are obeyed once, by its number.
@@ -14,16 +15,18 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use crate::effect::peer::{Batch, Command, Count, PeerMessage};
+use crate::effect::peer::{Batch, Command, Count, Figures, PeerMessage};
 use crate::effect::{Effect, Level};
-use crate::limits::{PEER_BATCH_COUNT_MAX, PEER_BATCH_SIZE_MAX, PEER_BATCH_TIME, PEER_REPEAT_TIME};
-use crate::modules::state::Env;
+use crate::limits::{
+    PEER_BATCH_COUNT_MAX, PEER_BATCH_SIZE_MAX, PEER_BATCH_TIME, PEER_BURST_TIME, PEER_REPEAT_TIME,
+};
+use crate::modules::state::{Env, State};
 use crate::steer::ShardId;
 use crate::time::{Duration, Instant};
 use crate::timer::Timer;
 use crate::wheel::TimerKey;
 
-use super::timeout;
+use super::{stats, timeout};
 
 /// How often items of other servers are looked at.
 const REMOTE_LOOK_TIME: Duration = Duration::from_secs(1);
@@ -52,18 +55,26 @@ struct Peer {
     /// The batches above it that have come.
     seen: BTreeSet<u64>,
     graves: VecDeque<Grave>,
+    /// Its statistics, and the number of the batch that said so.
+    figures: (u64, Figures),
+    /// The lowest number that its next question may have.
+    next_question: u64,
 }
 
 /// The exchange with the other shards.
 #[derive(Debug, Default)]
 pub struct Peers {
     next_number: u64,
+    next_question: u64,
+    /// The statistics that the others have been told.
+    told: Figures,
     unseen: BTreeMap<u64, Unseen>,
     commands: Vec<Command>,
     others: BTreeMap<ShardId, Peer>,
     /// The timer of the next batch, and when it fires.
     timer: Option<(TimerKey, Instant)>,
-    /// When the next batch of news may leave.
+    /// When the next batch of news would be due if they left one by one in their time; it may
+    /// leave earlier by [`PEER_BURST_TIME`].
     free_at: Instant,
     remote_timer: Option<TimerKey>,
 }
@@ -74,27 +85,54 @@ impl Peers {
         usize::from(self.timer.is_some()) + usize::from(self.remote_timer.is_some())
     }
 
-    /// Whether every shard has heard all there is to say.
-    pub fn is_settled(&self) -> bool {
-        self.unseen.is_empty() && self.commands.is_empty()
+    /// What the other shards have said of the statistic in this place, added up.
+    pub fn figures(&self, place: usize) -> u64 {
+        self.others.values().map(|p| p.figures.1[place]).sum()
+    }
+
+    /// The number of the next question.
+    pub(super) fn draw_question(&mut self) -> u64 {
+        self.next_question += 1;
+        self.next_question
+    }
+
+    /// Whether a question of another shard is newer than all that it has asked.
+    pub(super) fn is_new_question(&mut self, from: ShardId, number: u64) -> bool {
+        let peer = self.others.entry(from).or_default();
+        let is_new = number >= peer.next_question;
+        if is_new {
+            peer.next_question = number + 1;
+        }
+        is_new
     }
 }
 
 /// Something has changed: a batch is due soon.
-pub(super) fn tell_soon(env: &mut Env<'_>) {
+pub fn tell_soon(env: &mut Env<'_>) {
     let has_peers = env.state.setup.shard_count > 1;
     if !has_peers {
         // Nobody is to be told; taking the news away also tidies up.
         while env.state.dialogs.profiles.take_news().is_some() {}
         return;
     }
-    let has_news = !env.state.dialogs.profiles.news.is_empty();
-    if has_news || !env.state.dialogs.peers.commands.is_empty() {
-        // The first news after a quiet time leaves at once: a limit that is looked up right
-        // after a call has begun elsewhere should see it.
-        let wait = env.state.dialogs.peers.free_at.since(env.now.mono);
+    if has_news(env.state) {
+        let free_at = env.state.dialogs.peers.free_at;
+        let wait = free_at.since(env.now.mono + PEER_BURST_TIME);
         arm(env, wait);
     }
+}
+
+fn has_news(shard: &State) -> bool {
+    let dialogs = &shard.dialogs;
+    let has_more = !dialogs.profiles.news.is_empty() || !dialogs.peers.commands.is_empty();
+    let are_figures_told = stats::figures(shard) == dialogs.peers.told;
+    has_more || (shard.setup.config.dialog.enable_stats && !are_figures_told)
+}
+
+/// Whether every other shard has heard all there is to say.
+pub fn is_told(shard: &State) -> bool {
+    let has_peers = shard.setup.shard_count > 1;
+    !has_peers || (shard.dialogs.peers.unseen.is_empty() && !has_news(shard))
 }
 
 /// Has every other shard obey a command once.
@@ -125,11 +163,9 @@ pub fn fired(env: &mut Env<'_>) {
     if env.state.dialogs.peers.unseen.len() < PEER_BATCH_COUNT_MAX {
         send_news(env);
     }
-    let has_news = !env.state.dialogs.profiles.news.is_empty();
-    let peers = &env.state.dialogs.peers;
-    if has_news || !peers.commands.is_empty() {
+    if has_news(env.state) {
         arm(env, PEER_BATCH_TIME);
-    } else if !peers.unseen.is_empty() {
+    } else if !env.state.dialogs.peers.unseen.is_empty() {
         arm(env, PEER_REPEAT_TIME);
     }
 }
@@ -149,6 +185,10 @@ fn repeat(env: &mut Env<'_>) {
 }
 
 fn send_news(env: &mut Env<'_>) {
+    if !has_news(env.state) {
+        return;
+    }
+    let figures = stats::figures(env.state);
     let dialogs = &mut env.state.dialogs;
     let mut counts = Vec::new();
     while counts.len() < PEER_BATCH_SIZE_MAX
@@ -161,17 +201,16 @@ fn send_news(env: &mut Env<'_>) {
         });
     }
     let commands = std::mem::take(&mut dialogs.peers.commands);
-    if counts.is_empty() && commands.is_empty() {
-        return;
-    }
     let peers = &mut dialogs.peers;
-    peers.free_at = env.now.mono + PEER_BATCH_TIME;
+    peers.free_at = peers.free_at.max(env.now.mono) + PEER_BATCH_TIME;
+    peers.told = figures;
     let number = peers.next_number;
     peers.next_number += 1;
     let settled = peers.unseen.keys().next().copied().unwrap_or(number);
     let batch = Arc::new(Batch {
         number,
         settled,
+        figures,
         counts,
         commands,
     });
@@ -203,6 +242,9 @@ pub fn heard(env: &mut Env<'_>, from: ShardId, batch: &Batch) {
     let peer = dialogs.peers.others.entry(from).or_default();
     if batch.number < peer.settled || !peer.seen.insert(batch.number) {
         return;
+    }
+    if batch.number >= peer.figures.0 {
+        peer.figures = (batch.number, batch.figures);
     }
     for count in &batch.counts {
         if dialogs.profiles.hear(from, batch.number, count) {
@@ -274,14 +316,9 @@ pub fn seen(env: &mut Env<'_>, from: ShardId, number: u64) {
     if unseen.waits_for.is_empty() {
         peers.unseen.remove(&number);
     }
-    if peers.unseen.is_empty() && peers.commands.is_empty() {
-        let is_done = env.state.dialogs.profiles.news.is_empty();
-        let timer = if is_done {
-            env.state.dialogs.peers.timer.take().map(|(key, _)| key)
-        } else {
-            None
-        };
-        env.stop(timer);
+    if peers.unseen.is_empty() && !has_news(env.state) {
+        let timer = env.state.dialogs.peers.timer.take();
+        env.stop(timer.map(|(key, _)| key));
     }
 }
 

@@ -4,6 +4,7 @@ use crate::modules::work::Bytes;
 use crate::script::RouteId;
 use crate::slab::Key;
 
+use super::elsewhere::Elsewhere;
 use super::leg::Direction;
 use super::state::State;
 use super::var::Vars;
@@ -43,6 +44,8 @@ pub struct Link {
 pub struct Context {
     /// The current dialog: made, followed or found by `dlg_get`.
     pub current: Option<Key>,
+    /// The same when another shard has it; never both.
+    pub elsewhere: Option<Box<Elsewhere>>,
     /// What the message is to it; `None`: it was only looked up, or spirals.
     pub role: Option<Role>,
     /// Set by `dlg_get`.
@@ -71,6 +74,11 @@ pub struct Context {
 }
 
 impl Context {
+    /// Whether there is a current dialog, here or on another shard.
+    pub fn is_set(&self) -> bool {
+        self.current.is_some() || self.elsewhere.is_some()
+    }
+
     /// What later routes of a transaction know.
     pub fn of(link: Option<Link>) -> Context {
         Context {

@@ -1,6 +1,7 @@
 //! The five statistics. Two are states of dialogs and read off the table; three count what has
 //! happened.
 
+use crate::effect::peer::Figures;
 use crate::modules::rpc::statistic::{Statistic, counter, gauge};
 use crate::modules::{Config, State as Shard};
 
@@ -23,17 +24,40 @@ pub struct Counts {
     pub strange_cookies: u64,
 }
 
-/// The statistics of group `dialog`, in the order of the manual.
+/// The statistics of group `dialog`, in the order of the manual. Scripts see the sum of all
+/// shards.
 pub const STATISTICS: [Statistic; 5] = [
-    gauge("dialog", "active_dialogs", active).if_set(is_on),
-    gauge("dialog", "early_dialogs", early).if_set(is_on),
+    gauge("dialog", "active_dialogs", active)
+        .if_set(is_on)
+        .told(|s| elsewhere(s, ACTIVE)),
+    gauge("dialog", "early_dialogs", early)
+        .if_set(is_on)
+        .told(|s| elsewhere(s, 1)),
     counter("dialog", "processed_dialogs", |s| {
         s.dialogs.counts.processed
     })
-    .if_set(is_on),
-    counter("dialog", "expired_dialogs", |s| s.dialogs.counts.expired).if_set(is_on),
-    counter("dialog", "failed_dialogs", |s| s.dialogs.counts.failed).if_set(is_on),
+    .if_set(is_on)
+    .told(|s| elsewhere(s, 2)),
+    counter("dialog", "expired_dialogs", |s| s.dialogs.counts.expired)
+        .if_set(is_on)
+        .told(|s| elsewhere(s, 3)),
+    counter("dialog", "failed_dialogs", |s| s.dialogs.counts.failed)
+        .if_set(is_on)
+        .told(|s| elsewhere(s, 4)),
 ];
+
+/// The place of `active_dialogs`.
+pub(super) const ACTIVE: usize = 0;
+
+/// What this shard has of them.
+pub fn figures(shard: &Shard) -> Figures {
+    STATISTICS.map(|statistic| (statistic.read)(shard))
+}
+
+/// What the other shards have said of the statistic in this place.
+pub(super) fn elsewhere(shard: &Shard, place: usize) -> u64 {
+    shard.dialogs.peers.figures(place)
+}
 
 /// `enable_stats`.
 fn is_on(config: &Config) -> bool {

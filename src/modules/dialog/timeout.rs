@@ -9,7 +9,6 @@ use crate::slab::Key;
 use crate::time::Duration;
 use crate::timer::Timer;
 
-use super::identity::DialogId;
 use super::life::{self, Cause};
 use super::state::{Event, State};
 use super::table::{Dialog, dflag, iflag};
@@ -162,12 +161,6 @@ pub(super) fn set(env: &mut Env<'_>, key: Key, lifetime_s: u32) -> bool {
         arm(env, key);
     }
     true
-}
-
-/// The same by the dialog's name. False: this shard has none of it.
-pub fn set_by_id(env: &mut Env<'_>, id: DialogId, lifetime_s: u32) -> bool {
-    let found = env.state.dialogs.table.find_id(id);
-    found.is_some_and(|key| set(env, key, lifetime_s))
 }
 
 /// `dlg_set_timeout_by_profile` for the dialogs of this shard: those that at least ring.

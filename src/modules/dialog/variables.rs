@@ -1,14 +1,15 @@
 //! The variables of `dialog`.
 
+use crate::effect::{Address, rpc};
 use crate::modules::entry::{filled, formatted, keyed, some, variable, word, writable};
-use crate::modules::{Call, Variable};
+use crate::modules::{Call, Setup, Variable};
 use crate::script::{Access, Heap, InnerKind, RouteKind, Value, WriteError};
 use crate::slab::Key;
 
 use super::leg::Leg;
 use super::strings::Field;
 use super::table::{Dialog, dflag};
-use super::{matching, stats};
+use super::{elsewhere, matching, stats};
 
 pub(super) const VARIABLES: [Variable; 6] = [
     variable(
@@ -102,7 +103,7 @@ const CONTEXT: [&str; 8] = [
 fn count(call: &mut Call<'_>, _: &mut Heap, _: &Access<'_>) -> Value {
     let is_on = call.env.state.setup.config.dialog.enable_stats;
     let active = if is_on {
-        stats::active(call.env.state)
+        stats::active(call.env.state) + stats::elsewhere(call.env.state, stats::ACTIVE)
     } else {
         0
     };
@@ -113,37 +114,87 @@ fn current(call: &Call<'_>) -> Option<Key> {
     matching::of_message(&call.env, call.work).map(|(key, _)| key)
 }
 
+/// Places among the attributes that functions read, too.
+pub(super) const SFLAGS: usize = 8;
+/// See [`SFLAGS`].
+pub(super) const TO_CONTACT: usize = 19;
+/// See [`SFLAGS`].
+pub(super) const FROM_CONTACT: usize = 20;
+
+/// What `$dlg` shows of one attribute.
+enum Shown<'a> {
+    Int(i64),
+    /// NULL when it is empty.
+    Text(&'a [u8]),
+    /// NULL before it is known.
+    CSeq(Option<u32>),
+    /// The same.
+    Socket(Option<&'a Address>),
+}
+
 fn attribute(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value {
-    let key = current(call);
-    let Some(d) = key.and_then(|key| call.env.state.dialogs.table.get(key)) else {
+    if let Some(elsewhere) = &call.work.dialog.elsewhere {
+        return match elsewhere.attribute(word(access)) {
+            rpc::Value::Int(n) => Value::Int(*n),
+            rpc::Value::Text(text) => heap.string(text),
+            _ => Value::Null,
+        };
+    }
+    let Some(key) = current(call) else {
         return Value::Null;
     };
-    let mut text = |field| filled(heap, d.strings.get(field));
-    match word(access) {
-        0 => Value::Int(d.id.h_id.into()),
-        1 => Value::Int(d.id.h_entry.into()),
+    let Some(dialog) = call.env.state.dialogs.table.get(key) else {
+        return Value::Null;
+    };
+    match shown(&call.env.state.setup, dialog, word(access)) {
+        Shown::Int(n) => Value::Int(n),
+        Shown::Text(text) => filled(heap, text),
+        Shown::CSeq(Some(n)) => formatted(heap, format_args!("{n}")),
+        Shown::Socket(Some(address)) => formatted(heap, format_args!("{address}")),
+        Shown::CSeq(None) | Shown::Socket(None) => Value::Null,
+    }
+}
+
+/// All of them, for the script of another shard.
+pub(super) fn attributes(setup: &Setup, dialog: &Dialog) -> Box<[rpc::Value]> {
+    let value = |index| match shown(setup, dialog, index) {
+        Shown::Int(n) => rpc::Value::Int(n),
+        Shown::Text(text) => rpc::Value::text_or_null(Some(text).filter(|t| !t.is_empty())),
+        Shown::CSeq(Some(n)) => rpc::Value::text(n.to_string()),
+        Shown::Socket(Some(address)) => rpc::Value::text(address.to_string()),
+        Shown::CSeq(None) | Shown::Socket(None) => rpc::Value::Null,
+    };
+    (0..ATTRIBUTES.len()).map(value).collect()
+}
+
+fn shown<'a>(setup: &'a Setup, d: &'a Dialog, index: usize) -> Shown<'a> {
+    let text = |field| Shown::Text(d.strings.get(field));
+    let socket = |leg: &Leg| Shown::Socket(leg.flow.map(|flow| setup.address(flow.socket)));
+    match index {
+        0 => Shown::Int(d.id.h_id.into()),
+        1 => Shown::Int(d.id.h_entry.into()),
         // Nothing is counted by references here: what the original shows while it looks.
-        2 => Value::Int(super::listing::reference_count(d) + 1),
-        3 => Value::Int(d.state().number()),
+        2 => Shown::Int(super::listing::reference_count(d) + 1),
+        3 => Shown::Int(d.state().number()),
         4 => text(Field::CalleeRoutes),
         5 => text(Field::CallerRoutes),
-        6 => Value::Int(d.dflags.into()),
-        7 => Value::Int(d.iflags.into()),
-        8 => Value::Int(d.sflags.into()),
+        6 => Shown::Int(d.dflags.into()),
+        7 => Shown::Int(d.iflags.into()),
+        SFLAGS => Shown::Int(d.sflags.into()),
         9 => text(Field::CallId),
         10 => text(Field::ToUri),
         11 => text(Field::CalleeTag),
         12 => text(Field::FromUri),
         13 => text(Field::CallerTag),
-        14 => Value::Int(timeout_route(d)),
-        15 => Value::Int(d.lifetime_s.into()),
-        16 => Value::Int(d.start_s as i64),
-        17 => cseq(heap, &d.callee),
-        18 => cseq(heap, &d.caller),
-        19 => text(Field::CalleeContact),
-        20 => text(Field::CallerContact),
-        21 => socket(call, heap, d.callee),
-        _ => socket(call, heap, d.caller),
+        14 => Shown::Int(timeout_route(d)),
+        15 => Shown::Int(d.lifetime_s.into()),
+        16 => Shown::Int(d.start_s as i64),
+        17 => Shown::CSeq(d.callee.cseq),
+        18 => Shown::CSeq(d.caller.cseq),
+        TO_CONTACT => text(Field::CalleeContact),
+        FROM_CONTACT => text(Field::CallerContact),
+        21 => socket(&d.callee),
+        _ => socket(&d.caller),
     }
 }
 
@@ -153,21 +204,6 @@ fn timeout_route(dialog: &Dialog) -> i64 {
         Some(route) => i64::from(route.index()),
         None if dialog.strings.get(Field::TimeoutRoute).is_empty() => 0,
         None => -1,
-    }
-}
-
-fn cseq(heap: &mut Heap, leg: &Leg) -> Value {
-    leg.cseq
-        .map_or(Value::Null, |n| formatted(heap, format_args!("{n}")))
-}
-
-fn socket(call: &Call<'_>, heap: &mut Heap, leg: Leg) -> Value {
-    match leg.flow {
-        Some(flow) => formatted(
-            heap,
-            format_args!("{}", call.env.state.setup.address(flow.socket)),
-        ),
-        None => Value::Null,
     }
 }
 
@@ -191,7 +227,8 @@ fn context(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value {
         }
         6 => {
             let table = &call.env.state.dialogs.table;
-            let is_set = context.current.is_some_and(|key| table.get(key).is_some());
+            let is_here = context.current.is_some_and(|key| table.get(key).is_some());
+            let is_set = is_here || context.elsewhere.is_some();
             Value::Int(is_set.into())
         }
         _ => Value::Int(context.direction.map_or(0, |d| d.number())),
@@ -232,6 +269,9 @@ fn set_context(
 
 fn read_var(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value {
     let name = heap.bytes(access.key.text()).to_vec();
+    if let Some(elsewhere) = &call.work.dialog.elsewhere {
+        return some(heap, elsewhere.vars.get(&name));
+    }
     let key = current(call);
     let vars = match key.and_then(|key| call.env.state.dialogs.table.get(key)) {
         Some(dialog) => &dialog.vars,
@@ -247,6 +287,17 @@ fn write_var(
     value: Value,
 ) -> Result<(), WriteError> {
     let name = heap.bytes(access.key.text());
+    if call.work.dialog.elsewhere.is_some() {
+        let value = match value {
+            Value::Null => None,
+            Value::Str(text) => Some(heap.bytes(text)),
+            Value::Int(_) => return Err(WriteError::Invalid),
+        };
+        return match elsewhere::set_var(call, name, value) {
+            true => Ok(()),
+            false => Err(WriteError::Full),
+        };
+    }
     let key = current(call);
     let vars = match key.and_then(|key| call.env.state.dialogs.table.get_mut(key)) {
         Some(dialog) => {
@@ -269,5 +320,16 @@ fn write_var(
             }
         }
         Value::Int(_) => Err(WriteError::Invalid),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_those_of_the_attributes() {
+        let named = [SFLAGS, TO_CONTACT, FROM_CONTACT].map(|place| ATTRIBUTES[place]);
+        assert_eq!(named, ["sflags", "to_contact", "from_contact"]);
     }
 }

@@ -19,6 +19,8 @@ pub struct Statistic {
     pub is_counter: bool,
     /// What one shard has.
     pub read: fn(&State) -> u64,
+    /// What the others have told it that they have; 0: they do not.
+    pub elsewhere: fn(&State) -> u64,
     /// Whether the configuration wants it.
     pub is_on: fn(&Config) -> bool,
 }
@@ -27,6 +29,12 @@ impl Statistic {
     /// The same, shown only when a parameter says so.
     pub const fn if_set(mut self, is_on: fn(&Config) -> bool) -> Statistic {
         self.is_on = is_on;
+        self
+    }
+
+    /// The same, told by each shard to the others.
+    pub const fn told(mut self, elsewhere: fn(&State) -> u64) -> Statistic {
+        self.elsewhere = elsewhere;
         self
     }
 }
@@ -42,6 +50,7 @@ pub const fn counter(
         name,
         is_counter: true,
         read,
+        elsewhere: |_| 0,
         is_on: |_| true,
     }
 }
@@ -53,6 +62,7 @@ pub const fn gauge(group: &'static str, name: &'static str, read: fn(&State) -> 
         name,
         is_counter: false,
         read,
+        elsewhere: |_| 0,
         is_on: |_| true,
     }
 }
