@@ -1,6 +1,12 @@
 //! The product in the simulator.
 
-use crate::runs::{self, Subject};
+use crate::census::Sabotage;
+use crate::oracle::Law;
+use crate::proxy::Proxy;
+use crate::runs::{self, RECORDING, Subject};
+use crate::scenario::{Plan, Routing, Scenario};
+use crate::ua::{Manner, millis};
+use crate::world::World;
 
 #[test]
 fn product_completes_the_canonical_calls() {
@@ -17,7 +23,38 @@ fn product_completes_the_canonical_calls() {
 
 #[test]
 fn product_survives_a_volume_of_seeds() {
-    runs::run_volume(Subject::Product, runs::call_count());
+    let checks = runs::run_volume(Subject::Product, runs::call_count());
+    let events = checks.get(&Law::DialogsAddUp).copied().unwrap_or(0);
+    // A call that is answered has about a dozen; many are not, and some are no INVITEs.
+    let want = 7 * runs::call_count() as u64;
+    assert!(events > want, "{events} events of dialogs, not {want}");
+}
+
+/// Goal: no count that cannot fail. Each thing planted around the product is found when the calls
+/// are over; without it the same calls break no law.
+#[test]
+fn each_sabotage_of_dialogs_is_caught() {
+    let plain = Manner::plain;
+    let caller = || plain().but(|m| m.hang_up_after = millis(2_000));
+    let plans = || (0..20).map(|n| Plan::of(n, Routing::Single, vec![caller(), plain()]));
+    let broken_by = |proxy| {
+        let scenario = Scenario::of(plans().collect());
+        World::new(&scenario, proxy, RECORDING)
+            .run()
+            .map_err(|v| v.law)
+    };
+    assert_eq!(broken_by(Proxy::product(4, 1)), Ok(()));
+    for sabotage in [
+        Sabotage::HidesEnd,
+        Sabotage::DoublesEnd,
+        Sabotage::HidesAnswer,
+        Sabotage::HidesDestruction,
+        Sabotage::NeverWakes,
+        Sabotage::Miscounts,
+    ] {
+        let broken = broken_by(Proxy::sabotaged(4, 1, sabotage));
+        assert_eq!(broken, Err(Law::DialogsAddUp), "{sabotage:?}");
+    }
 }
 
 #[test]

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use dialcore::effect::Outbox;
+use dialcore::effect::{Outbox, PeerMessage};
 use dialcore::rng::Rng;
 use dialcore::shard::{Input, Setup, Shard};
 use dialcore::steer::ShardId;
 use dialcore::time::{Instant, Now};
 use dialcore::timer::Timer;
 
-use crate::census::{self, Census};
+use crate::census::{self, Census, Sabotage};
 use crate::reference::{Fault, Reference};
 use crate::scenario::PROXY;
 
@@ -42,6 +42,22 @@ impl Proxy {
         Proxy::Shards(shards, census)
     }
 
+    /// The product with something planted around it.
+    pub fn sabotaged(shard_count: u16, seed: u64, sabotage: Sabotage) -> Proxy {
+        let proxy = Proxy::product(shard_count, seed);
+        if let Proxy::Shards(_, census) = &proxy {
+            census.borrow_mut().sabotage = Some(sabotage);
+        }
+        proxy
+    }
+
+    fn sabotage(&self) -> Option<Sabotage> {
+        match self {
+            Proxy::Shards(_, census) => census.borrow().sabotage,
+            Proxy::Reference(_) | Proxy::Nobody => None,
+        }
+    }
+
     /// The reference relay, with so many shards.
     pub fn reference(shard_count: u16, seed: u64, fault: Option<Fault>) -> Proxy {
         let mut rng = Rng::new(seed);
@@ -72,7 +88,13 @@ impl Proxy {
     }
 
     /// [`Shard::handle`].
-    pub fn handle(&mut self, shard: ShardId, now: Now, input: Input<'_>, out: &mut Outbox) {
+    pub fn handle(&mut self, shard: ShardId, now: Now, mut input: Input<'_>, out: &mut Outbox) {
+        if self.sabotage() == Some(Sabotage::Miscounts)
+            && let Input::Peer(_, PeerMessage::Batch(batch)) = &mut input
+        {
+            let counts = &mut Arc::make_mut(batch).counts;
+            counts.iter_mut().for_each(|c| c.count += 1);
+        }
         match self {
             Proxy::Shards(shards, _) => shards[usize::from(shard.0)].handle(now, input, out),
             Proxy::Reference(shards) => shards[usize::from(shard.0)].handle(now, input, out),
@@ -106,6 +128,9 @@ impl Proxy {
 
     /// [`Shard::next_deadline`].
     pub fn next_deadline(&self, shard: ShardId) -> Option<(Instant, Timer)> {
+        if self.sabotage() == Some(Sabotage::NeverWakes) {
+            return None;
+        }
         match self {
             Proxy::Shards(shards, _) => shards[usize::from(shard.0)].next_deadline(),
             Proxy::Reference(shards) => shards[usize::from(shard.0)].next_deadline(),

@@ -17,6 +17,9 @@ pub const PROXY: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::new(10,
 /// An address at which nobody lives.
 const NOBODY: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::new(10, 250, 0, 1), 5060));
 
+/// Seconds of a day: how far the wall clock may jump.
+const DAY_S: u32 = 86_400;
+
 /// The methods of first requests, as often as they stand here.
 const METHODS: [&str; 6] = ["INVITE", "INVITE", "INVITE", "INVITE", "OPTIONS", "MESSAGE"];
 
@@ -156,6 +159,8 @@ pub struct Scenario {
     pub calls: Vec<Plan>,
     /// What DNS knows.
     pub zone: Zone,
+    /// When somebody sets the wall clock, and by how many seconds.
+    pub clock_jumps: Vec<(Instant, i64)>,
 }
 
 impl Scenario {
@@ -164,6 +169,12 @@ impl Scenario {
         let mut rng = Rng::new(seed);
         let calls = (0..call_count).map(|index| draw_call(&mut rng.fork(), index));
         let mut scenario = Scenario::of(calls.collect());
+        scenario.clock_jumps = (0..rng.below(4))
+            .map(|_| {
+                let at = Instant::ZERO + millis(&mut rng, 0, 60_000);
+                (at, i64::from(rng.below(2 * DAY_S)) - i64::from(DAY_S))
+            })
+            .collect();
         for call in &scenario.calls {
             if call.routing == Routing::Named {
                 scenario.zone.insert(call.name(), draw_name(&mut rng, call));
@@ -190,7 +201,11 @@ impl Scenario {
                 );
             }
         }
-        Scenario { calls, zone }
+        Scenario {
+            calls,
+            zone,
+            clock_jumps: vec![],
+        }
     }
 
     /// All user agents in the order of their names, each with its weather and its luck.

@@ -69,6 +69,8 @@ enum Event {
     SendFailed(u16, Token, SendError),
     StreamGone(StreamId),
     Peer(u16, ShardId, PeerMessage),
+    /// Somebody sets the wall clock by so many seconds.
+    ClockJump(i64),
 }
 
 /// Ordered by time, then by the order of planning.
@@ -102,6 +104,8 @@ struct Place {
 /// Everything there is.
 pub struct World {
     now: Instant,
+    /// Microseconds since 1970 at the beginning, as the wall clock now has it.
+    epoch_micros: u64,
     planned_count: u64,
     queue: BinaryHeap<Reverse<Planned>>,
     proxy: Proxy,
@@ -127,6 +131,7 @@ impl World {
         let shard_count = proxy.shard_count();
         let mut world = World {
             now: Instant::ZERO,
+            epoch_micros: EPOCH_MICROS,
             planned_count: 0,
             queue: BinaryHeap::new(),
             armed: vec![None; usize::from(shard_count)],
@@ -153,6 +158,9 @@ impl World {
         }
         for id in 0..world.places.len() {
             world.arm_agent(id);
+        }
+        for (at, seconds) in &scenario.clock_jumps {
+            world.plan(*at, Event::ClockJump(*seconds));
         }
         world
     }
@@ -231,6 +239,10 @@ impl World {
             }
             Event::SendFailed(shard, token, why) => {
                 self.give_shard(shard, Input::SendFailed(token, why));
+            }
+            Event::ClockJump(seconds) => {
+                let jump = seconds * 1_000_000;
+                self.epoch_micros = self.epoch_micros.saturating_add_signed(jump);
             }
             Event::StreamGone(stream) => {
                 let conn = self.streams.get(stream).conn;
@@ -526,7 +538,7 @@ impl World {
     fn both_clocks(&self) -> Now {
         Now {
             mono: self.now,
-            wall: WallTime::from_micros(EPOCH_MICROS + self.now.as_nanos() / 1_000),
+            wall: WallTime::from_micros(self.epoch_micros + self.now.as_nanos() / 1_000),
         }
     }
 

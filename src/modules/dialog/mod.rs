@@ -8,6 +8,7 @@
 //!                                                                      │   timeout routes, run by
 //!   table.rs (slab, two indexes) · leg.rs · strings.rs · var.rs ◀──────┤   shard/dialog.rs
 //!   profile.rs (who is a member) ─ peers.rs (batches to other shards) ─┘
+//!   elsewhere.rs (the dialog of another shard that dlg_get has found)
 //! ```
 //!
 //! A dialog belongs to one shard, that of its Call-ID. It never shares anything, is never counted
