@@ -73,6 +73,8 @@ pub struct View {
     pub profiles: Vec<(String, Option<String>)>,
     /// Variables, the newest first. Empty once it is over.
     pub variables: Vec<(String, String)>,
+    /// What observers know of it.
+    pub context: Vec<(String, String)>,
     /// The Request-URI it was made with; matched by `dlg.list_match`, not printed.
     pub ruri: String,
 }
@@ -120,6 +122,7 @@ pub fn view(env: &Env<'_>, dialog: &Dialog) -> View {
         } else {
             variables_of(dialog)
         },
+        context: env.state.dialogs.observers.list_ctx(dialog),
         ruri: field(Field::Ruri),
     }
 }

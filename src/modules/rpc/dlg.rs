@@ -27,20 +27,23 @@ pub const DLG: [Command; 16] = [
         "dlg.list_ctx",
         LESS,
         "Print all dialogs with associated context.",
-        (every, list),
+        (every, list_ctx),
     ),
-    matching("dlg.list_match", "Print matching dialogs."),
+    matching("dlg.list_match", "Print matching dialogs.", list_match),
     matching(
         "dlg.list_match_ctx",
         "Print matching dialogs with associated context.",
+        list_match_ctx,
     ),
     of_call(
         "dlg.dlg_list",
         "Print dialog based on callid and optionally fromtag.",
+        dlg_list,
     ),
     of_call(
         "dlg.dlg_list_ctx",
         "Print dialog with associated context based on callid and optionally fromtag.",
+        dlg_list_ctx,
     ),
     listing(
         "dlg.briefing",
@@ -169,18 +172,14 @@ const fn listing(
 }
 
 /// A listing that must not be empty.
-const fn matching(name: &'static str, help: &'static str) -> Command {
+const fn matching(name: &'static str, help: &'static str, part: PartFn) -> Command {
     let params = "ruri|furi|turi|callid|start_ts eq|re|sw|gt|lt VALUE [LIMIT]";
     let fold = Fold::ListOr(match_limit, || Fault::new(404, "Not found"));
     let whom: WhomFn = |desk, args| {
         matched(args)?;
         every(desk, args)
     };
-    let run = Run::Shards(Shards {
-        whom,
-        part: list_match,
-        fold,
-    });
+    let run = Run::Shards(Shards { whom, part, fold });
     Command {
         name,
         help,
@@ -191,11 +190,11 @@ const fn matching(name: &'static str, help: &'static str) -> Command {
 }
 
 /// What is known of one call.
-const fn of_call(name: &'static str, help: &'static str) -> Command {
+const fn of_call(name: &'static str, help: &'static str, part: PartFn) -> Command {
     let whom: WhomFn = |desk, args| Ok(Whom::One(owner_of(desk, &args.word(0)?)));
     let run = Run::Shards(Shards {
         whom,
-        part: dlg_list,
+        part,
         fold: Fold::First,
     });
     Command {
@@ -357,6 +356,10 @@ fn list(env: &mut Env<'_>, args: &Args, wanted: Slice) -> Part {
     part_of(env, args, wanted, Filter::All, |view| dialog(&view))
 }
 
+fn list_ctx(env: &mut Env<'_>, args: &Args, wanted: Slice) -> Part {
+    part_of(env, args, wanted, Filter::All, |view| with_context(&view))
+}
+
 /// A slice of what the filter and the further words leave.
 fn part_of(
     env: &Env<'_>,
@@ -373,8 +376,16 @@ fn part_of(
 }
 
 fn list_match(env: &mut Env<'_>, args: &Args, wanted: Slice) -> Part {
+    part_matched(env, args, wanted, dialog)
+}
+
+fn list_match_ctx(env: &mut Env<'_>, args: &Args, wanted: Slice) -> Part {
+    part_matched(env, args, wanted, with_context)
+}
+
+fn part_matched(env: &Env<'_>, args: &Args, wanted: Slice, show: fn(&View) -> Value) -> Part {
     match matched(args) {
-        Ok(filter) => slice(env, wanted, &filter, |view| Some(dialog(&view))),
+        Ok(filter) => slice(env, wanted, &filter, |view| Some(show(&view))),
         Err(_) => fault(500, INVALID),
     }
 }
@@ -425,12 +436,20 @@ fn seconds(text: &[u8]) -> u64 {
 }
 
 fn dlg_list(env: &mut Env<'_>, args: &Args, _: Slice) -> Part {
+    part_of_call(env, args, dialog)
+}
+
+fn dlg_list_ctx(env: &mut Env<'_>, args: &Args, _: Slice) -> Part {
+    part_of_call(env, args, with_context)
+}
+
+fn part_of_call(env: &Env<'_>, args: &Args, show: fn(&View) -> Value) -> Part {
     let Ok(call_id) = args.word(0) else {
         return Part::whole(Vec::new());
     };
     let tag = args.word(1).ok();
     let found = listing::of_call(env, &call_id, tag.as_deref());
-    Part::whole(found.iter().map(dialog).collect())
+    Part::whole(found.iter().map(show).collect())
 }
 
 fn is_alive(env: &mut Env<'_>, args: &Args, _: Slice) -> Part {
@@ -581,6 +600,18 @@ fn pair(name: &str, value: &str) -> (Name, Value) {
 }
 
 /// A dialog as the listings show it.
+/// A dialog, and behind it what code built on top of it knows.
+fn with_context(view: &View) -> Value {
+    let mut shown = dialog(view);
+    if let Value::Struct(members) = &mut shown
+        && !view.context.is_empty()
+    {
+        let known = view.context.iter().map(|(name, value)| pair(name, value));
+        members.push(("context".as_bytes().into(), Value::Struct(known.collect())));
+    }
+    shown
+}
+
 fn dialog(view: &View) -> Value {
     let profile = |(name, value): &(String, Option<String>)| match value {
         None => Value::text(name),

@@ -13,6 +13,8 @@ use crate::proxy::{ALICE, BOB, Proxy, Script, answer, request};
 #[derive(Debug)]
 struct Scribe {
     lines: Rc<RefCell<Vec<String>>>,
+    /// Registers for this kind only.
+    only: Option<Kind>,
 }
 
 impl Observer for Scribe {
@@ -20,7 +22,8 @@ impl Observer for Scribe {
         if event.kind == Kind::Created {
             let kinds = Kind::ALL
                 .into_iter()
-                .filter(|k| !matches!(k, Kind::Created | Kind::Loaded));
+                .filter(|k| !matches!(k, Kind::Created | Kind::Loaded))
+                .filter(|k| self.only.is_none_or(|only| only == *k));
             for kind in kinds {
                 dialog
                     .register_dlgcb(event.observer, kind.only(), 7)
@@ -51,10 +54,15 @@ impl Observer for Scribe {
 }
 
 fn watched(script: Script<'_>) -> (Proxy, Rc<RefCell<Vec<String>>>) {
+    watched_for(script, None)
+}
+
+fn watched_for(script: Script<'_>, only: Option<Kind>) -> (Proxy, Rc<RefCell<Vec<String>>>) {
     let mut p = Proxy::with_dialogs(script);
     let lines = Rc::new(RefCell::new(vec![]));
     let observer = p.shard().observe(Box::new(Scribe {
         lines: Rc::clone(&lines),
+        only,
     }));
     p.shard()
         .register_dlgcb(observer, Kind::Created.only(), 0)
@@ -149,5 +157,69 @@ fn listings_have_room_for_what_observers_know() {
     let shard = c.p.shard();
     let (_, dialog) = shard.state().dialogs.table.iter().next().unwrap();
     let shown = shard.state().dialogs.observers.list_ctx(dialog);
-    assert_eq!(shown, [("scribe".to_owned(), "c1".to_owned())]);
+    let want = [("scribe".to_owned(), "c1".to_owned())];
+    assert_eq!(shown, want);
+    assert_eq!(c.p.dialogs()[0].context, want);
+    // Nobody has asked to be shown.
+    let (p, _) = watched_for(Script::default(), Some(Kind::Early));
+    assert_eq!(Call::with(p, "").p.dialogs()[0].context, []);
+}
+
+/// Each kind alone, but `Loaded`, which a database brings, and `RpcContext`, which is asked for.
+#[test]
+fn each_kind_is_told_to_who_wants_only_it() {
+    type Way = fn(&mut Call);
+    let hung_up: Way = |c| {
+        c.reply(180);
+        c.reply(200);
+        c.send("ACK");
+        let info = c.send("INFO");
+        c.p.receive(BOB, &answer(&info[0], 200, ""));
+        let bye = c.send("BYE");
+        c.p.receive(BOB, &answer(&bye[0], 200, ""));
+        c.p.wait(6.0);
+    };
+    let refused: Way = |c| drop(c.reply(486));
+    let expired: Way = |c| {
+        c.reply(200);
+        c.p.wait(71.0);
+    };
+    let spiral: Way = |c| drop(c.p.receive(ALICE, &request("INVITE", "j", "X-Again: 1\r\n")));
+    let table: [(Kind, Way, &[&str]); 13] = [
+        (Kind::Created, hung_up, &[]),
+        (Kind::Failed, refused, &["Failed INVITE 486 2 5"]),
+        (Kind::ConfirmedNa, hung_up, &["ConfirmedNa INVITE 200 2 3"]),
+        (Kind::Confirmed, hung_up, &["Confirmed ACK 0 1 4"]),
+        (Kind::ReqWithin, hung_up, &["ReqWithin INFO 0 1 4"]),
+        (Kind::Terminated, hung_up, &["Terminated BYE 0 1 5"]),
+        (Kind::Expired, expired, &["Expired - 0 0 5"]),
+        (Kind::Early, hung_up, &["Early INVITE 180 2 2"]),
+        (
+            Kind::ResponseFwded,
+            hung_up,
+            &[
+                "ResponseFwded INVITE 180 2 1",
+                "ResponseFwded INVITE 200 2 2",
+            ],
+        ),
+        (
+            Kind::ResponseWithin,
+            hung_up,
+            &["ResponseWithin INFO 200 2 4"],
+        ),
+        (Kind::Destroy, hung_up, &["Destroy - 0 0 5"]),
+        (Kind::Spiraled, spiral, &["Spiraled INVITE 0 0 1"]),
+        (
+            Kind::TerminatedConfirmed,
+            hung_up,
+            &["TerminatedConfirmed BYE 200 2 5"],
+        ),
+    ];
+    for (kind, way, want) in table {
+        let (p, lines) = watched_for(Script::default(), Some(kind));
+        way(&mut Call::with(p, ""));
+        let lines = lines.borrow();
+        assert_eq!(lines[0], "Created INVITE 0 0 1");
+        assert_eq!(lines[1..], *want, "{kind:?}");
+    }
 }
