@@ -15,7 +15,7 @@
 //! RFC 3261 §15) is answered by the 487 that follows it, not by the BYE; a 2xx that crosses the
 //! CANCEL confirms the dialog, since it is what both ends will believe (§3.1.2).
 
-use crate::modules::tm::grid::{self, Cell};
+use crate::modules::tm::grid::{self, Cell, to};
 
 /// Where a dialog stands; the numbers are those of listings and of the database.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -152,10 +152,6 @@ impl std::fmt::Debug for Act {
 }
 
 type Row = [Cell<State, Act>; EVENTS.len()];
-
-const fn to(next: State, act: Act) -> Cell<State, Act> {
-    Cell { next, act }
-}
 
 use State::{Confirmed, ConfirmedNa, Deleted, Early, Unconfirmed};
 

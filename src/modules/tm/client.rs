@@ -8,7 +8,7 @@
 //! Timers: `Repeat` is A and E, `FinalTimeout` is B, F and C, `WaitOver` is D, K and M in one
 //! (`tm.wt_timer`, shared by the whole transaction).
 
-use super::grid::{self, Act, Cell};
+use super::grid::{self, Act, Cell, to};
 
 /// Where a branch stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,10 +65,6 @@ pub const EVENTS: [Event; 6] = [
 ];
 
 type Row = [Cell<State>; EVENTS.len()];
-
-const fn to(next: State, act: Act) -> Cell<State> {
-    Cell { next, act }
-}
 
 use State::{Abandoned, Accepted, Calling, Completed, Proceeding, Terminated};
 

@@ -11,6 +11,11 @@ pub struct Cell<S, A = Act> {
     pub act: A,
 }
 
+/// The cell that leads there.
+pub const fn to<S: Copy, A: Copy>(next: S, act: A) -> Cell<S, A> {
+    Cell { next, act }
+}
+
 /// A set of things to do, performed in the order of the constants below.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct Act(u16);

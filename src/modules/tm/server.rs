@@ -8,7 +8,7 @@
 //! One timer, `Wait`, stands for I, J and L: `tm.wt_timer`, during which what comes late is
 //! absorbed. G and H run only after a failure response to an INVITE (G not on streams).
 
-use super::grid::{self, Act, Cell};
+use super::grid::{self, Act, Cell, to};
 
 /// Where a server transaction stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -71,10 +71,6 @@ pub const EVENTS: [Event; 8] = [
 ];
 
 type Row = [Cell<State>; EVENTS.len()];
-
-const fn to(next: State, act: Act) -> Cell<State> {
-    Cell { next, act }
-}
 
 use State::{Accepted, Completed, Confirmed, Proceeding, Terminated, Trying};
 
