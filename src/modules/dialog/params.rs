@@ -381,7 +381,7 @@ pub(super) const PARAMS: [Param; 62] = [
                 let _: () = c.dialog.wait_ack = v.int() == Some(1);
                 Ok(())
             },
-            "Whether the dialog waits for the ACK.",
+            "1: a failed dialog stays until its transaction is gone.",
         ),
     ),
     param(
@@ -710,18 +710,29 @@ mod tests {
 
     #[test]
     fn a_profile_that_there_is_not_is_found_at_load() {
-        let text = |name: &str| {
-            format!(
-                "loadmodule \"tm.so\"\nloadmodule \"rr.so\"\nloadmodule \"dialog.so\"\n\
-                 modparam(\"dialog\", \"profiles_with_value\", \"caller\")\n\
-                 request_route {{ set_dlg_profile(\"{name}\", \"x\"); }}\n"
-            )
-        };
-        assert!(Setup::from_text(&text("caller"), 1).is_ok());
-        let errors = Setup::from_text(&text("nosuch"), 1).unwrap_err();
-        assert!(
-            errors.to_string().contains("a profile that is defined"),
-            "{errors}"
-        );
+        let calls = [
+            "set_dlg_profile(\"@\", \"x\")",
+            "unset_dlg_profile(\"@\", \"x\")",
+            "is_in_profile(\"@\")",
+            "get_profile_size(\"@\", \"$var(n)\")",
+            "get_profile_size(\"@\", \"x\", \"$var(n)\")",
+            "dlg_set_timeout_by_profile(\"@\", \"60\")",
+            "dlg_set_timeout_by_profile(\"@\", \"x\", \"60\")",
+        ];
+        for call in calls {
+            let load = |name: &str| {
+                let text = format!(
+                    "loadmodule \"tm.so\"\nloadmodule \"rr.so\"\nloadmodule \"pv.so\"\n\
+                     loadmodule \"dialog.so\"\n\
+                     modparam(\"dialog\", \"profiles_with_value\", \"caller\")\n\
+                     request_route {{ {}; }}\n",
+                    call.replace('@', name)
+                );
+                Setup::from_text(&text, 1).map_err(|errors| errors.to_string())
+            };
+            assert!(load("caller").is_ok(), "{call}: {:?}", load("caller"));
+            let errors = load("nosuch").unwrap_err();
+            assert!(errors.contains("a profile that is defined"), "{errors}");
+        }
     }
 }

@@ -185,7 +185,7 @@ fn an_answer_after_the_failure_brings_nothing_back() {
 fn races_within_the_dialog() {
     // Who sends what after the 200, and the states. RFC 5407 §3.1.4, §3.2.1, §3.3.1.
     type Row = (&'static str, &'static [(&'static str, bool, i64)]);
-    let table: [Row; 6] = [
+    let table: [Row; 9] = [
         ("BYE before ACK", &[("BYE", true, 5), ("ACK", true, 5)]),
         (
             "BYE of the callee before the ACK",
@@ -206,6 +206,18 @@ fn races_within_the_dialog() {
         (
             "re-INVITE after BYE",
             &[("ACK", true, 4), ("BYE", true, 5), ("INVITE", false, 5)],
+        ),
+        (
+            "re-INVITEs cross",
+            &[("ACK", true, 4), ("INVITE", true, 4), ("INVITE", false, 4)],
+        ),
+        (
+            "UPDATE and re-INVITE cross",
+            &[("ACK", true, 4), ("UPDATE", true, 4), ("INVITE", false, 4)],
+        ),
+        (
+            "REFER after BYE",
+            &[("ACK", true, 4), ("BYE", true, 5), ("REFER", false, 5)],
         ),
     ];
     for (name, steps) in table {
