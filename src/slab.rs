@@ -32,6 +32,12 @@ impl Key {
     }
 }
 
+/// By how many entries a full table of so many grows. Doubling would leave half of the memory of
+/// millions of dialogs unused, and large blocks grow by being mapped anew, not by being copied.
+pub const fn growth(len: usize) -> usize {
+    len / 8 + 1
+}
+
 /// A slab whose removed entries cannot be reached by the keys they had.
 #[derive(Debug)]
 pub struct Table<T> {
@@ -56,6 +62,9 @@ impl<T> Table<T> {
 
     /// Stores a value and names it.
     pub fn insert(&mut self, value: T) -> Key {
+        if self.entries.len() == self.entries.capacity() {
+            self.entries.reserve_exact(growth(self.entries.len()));
+        }
         let generation = self.next_generation;
         self.next_generation = self.next_generation.wrapping_add(1);
         let index = self.entries.insert((generation, value));

@@ -23,6 +23,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use crate::slab;
 use crate::time::Instant;
 
 /// Nanoseconds of one tick, as a power of two.
@@ -233,6 +234,9 @@ impl<T: Copy> Wheel<T> {
         if self.vacant == NIL {
             let index = u32::try_from(self.entries.len()).expect("timers are bounded below 2^32");
             assert!(index != NIL, "timers are bounded below 2^32 - 1");
+            if self.entries.len() == self.entries.capacity() {
+                self.entries.reserve_exact(slab::growth(self.entries.len()));
+            }
             self.entries.push(entry);
             return index;
         }
