@@ -14,14 +14,21 @@ static ALLOCATOR: Counting = Counting;
 
 static COUNT: AtomicU64 = AtomicU64::new(0);
 static SIZE: AtomicU64 = AtomicU64::new(0);
+static ALIVE: AtomicU64 = AtomicU64::new(0);
 
 /// Allocations since the start of the process, and their bytes; growing a block is one too.
 pub(crate) fn so_far() -> (u64, u64) {
     (COUNT.load(Ordering::Relaxed), SIZE.load(Ordering::Relaxed))
 }
 
+/// Bytes of the blocks that are in use now.
+pub(crate) fn alive() -> u64 {
+    ALIVE.load(Ordering::Relaxed)
+}
+
 fn count(size: usize) {
     COUNT.fetch_add(1, Ordering::Relaxed);
+    ALIVE.fetch_add(size as u64, Ordering::Relaxed);
     SIZE.fetch_add(size as u64, Ordering::Relaxed);
 }
 
@@ -34,12 +41,14 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        ALIVE.fetch_sub(layout.size() as u64, Ordering::Relaxed);
         // SAFETY: `block` came from `System` with this layout.
         unsafe { System.dealloc(block, layout) }
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count(size);
+        ALIVE.fetch_sub(layout.size() as u64, Ordering::Relaxed);
         // SAFETY: `block` came from `System` with this layout.
         unsafe { System.realloc(block, layout, size) }
     }

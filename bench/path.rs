@@ -141,7 +141,7 @@ fn write(call: u64, text: &str, out: &mut Vec<u8>) {
 }
 
 /// A response to a request that came in, by its header fields.
-fn respond(request: &[u8], status: &str, out: &mut Vec<u8>) {
+pub(crate) fn respond(request: &[u8], status: &str, out: &mut Vec<u8>) {
     out.clear();
     out.extend_from_slice(b"SIP/2.0 ");
     out.extend_from_slice(status.as_bytes());
