@@ -209,6 +209,9 @@ pub const RPC_SHARD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of an answer that are kept in memory. What is beyond goes through a nameless file.
 pub const RPC_ANSWER_MEMORY_MAX: usize = 1 << 20;
 
+/// Bytes of an answer in JSON that leave together, on a stream, before the rest is there.
+pub const RPC_CHUNK_SIZE: u64 = 64 << 10;
+
 /// Bytes of one answer; binary RPC cannot say more. Above: the command fails.
 pub const RPC_ANSWER_SIZE_MAX: u64 = u32::MAX as u64;
 

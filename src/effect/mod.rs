@@ -12,7 +12,7 @@ use std::rc::Rc;
 
 pub use flow::{Address, ConnId, Destination, Flow, Proto, SocketId};
 pub use peer::{ItemChange, ItemNews, PeerMessage};
-pub use rpc::{Part, RpcId};
+pub use rpc::{HttpCommand, HttpFrame, Part, RpcId};
 
 use crate::slab::Key;
 use crate::steer::ShardId;
@@ -45,6 +45,8 @@ pub enum Effect {
     Log(Record),
     /// Answer `Input::Rpc`, once for each.
     RpcReply(RpcId, Part),
+    /// Answer an operator who asks over HTTP.
+    Command(Box<HttpCommand>),
 }
 
 /// A message on its way out.

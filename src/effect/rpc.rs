@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::flow::ConnId;
+
 /// Names one command on its way.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
 pub struct RpcId(pub u64);
@@ -89,5 +91,68 @@ impl Part {
             values: Ok(values),
             next: None,
         }
+    }
+}
+
+/// A command that came over HTTP. Its connection is lent to whoever answers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HttpCommand {
+    /// Where the answer goes.
+    pub conn: ConnId,
+    /// The command, in JSON.
+    pub command: Box<[u8]>,
+    /// How the answer looks around it.
+    pub frame: HttpFrame,
+}
+
+/// What an answer of HTTP is made of besides its status and its body.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct HttpFrame {
+    /// The last digit of the version: 1 can be answered in chunks, 0 cannot.
+    pub version: u8,
+    /// Complete lines that come first.
+    pub fields: Box<[u8]>,
+    /// The complete line that names the server; empty when none is wanted.
+    pub server: Box<[u8]>,
+    /// Whether the connection is closed behind it.
+    pub is_last: bool,
+    /// Whether the client wants to see the body.
+    pub has_body: bool,
+}
+
+impl HttpFrame {
+    /// Appends the answer as far as its length.
+    pub fn begin(&self, status: u16, reason: &[u8], content_type: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(format!("HTTP/1.{} {status} ", self.version).as_bytes());
+        // A line end in the reason or the type would forge a field.
+        out.extend(reason.iter().filter(|b| !matches!(b, b'\r' | b'\n')));
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(&self.fields);
+        if !content_type.is_empty() {
+            out.extend_from_slice(b"Content-Type: ");
+            out.extend(content_type.iter().filter(|b| !matches!(b, b'\r' | b'\n')));
+            out.extend_from_slice(b"\r\n");
+        }
+        out.extend_from_slice(&self.server);
+        if self.is_last {
+            out.extend_from_slice(b"Connection: close\r\n");
+        }
+    }
+
+    /// Appends the length and the end of the header.
+    pub fn length(&self, size: u64, out: &mut Vec<u8>) {
+        out.extend_from_slice(format!("Content-Length: {size}\r\n\r\n").as_bytes());
+    }
+
+    /// A whole answer.
+    pub fn answer(&self, (status, reason): (u16, &[u8]), content: (&[u8], &[u8])) -> Vec<u8> {
+        let (content_type, body) = content;
+        let mut out = Vec::with_capacity(256 + body.len());
+        self.begin(status, reason, content_type, &mut out);
+        self.length(body.len() as u64, &mut out);
+        if self.has_body {
+            out.extend_from_slice(body);
+        }
+        out
     }
 }

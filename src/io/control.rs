@@ -10,13 +10,16 @@
 //!   stream.rs    unix streams and TCP                clerk.rs     a command: ask, fold, answer
 //!   datagram.rs  unix datagrams and UDP              sheet.rs     an answer as it is written
 //!   pipe.rs      a pair of pipes                     spool.rs     answers longer than memory
+//!   http.rs      connections that cores lend         outlet.rs    answers that leave in pieces
 //!   facts.rs     what the system knows of the process
 //! ```
 
 pub(crate) mod clerk;
 mod clients;
 mod facts;
+mod http;
 pub(crate) mod listen;
+mod outlet;
 mod pipe;
 mod sheet;
 mod spool;
@@ -28,6 +31,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::task::LocalSet;
 
@@ -39,8 +43,9 @@ use super::error::IoError;
 use super::mesh::{Control, Item};
 use super::plan::DnsOptions;
 use super::sys;
+use super::tcp::Lent;
 use crate::effect::{Query, ResolveError, Token};
-use crate::limits::{RESOLVE_COUNT_MAX, RESOLVE_TIMEOUT};
+use crate::limits::{RESOLVE_COUNT_MAX, RESOLVE_TIMEOUT, RPC_CLIENT_COUNT_MAX};
 use crate::rng::Rng;
 use crate::steer::ShardId;
 
@@ -65,13 +70,28 @@ impl Resolver {
     }
 }
 
+/// A core's way to have a command answered that came over HTTP.
+#[derive(Clone)]
+pub(crate) struct Dispatcher {
+    lent: Sender<Lent>,
+}
+
+impl Dispatcher {
+    /// Lends a connection; it comes back at once when too many are lent.
+    pub(crate) fn send(&self, lent: Lent) -> Result<(), Lent> {
+        self.lent.try_send(lent).map_err(|error| match error {
+            TrySendError::Full(lent) | TrySendError::Closed(lent) => lent,
+        })
+    }
+}
+
 /// Starts the thread. It ends when the last [`Resolver`] is gone.
 pub(crate) fn start(
     reach: Reach,
     options: DnsOptions,
     office: Office,
     listeners: Vec<Opened>,
-) -> Result<Resolver, IoError> {
+) -> Result<(Resolver, Dispatcher), IoError> {
     let failed = || IoError::start("start the control thread");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -83,19 +103,20 @@ pub(crate) fn start(
         Lookup::new(reach, options).map_err(|e| failed()(std::io::Error::other(e)))?
     };
     let (questions, queue) = mpsc::channel(RESOLVE_COUNT_MAX);
+    let (lent, borrowed) = mpsc::channel(RPC_CLIENT_COUNT_MAX);
     thread::Builder::new()
         .name("control".into())
         .spawn(move || {
             let local = LocalSet::new();
             local.block_on(&runtime, async {
                 let answers = office.mesh.clone();
-                clerk::open(office, listeners);
+                clerk::open(office, listeners, borrowed);
                 // When nobody can ask any more, everything else that runs here ends too.
                 serve(lookup, Rng::new(seed), answers, queue).await;
             });
         })
         .map_err(failed())?;
-    Ok(Resolver { questions })
+    Ok((Resolver { questions }, Dispatcher { lent }))
 }
 
 async fn serve(lookup: Lookup, mut rng: Rng, answers: Control, mut queue: Receiver<Question>) {

@@ -48,6 +48,8 @@ counters! {
     mesh_drops,
     /// Messages read from streams.
     stream_received,
+    /// Requests of HTTP read from streams.
+    http_received,
     /// Messages written to streams.
     stream_sent,
     /// Keep-alives answered on streams.

@@ -15,7 +15,7 @@ use std::io;
 use std::rc::Rc;
 
 use super::clock::Clock;
-use super::control::Resolver;
+use super::control::{Dispatcher, Resolver};
 use super::counters::Counters;
 use super::log::Log;
 use super::mesh::{Asked, Item, Port};
@@ -23,7 +23,7 @@ use super::signals::Event;
 use super::sockets::{CoreSockets, Listen};
 use super::stream::Asker;
 use super::sys::{Interest, Poll, Ready, ReceiveBatch};
-use super::tcp::{Notice, Outgoing, Streams};
+use super::tcp::{Brought, Notice, Outgoing, Streams};
 use super::udp::Datagrams;
 use crate::effect::{
     ConnId, Effect, Flow, Hop, Level, Outbox, Part, Proto, ResolveError, Send, SendError, SocketId,
@@ -47,6 +47,9 @@ const READ_SIZE: usize = 64 << 10;
 
 /// Deadlines and answers handled in one round before the sockets get their turn.
 const ROUND_SIZE: usize = 1_024;
+
+/// Requests of HTTP taken in one round from streams that have brought several.
+const BEHIND_COUNT: usize = 8;
 
 /// Something that the shard is to hear of this core's own doing.
 enum Answer {
@@ -81,6 +84,7 @@ pub(crate) struct Outside {
     pub(crate) clock: Clock,
     pub(crate) log: Log,
     pub(crate) resolver: Resolver,
+    pub(crate) dispatcher: Dispatcher,
     pub(crate) events: std::sync::mpsc::Sender<Event>,
 }
 
@@ -92,6 +96,8 @@ pub(crate) struct Core {
     streams: Streams,
     outside: Outside,
     answers: VecDeque<Answer>,
+    /// Streams that have brought more than has been taken.
+    behind: VecDeque<Key>,
     /// Questions of operators: one in a round, so that messages have their turn in between.
     asked: VecDeque<Asked>,
     /// The answer to the question that is being handled.
@@ -121,6 +127,7 @@ impl Core {
             streams,
             outside,
             answers: VecDeque::new(),
+            behind: VecDeque::new(),
             asked: VecDeque::new(),
             part: None,
             phase: Phase::Running,
@@ -155,6 +162,7 @@ impl Core {
                     _ => self.stream_ready(*event, &mut scratch),
                 }
             }
+            self.catch_up();
             self.deadlines();
             self.settle();
             self.answer_one();
@@ -166,7 +174,7 @@ impl Core {
 
     /// How long the next wait may last, in milliseconds rounded up.
     fn patience(&self) -> Option<u32> {
-        if !self.answers.is_empty() || !self.asked.is_empty() {
+        if !self.answers.is_empty() || !self.asked.is_empty() || !self.behind.is_empty() {
             return Some(0);
         }
         let shard = self.door.shard.next_deadline().map(|(at, _)| at);
@@ -201,10 +209,31 @@ impl Core {
         if event.readable {
             let door = &mut self.door;
             let now = door.now.mono;
-            self.streams
-                .read(key, now, scratch, |flow, bytes| door.steer(flow, bytes));
+            let take = |flow, brought: Brought<'_>| door.take(flow, brought);
+            let has_more = self.streams.read(key, now, scratch, take);
+            self.settle();
+            if has_more {
+                self.behind.push_back(key);
+            }
         }
         self.settle();
+    }
+
+    /// Takes what streams have brought behind a request of HTTP, one of each in turn: each may lend
+    /// its stream, and whoever sends thousands at once holds up neither calls nor other clients.
+    fn catch_up(&mut self) {
+        let now = self.door.now.mono;
+        for _ in 0..self.behind.len().min(BEHIND_COUNT) {
+            let Some(key) = self.behind.pop_front() else {
+                return;
+            };
+            let door = &mut self.door;
+            let take = |flow, brought: Brought<'_>| door.take(flow, brought);
+            if self.streams.bring(key, now, take) {
+                self.behind.push_back(key);
+            }
+            self.settle();
+        }
     }
 
     /// Takes in what other cores and the control side have sent.
@@ -225,6 +254,10 @@ impl Core {
             Item::Close(conn) => self.streams.close(conn, now),
             Item::Closed(conn) => self.answers.push_back(Answer::FlowClosed(conn)),
             Item::Adopt { socket, stream } => self.streams.adopt(socket, stream, now),
+            Item::GivenBack(conn, is_open) => {
+                self.streams.give_back(conn, is_open, now);
+                self.behind.push_back(Key::from_u64(conn.key));
+            }
             Item::Resolved(token, found) => self.answers.push_back(Answer::Resolved(token, found)),
             Item::Peer(from, message) => self.door.handle(Input::Peer(from, message)),
             Item::Reload(make) => self.door.handle(make()),
@@ -307,6 +340,14 @@ impl Core {
                 }
                 Effect::Log(record) => self.outside.log.write(record),
                 Effect::RpcReply(_, part) => self.part = Some(part),
+                Effect::Command(command) => {
+                    let lent = self.streams.lend(command);
+                    if let Some(Err(lent)) = lent.map(|lent| self.outside.dispatcher.send(lent)) {
+                        // Nobody is there to answer it any more.
+                        self.streams
+                            .give_back(lent.command.conn, false, self.door.now.mono);
+                    }
+                }
             }
         }
         self.door.outbox = outbox;
@@ -458,6 +499,15 @@ impl Door {
     /// Gives one input to the shard.
     fn handle(&mut self, input: Input<'_>) {
         self.shard.handle(self.now, input, &mut self.outbox);
+    }
+
+    /// What a stream has brought. A request of HTTP belongs to no call: it is handled where its
+    /// connection lives.
+    fn take(&mut self, flow: Flow, brought: Brought<'_>) {
+        match brought {
+            Brought::Message(bytes) => self.steer(flow, bytes),
+            Brought::Http(bytes) => self.handle(Input::Http { flow, bytes }),
+        }
     }
 
     /// A message that arrived here: to its owner.

@@ -54,6 +54,8 @@ pub(crate) enum Item {
     Closed(ConnId),
     /// A stream that was accepted elsewhere and is to live there.
     Adopt { socket: SocketId, stream: TcpStream },
+    /// A stream that was lent to the control side comes back; whether it goes on.
+    GivenBack(ConnId, bool),
     /// An answer of the resolver.
     Resolved(Token, Result<Vec<Hop>, ResolveError>),
     /// Something that the shard of another core has to say.

@@ -54,9 +54,9 @@ use crate::rng::Rng;
 use crate::shard::Shard;
 use crate::steer::ShardId;
 use clock::Clock;
-use control::Resolver;
 use control::clerk::Office;
 use control::listen::Listener;
+use control::{Dispatcher, Resolver};
 use driver::{Core, Outside};
 use log::{Log, Writer};
 use mesh::{Control, Item, Port};
@@ -83,6 +83,7 @@ struct Start {
     clock: Clock,
     log: Log,
     resolver: Resolver,
+    dispatcher: Dispatcher,
     events: Sender<Event>,
 }
 
@@ -119,7 +120,8 @@ pub fn run(
     };
     // What was made in the file system goes when this function ends.
     let (listeners, _traces): (Vec<_>, Vec<_>) = operators.into_iter().map(Listener::split).unzip();
-    let resolver = control::start(reach, plan.dns.clone(), office.clone(), listeners)?;
+    let (resolver, dispatcher) =
+        control::start(reach, plan.dns.clone(), office.clone(), listeners)?;
     let start = Start {
         addresses,
         tcp: plan.tcp.clone(),
@@ -127,6 +129,7 @@ pub fn run(
         clock,
         log: log.clone(),
         resolver,
+        dispatcher,
         events,
     };
     sockets::log_buffers(&cores, &log);
@@ -179,6 +182,7 @@ impl Start {
             clock: self.clock,
             log: self.log.of_core(id.0),
             resolver: self.resolver.clone(),
+            dispatcher: self.dispatcher.clone(),
             events: self.events.clone(),
         };
         let farewell = Farewell {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice, Write};
 use std::net::TcpStream;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::plan::TcpOptions;
 use super::sys::Interest;
@@ -72,6 +73,18 @@ impl SendQueue {
         left
     }
 
+    /// Takes out what waits, as one piece: somebody else writes it.
+    pub(crate) fn take(&mut self) -> Vec<u8> {
+        let left: Vec<u8> = self
+            .messages
+            .iter()
+            .flat_map(|(m, _)| m.iter().copied())
+            .collect();
+        let unwritten = left[self.written..].to_vec();
+        *self = SendQueue::default();
+        unwritten
+    }
+
     /// Whom to tell when nothing of this will leave any more.
     pub(crate) fn into_askers(self) -> impl Iterator<Item = Asker> {
         self.messages.into_iter().filter_map(|(_, asker)| asker)
@@ -89,6 +102,11 @@ pub(crate) struct Stream {
     pub(crate) is_connecting: bool,
     /// To be closed as soon as nothing waits to be written.
     pub(crate) is_closing: bool,
+    /// Lent to the control side, which holds the other end of this and writes an answer; until it
+    /// comes back, nothing is read or written here.
+    pub(crate) lent: Option<Arc<()>>,
+    /// Something whole of what was read has not been brought yet; nothing more is read meanwhile.
+    pub(crate) is_behind: bool,
     /// What the poll waits for.
     pub(crate) interest: Interest,
     /// When a byte last went either way; at first, when it was made.
@@ -106,6 +124,8 @@ pub(crate) enum Overdue {
     Send,
     /// Nobody says anything.
     Idle,
+    /// It is lent, for long.
+    Lost,
 }
 
 impl Stream {
@@ -113,6 +133,9 @@ impl Stream {
     pub(crate) fn deadline(&self, options: &TcpOptions) -> (Instant, Overdue) {
         let (length, overdue) = if self.is_connecting {
             (options.connect_timeout, Overdue::Connect)
+        } else if self.lent.is_some() {
+            // Whoever has it keeps the time; here only its loss is found out.
+            (options.connection_lifetime, Overdue::Lost)
         } else if !self.queue.is_empty() {
             (options.send_timeout, Overdue::Send)
         } else {
@@ -164,6 +187,13 @@ mod tests {
         let mut rng = Rng::new(11);
         let (mut queue, mut out, mut want) = (SendQueue::default(), vec![], vec![]);
         let (mut queued, mut left) = (0u64, 0u64);
+        queue.push(b"abc".as_slice().into(), None).unwrap();
+        queue.push(b"def".as_slice().into(), None).unwrap();
+        queue.advance(2);
+        assert_eq!(
+            (queue.take(), queue.is_empty(), queue.size),
+            (b"cdef".to_vec(), true, 0)
+        );
         for _ in 0..5_000 {
             if rng.chance(1, 2) {
                 let bytes: Vec<u8> = (0..rng.below(30)).map(|n| n as u8).collect();

@@ -84,6 +84,14 @@ impl Poll {
         self.control(libc::EPOLL_CTL_MOD, fd.as_raw_fd(), tag, interest)
     }
 
+    pub(crate) fn remove(&self, fd: &impl AsRawFd) -> io::Result<()> {
+        let nothing = Interest {
+            read: false,
+            write: false,
+        };
+        self.control(libc::EPOLL_CTL_DEL, fd.as_raw_fd(), 0, nothing)
+    }
+
     fn control(&self, what: i32, fd: RawFd, tag: u64, interest: Interest) -> io::Result<()> {
         let mut event = libc::epoll_event {
             events: interest.bits(),

@@ -31,8 +31,8 @@ use super::mesh::Item;
 use super::plan::TcpOptions;
 use super::stream::{Asker, Overdue, SendQueue, Stream};
 use super::sys::{Interest, Poll};
-use crate::effect::{Address, ConnId, Destination, Flow, Proto, SendError, SocketId};
-use crate::sip::{Frame, Framer};
+use crate::effect::{Address, ConnId, Destination, Flow, HttpCommand, Proto, SendError, SocketId};
+use crate::sip::{Frame, FrameError, Framer, http};
 use crate::slab::{Key, Table};
 use crate::steer::{self, ShardId};
 use crate::time::{Duration, Instant};
@@ -46,6 +46,30 @@ const ACCEPT_REST: Duration = Duration::from_secs(1);
 
 /// The answer to a keep-alive (RFC 5626 §4.4.1).
 const PONG: &[u8] = b"\r\n";
+
+/// What an HTTP client is told that waits for it before it sends a body (RFC 9110 §10.1.1).
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// One thing that a stream has brought.
+pub(crate) enum Brought<'a> {
+    /// A message.
+    Message(&'a [u8]),
+    /// A request of HTTP.
+    Http(&'a [u8]),
+}
+
+/// A connection on its way to the control side.
+#[derive(Debug)]
+pub(crate) struct Lent {
+    /// The connection, not to be closed: it is still the core's.
+    pub(crate) stream: TcpStream,
+    /// What is to be written before the answer.
+    pub(crate) unsent: Vec<u8>,
+    /// What is asked.
+    pub(crate) command: Box<HttpCommand>,
+    /// Its being there keeps the loan alive.
+    pub(crate) token: Arc<()>,
+}
 
 /// How far the search for a connection has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -269,10 +293,12 @@ impl Streams {
                     key: key.to_u64(),
                 }),
             },
-            framer: Framer::new(),
+            framer: Framer::new().accepting_no_length(self.around.options.accept_no_cl),
             queue: SendQueue::default(),
             is_connecting,
             is_closing: false,
+            lent: None,
+            is_behind: false,
             interest: Interest::READ,
             last_traffic: now,
             armed: now,
@@ -348,7 +374,7 @@ impl Streams {
         let Some(stream) = self.table.get_mut(key) else {
             return self.fail(asker, SendError::Broken);
         };
-        if stream.queue.is_empty() && !stream.is_connecting {
+        if stream.queue.is_empty() && !stream.is_connecting && stream.lent.is_none() {
             // From here the peer's time to take it runs.
             stream.last_traffic = now;
             self.to_write.push(key);
@@ -391,7 +417,11 @@ impl Streams {
             self.notices.push(Notice::Post(ShardId(conn.core), item));
             return;
         }
-        let key = Key::from_u64(conn.key);
+        self.end(Key::from_u64(conn.key), now);
+    }
+
+    /// Closes a connection once what waits has left.
+    fn end(&mut self, key: Key, now: Instant) {
         if let Some(stream) = self.table.get_mut(key) {
             stream.is_closing = true;
             let remote = stream.flow.remote;
@@ -420,45 +450,142 @@ impl Streams {
     }
 
     /// Reads once from a stream and gives each whole message to `take`, in order. What is left in
-    /// the kernel keeps the stream ready, so no stream holds up the others.
+    /// the kernel keeps the stream ready, so no stream holds up the others. True: see
+    /// [`Streams::bring`].
     pub(crate) fn read(
         &mut self,
         key: Key,
         now: Instant,
         scratch: &mut [u8],
-        mut take: impl FnMut(Flow, &[u8]),
-    ) {
-        let Some(stream) = self.table.get_mut(key).filter(|s| !s.is_connecting) else {
-            return;
+        take: impl FnMut(Flow, Brought<'_>),
+    ) -> bool {
+        let readable = |s: &&mut Stream| !s.is_connecting && !s.is_behind && s.lent.is_none();
+        let Some(stream) = self.table.get_mut(key).filter(readable) else {
+            return false;
         };
         let count = match stream.socket.read(scratch) {
-            Ok(0) => return self.remove(key, SendError::Broken),
-            Ok(count) => count,
-            Err(e) if is_passing(&e) => return,
-            Err(_) => return self.remove(key, SendError::Broken),
+            Ok(count) if count > 0 => count,
+            Err(e) if is_passing(&e) => return false,
+            Ok(_) | Err(_) => {
+                self.remove(key, SendError::Broken);
+                return false;
+            }
         };
         stream.last_traffic = now;
+        // Whoever is to be closed has nothing to say any more.
+        if stream.is_closing {
+            return false;
+        }
         stream.framer.feed(&scratch[..count]);
-        let mut pings = 0;
-        loop {
+        self.bring(key, now, take)
+    }
+
+    /// Gives what has been read and is whole to `take`, up to one request of HTTP: what comes
+    /// behind that must wait until it is known whether the connection is lent. True: there may be
+    /// more.
+    pub(crate) fn bring(
+        &mut self,
+        key: Key,
+        now: Instant,
+        mut take: impl FnMut(Flow, Brought<'_>),
+    ) -> bool {
+        let can_bring = |s: &&mut Stream| s.lent.is_none() && !s.is_closing;
+        let Some(stream) = self.table.get_mut(key).filter(can_bring) else {
+            return false;
+        };
+        let (mut pings, mut has_more, mut waits) = (0, false, false);
+        stream.is_behind = false;
+        let failed = loop {
             match stream.framer.next_frame() {
                 Ok(Some(Frame::Message(bytes))) => {
                     self.counters.stream_received += 1;
-                    take(stream.flow, bytes);
+                    take(stream.flow, Brought::Message(bytes));
                 }
+                Ok(Some(Frame::Http(bytes))) => {
+                    self.counters.http_received += 1;
+                    take(stream.flow, Brought::Http(bytes));
+                    has_more = true;
+                    stream.is_behind = true;
+                    break None;
+                }
+                Ok(Some(Frame::Continue)) => waits = true,
                 Ok(Some(Frame::Ping)) => pings += 1,
-                Ok(None) => break,
-                Err(_) => {
-                    self.counters.stream_framing_errors += 1;
-                    return self.remove(key, SendError::Broken);
-                }
+                Ok(None) => break None,
+                Err(error) => break Some(error),
             }
+        };
+        if let Some(error) = failed {
+            self.unframed(key, error, now);
+            return false;
+        }
+        if waits {
+            self.enqueue(key, CONTINUE.into(), None, now);
         }
         // However many came at once, one answer says that the flow lives.
         if pings > 0 && self.around.options.crlf_ping {
             self.counters.stream_pings += pings;
             self.enqueue(key, PONG.into(), None, now);
         }
+        has_more
+    }
+
+    /// What came in cannot be cut into messages. A client of HTTP is told why.
+    fn unframed(&mut self, key: Key, error: FrameError, now: Instant) {
+        self.counters.stream_framing_errors += 1;
+        match error {
+            FrameError::Http(refusal) => {
+                self.enqueue(key, http::refusal(refusal).into(), None, now);
+                self.end(key, now);
+            }
+            FrameError::TooLarge | FrameError::NoContentLength | FrameError::BadContentLength => {
+                self.remove(key, SendError::Broken);
+            }
+        }
+    }
+
+    /// Lends a connection to whoever answers a command of HTTP. `None`: it is gone, or is lent
+    /// already, which a client cannot bring about that waits for its answers.
+    pub(crate) fn lend(&mut self, command: Box<HttpCommand>) -> Option<Lent> {
+        let key = Key::from_u64(command.conn.key);
+        let stream = self.table.get_mut(key).filter(|s| !s.is_connecting)?;
+        if stream.lent.is_some() {
+            stream.is_closing = true;
+            return None;
+        }
+        let lent = stream.socket.try_clone().and_then(|clone| {
+            // An error or the end of the peer would be reported again and again.
+            self.poll.remove(&stream.socket)?;
+            Ok(clone)
+        });
+        let Ok(clone) = lent else {
+            self.remove(key, SendError::Broken);
+            return None;
+        };
+        let token = Arc::new(());
+        stream.lent = Some(Arc::clone(&token));
+        Some(Lent {
+            stream: clone,
+            unsent: stream.queue.take(),
+            command,
+            token,
+        })
+    }
+
+    /// A connection comes back; `is_open`: it goes on. What was read meanwhile is for
+    /// [`Streams::bring`].
+    pub(crate) fn give_back(&mut self, conn: ConnId, is_open: bool, now: Instant) {
+        let key = Key::from_u64(conn.key);
+        let Some(stream) = self.table.get_mut(key) else {
+            return;
+        };
+        stream.lent = None;
+        stream.last_traffic = now;
+        stream.interest = stream.wanted();
+        let is_back = self.poll.add(&stream.socket, key.to_u64(), stream.interest);
+        if !is_open || is_back.is_err() {
+            return self.remove(key, SendError::Broken);
+        }
+        self.write(key, now);
     }
 
     /// Writes what was queued since the last time.
@@ -469,7 +596,8 @@ impl Streams {
     }
 
     fn write(&mut self, key: Key, now: Instant) {
-        let Some(stream) = self.table.get_mut(key).filter(|s| !s.is_connecting) else {
+        let writable = |s: &&mut Stream| !s.is_connecting && s.lent.is_none();
+        let Some(stream) = self.table.get_mut(key).filter(writable) else {
             return;
         };
         match stream.write(now) {
@@ -522,8 +650,17 @@ impl Streams {
             };
             let (at, overdue) = stream.deadline(&self.around.options);
             stream.armed = at;
-            if at > now {
-                self.deadlines.insert((at, key));
+            // The one here and the one of whoever answers: the loan is alive.
+            let is_lent = stream
+                .lent
+                .as_ref()
+                .is_some_and(|t| Arc::strong_count(t) > 1);
+            if is_lent && overdue == Overdue::Lost {
+                stream.last_traffic = now;
+                stream.armed = stream.deadline(&self.around.options).0;
+            }
+            if stream.armed > now {
+                self.deadlines.insert((stream.armed, key));
                 continue;
             }
             let error = match overdue {
@@ -539,6 +676,7 @@ impl Streams {
                     self.counters.stream_idle += 1;
                     SendError::Broken
                 }
+                Overdue::Lost => SendError::Broken,
             };
             self.remove(key, error);
         }

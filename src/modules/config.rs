@@ -5,7 +5,7 @@ use crate::time::Duration;
 
 use super::{
     cfgutils, ctl, dialog, dispatcher, htable, jsonrpcs, maxfwd, pv, rr, sanity, sl, statistics,
-    tm, uac, xlog,
+    tm, uac, xhttp, xlog,
 };
 
 /// Every parameter of every module, at its default until the file says otherwise.
@@ -29,6 +29,8 @@ pub struct Config {
     pub ctl: ctl::Config,
     /// `jsonrpcs`.
     pub jsonrpcs: jsonrpcs::Config,
+    /// `xhttp`.
+    pub xhttp: xhttp::Config,
     /// `xlog`.
     pub xlog: xlog::Config,
     /// `uac`.

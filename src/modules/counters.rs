@@ -82,6 +82,12 @@ pub struct Counters {
     pub stateless_codes: [u64; STATELESS.len()],
     /// Requests refused because of their Request-URI.
     pub bad_uris: u64,
+    /// Requests of HTTP that a script saw.
+    pub http_requests: u64,
+    /// Requests of HTTP that no script wanted to see.
+    pub http_drops: u64,
+    /// Answers to requests of HTTP that scripts made.
+    pub http_replies: u64,
 }
 
 impl Counters {
@@ -108,6 +114,9 @@ impl Counters {
             ("timeouts", self.timeouts),
             ("replies", self.replies.iter().sum()),
             ("stateless_replies", self.stateless_replies.iter().sum()),
+            ("http_requests", self.http_requests),
+            ("http_drops", self.http_drops),
+            ("http_replies", self.http_replies),
         ]
     }
 

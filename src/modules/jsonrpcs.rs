@@ -1,20 +1,25 @@
-//! `jsonrpcs`: JSON-RPC 2.0 over a pipe, datagrams and TCP. What it listens on is opened by `io`;
-//! here are its parameters.
+//! `jsonrpcs`: JSON-RPC 2.0 over a pipe, datagrams, TCP and HTTP. What it listens on is opened by
+//! `io`; here are its parameters, and the way of a command that a script was sent over HTTP.
 
-use crate::script::{ParamKind, ParamType, RouteKinds, Setting};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::effect::{Effect, HttpCommand, Level};
+use crate::script::{CallSite, Heap, Outcome, ParamKind, ParamType, RouteKinds, Setting};
 
 use super::ctl::{mode, name};
 use super::entry::{
-    is_on, number, param, planned_function, planned_param, planned_variable, words,
+    NO, YES, function, is_on, number, param, planned_function, planned_param, planned_variable,
+    words,
 };
 use super::rpc::place::{Place, Rights, below};
-use super::rpc::{Command, Container, Run, Value};
-use super::{Function, Module, Param, ParamError, Variable};
+use super::rpc::{Command, Container, Run, Value, json};
+use super::{Call, Function, Module, Param, ParamError, Variable, xhttp};
 
 /// The module's table.
 pub const MODULE: Module = Module {
     name: "jsonrpcs",
-    doc: "JSON-RPC by pipe, datagrams and TCP.",
+    doc: "JSON-RPC by pipe, datagrams, TCP and HTTP.",
     functions: &FUNCTIONS,
     variables: &VARIABLES,
     params: &PARAMS,
@@ -23,6 +28,7 @@ pub const MODULE: Module = Module {
 };
 
 /// The bits of `transport`.
+const HTTP: i64 = 1;
 const PIPE: i64 = 2;
 const DATAGRAM: i64 = 4;
 const TCP: i64 = 8;
@@ -64,9 +70,12 @@ impl Default for Config {
 }
 
 impl Config {
+    fn is_on(&self, bit: i64) -> bool {
+        self.transport == 0 || self.transport & bit != 0
+    }
+
     /// Where it listens, and who may use it.
     pub fn places(&self, run_dir: &str) -> Vec<(Place, Rights)> {
-        let is_on = |bit| self.transport == 0 || self.transport & bit != 0;
         let pipe = || {
             let path = below(run_dir, &self.fifo_name)?;
             let reply_dir = self.fifo_reply_dir.clone();
@@ -80,9 +89,9 @@ impl Config {
         };
         let tcp = || Some((tcp_place(self.tcp_socket.as_deref()?)?, Rights::default()));
         let all = [
-            is_on(PIPE).then(pipe).flatten(),
-            is_on(DATAGRAM).then(datagram).flatten(),
-            is_on(TCP).then(tcp).flatten(),
+            self.is_on(PIPE).then(pipe).flatten(),
+            self.is_on(DATAGRAM).then(datagram).flatten(),
+            self.is_on(TCP).then(tcp).flatten(),
         ];
         all.into_iter().flatten().collect()
     }
@@ -106,11 +115,14 @@ const INT: ParamType = ParamType::Int;
 const STR: ParamType = ParamType::Str;
 
 const FUNCTIONS: [Function; 2] = [
-    planned_function(
+    function(
         "jsonrpc_dispatch",
         &[],
-        0,
-        (RouteKinds::REQUEST, "Answers the command in the body."),
+        RouteKinds::REQUEST,
+        (
+            dispatch,
+            "Answers the command in the body of a request of HTTP.",
+        ),
     ),
     planned_function(
         "jsonrpc_exec",
@@ -119,6 +131,35 @@ const FUNCTIONS: [Function; 2] = [
         (RouteKinds::ANY, "Runs a command."),
     ),
 ];
+
+/// Hands the command on to whoever answers, together with the connection.
+fn dispatch(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
+    let setup = Arc::clone(&call.env.state.setup);
+    let message = Rc::clone(&call.work.message);
+    if !setup.config.jsonrpcs.is_on(HTTP) || !setup.is_loaded("xhttp") {
+        call.env.log(
+            Level::Err,
+            "jsonrpc_dispatch: HTTP is no transport, or xhttp not there",
+        );
+        return NO;
+    }
+    let conn = call.work.flow.conn.filter(|_| message.is_http());
+    let (Some(conn), Some(_)) = (conn, json::request(message.body())) else {
+        let what = "jsonrpc_dispatch: the body is no JSON, or the request none of HTTP";
+        call.env.log(Level::Err, what);
+        return NO;
+    };
+    let Some(frame) = xhttp::open_frame(call) else {
+        return NO;
+    };
+    let command = HttpCommand {
+        conn,
+        command: message.body().into(),
+        frame,
+    };
+    call.env.out.push(Effect::Command(Box::new(command)));
+    YES
+}
 
 const VARIABLES: [Variable; 1] = [planned_variable(
     "jsonrpl",

@@ -44,6 +44,7 @@ pub mod textops;
 pub mod tm;
 pub mod uac;
 pub mod work;
+pub mod xhttp;
 pub mod xlog;
 
 pub use call::Call;
@@ -146,7 +147,7 @@ pub struct ParamError(pub &'static str);
 static ALL: [&Module; entry::total(&[&DONE, &planned::ALL])] = entry::join(&[&DONE, &planned::ALL]);
 
 /// The modules that do something.
-const DONE: [&Module; 24] = [
+const DONE: [&Module; 25] = [
     &core::MODULE,
     &cfgutils::MODULE,
     &corex::MODULE,
@@ -170,6 +171,7 @@ const DONE: [&Module; 24] = [
     &tm::MODULE,
     &tm::x::MODULE,
     &uac::MODULE,
+    &xhttp::MODULE,
     &xlog::MODULE,
 ];
 

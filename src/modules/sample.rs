@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::effect::{Effect, Flow, Outbox, Proto, SocketId};
+use crate::effect::{Effect, Flow, HttpCommand, Outbox, Proto, SocketId};
 use crate::rng::Rng;
 use crate::script::{End, Pause, RouteKind, Vm};
 use crate::sip::Message;
@@ -74,6 +74,8 @@ pub(super) struct Ran {
     pub(super) complaints: Vec<String>,
     /// What was sent.
     pub(super) sent: Vec<String>,
+    /// What was handed on to whoever answers commands.
+    pub(super) commands: Vec<HttpCommand>,
 }
 
 impl Ran {
@@ -189,11 +191,13 @@ pub(super) fn run_in(mut state: State, mut work: Work) -> Ran {
         Pause::Wait => None,
     };
     let (mut lines, mut complaints, mut sent) = (vec![], vec![], vec![]);
+    let mut commands = vec![];
     for effect in out.drain() {
         match effect {
             Effect::Log(r) if r.from_script => lines.push(r.text.to_string()),
             Effect::Log(r) => complaints.push(r.text.to_string()),
             Effect::Send(s) => sent.push(String::from_utf8_lossy(&s.bytes).into_owned()),
+            Effect::Command(command) => commands.push(*command),
             Effect::Close(_) | Effect::Resolve(..) | Effect::Peer(..) | Effect::RpcReply(..) => {}
         }
     }
@@ -204,6 +208,7 @@ pub(super) fn run_in(mut state: State, mut work: Work) -> Ran {
         lines,
         complaints,
         sent,
+        commands,
     }
 }
 

@@ -21,7 +21,7 @@ use super::rpc::statistic::{Statistic, counter};
 use super::state::{Env, State};
 use super::tm::functions::{answer, error_status};
 use super::tm::upstream::local_reason;
-use super::{Call, Function, Module, Param, Variable, tm};
+use super::{Call, Function, Module, Param, Variable, tm, xhttp};
 
 /// The module's table.
 pub const MODULE: Module = Module {
@@ -313,6 +313,9 @@ fn send_stateless(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outc
 }
 
 fn stateless(call: &mut Call<'_>, status: u16, reason: &[u8]) -> bool {
+    if call.work.message.is_http() {
+        return xhttp::answer(call, (status, reason), (b"", b""));
+    }
     add_contacts(call, status);
     let work = &mut *call.work;
     let how = (work.flow, work.force_rport, work.stream.reply_no_connect);

@@ -12,6 +12,7 @@
 //!   local.rs     a request of our own: next hop, event_route, who wants the answer
 //!   timer.rs     a deadline: one match over Timer
 //!   event.rs     event routes that no message has caused
+//!   http.rs      a request of HTTP on the port of SIP
 //!   run.rs       a script and what follows its end; scripts that wait
 //! ```
 //!
@@ -20,6 +21,7 @@
 
 mod dialog;
 mod event;
+mod http;
 mod local;
 mod outgoing;
 mod queue;
@@ -61,6 +63,13 @@ pub enum Input<'a> {
     /// A datagram, or one whole message cut from a stream.
     Received {
         /// What it came in on.
+        flow: Flow,
+        /// The bytes, valid for this call only.
+        bytes: &'a [u8],
+    },
+    /// One whole request of HTTP cut from a stream of this core.
+    Http {
+        /// The stream.
         flow: Flow,
         /// The bytes, valid for this call only.
         bytes: &'a [u8],
@@ -148,6 +157,7 @@ impl Shard {
         self.begin(step);
         match input {
             Input::Received { flow, bytes } => self.received(step, flow, bytes),
+            Input::Http { flow, bytes } => self.http(step, flow, bytes),
             Input::Deadline => self.deadlines(step),
             Input::Resolved(Token::Run(key), found) => self.resolved(step, key, found),
             Input::SendFailed(Token::Branch(id), _) => self.not_sent(step, id),
@@ -310,6 +320,9 @@ impl Shard {
     }
 
     fn message(&mut self, step: &mut Step<'_>, message: Rc<Message>, flow: Flow) {
+        if message.is_http() {
+            return self.http_message(step, message, flow);
+        }
         self.state.counters.count(&message);
         if message.is_request() {
             self.request(step, message, flow);

@@ -143,6 +143,11 @@ impl Shard {
     fn asked(&mut self, step: &mut Step<'_>, run: &mut Run) -> Next {
         run.asking = None;
         match run.work.ask.take() {
+            // Nothing of SIP is done with a request of HTTP.
+            Some(Ask::Relay(_) | Ask::Forward) if run.work.message.is_http() => {
+                run.vm.resume(-1);
+                Next::Run
+            }
             Some(Ask::Relay(options)) => self.t_relay(step, run, options),
             Some(Ask::Forward) => self.forward(step, run),
             Some(Ask::Sleep(length)) => {

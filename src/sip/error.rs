@@ -247,6 +247,36 @@ pub enum FrameError {
     NoContentLength,
     /// A Content-Length that is no number, or two that differ.
     BadContentLength,
+    /// An HTTP request that is not served; its client is told before the connection is closed.
+    Http(HttpRefusal),
+}
+
+/// Why an HTTP request is refused before a script sees it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum HttpRefusal {
+    /// It is not HTTP (RFC 9112 §2.2, §3, §5).
+    Malformed,
+    /// Neither a body nor that there is none can be told: no Content-Length, or chunks.
+    NoContentLength,
+    /// It is larger than `limits::MESSAGE_SIZE_MAX`.
+    TooLarge,
+    /// Its header alone is, or has more than `limits::HEADER_COUNT_MAX` fields.
+    HeaderTooLarge,
+    /// Its version is neither 1.0 nor 1.1.
+    Version,
+}
+
+impl HttpRefusal {
+    /// What the client is told (RFC 9110 §15.5, §15.6; RFC 6585 §5).
+    pub const fn status(self) -> (u16, &'static str) {
+        match self {
+            HttpRefusal::Malformed => (400, "Bad Request"),
+            HttpRefusal::NoContentLength => (411, "Length Required"),
+            HttpRefusal::TooLarge => (413, "Content Too Large"),
+            HttpRefusal::HeaderTooLarge => (431, "Request Header Fields Too Large"),
+            HttpRefusal::Version => (505, "HTTP Version Not Supported"),
+        }
+    }
 }
 
 impl FrameError {
@@ -256,6 +286,7 @@ impl FrameError {
             FrameError::TooLarge => "stream_too_large",
             FrameError::NoContentLength => "stream_no_content_length",
             FrameError::BadContentLength => "stream_bad_content_length",
+            FrameError::Http(_) => "http_refused",
         }
     }
 }

@@ -1,12 +1,15 @@
-//! Cuts a byte stream into messages (RFC 3261 §18.3) and keep-alives (RFC 5626 §4.4.1).
+//! Cuts a byte stream into messages (RFC 3261 §18.3), keep-alives (RFC 5626 §4.4.1) and requests
+//! of HTTP (RFC 9112 §6), which may come on the same stream.
 //!
-//! A message ends where its Content-Length says; a stream without one cannot be cut and is closed.
+//! A message ends where its Content-Length says; a stream without one cannot be cut and is closed,
+//! unless `tcp_accept_no_cl` says that such a message has no body.
 //! Memory is bounded by one message and what was fed last. A byte is looked at once however
 //! slowly the stream drips: the search for the end of the header goes on where it stopped.
 
 use memchr::memchr;
 
-use super::error::FrameError;
+use super::error::{FrameError, HttpRefusal};
+use super::http;
 use super::scan::{self, Length};
 use crate::limits;
 
@@ -15,6 +18,10 @@ use crate::limits;
 pub enum Frame<'a> {
     /// A whole message.
     Message(&'a [u8]),
+    /// A whole request of HTTP.
+    Http(&'a [u8]),
+    /// An HTTP client that wants to hear of a 100 before it sends the body (RFC 9110 §10.1.1).
+    Continue,
     /// A keep-alive of two line ends; to be answered with one (RFC 5626 §4.4.1).
     Ping,
 }
@@ -31,6 +38,12 @@ pub struct Framer {
     searched: usize,
     /// Where the message ends, once its header is complete.
     end: Option<usize>,
+    /// Whether it is one of HTTP, once its header is complete.
+    is_http: bool,
+    /// Whether its sender waits for a 100.
+    waits: bool,
+    /// `tcp_accept_no_cl`: without Content-Length there is no body.
+    accepts_no_length: bool,
     error: Option<FrameError>,
 }
 
@@ -43,8 +56,17 @@ impl Framer {
             line: 0,
             searched: 0,
             end: None,
+            is_http: false,
+            waits: false,
+            accepts_no_length: false,
             error: None,
         }
+    }
+
+    /// The same with `tcp_accept_no_cl`.
+    pub const fn accepting_no_length(mut self, accepts: bool) -> Framer {
+        self.accepts_no_length = accepts;
+        self
     }
 
     /// Adds what was received. Take all frames out before the next call: what is left then is
@@ -78,8 +100,14 @@ impl Framer {
             Ok(Some(end)) => {
                 let start = std::mem::replace(&mut self.start, end);
                 (self.line, self.searched, self.end) = (end, end, None);
-                Ok(Some(Frame::Message(&self.buffer[start..end])))
+                self.waits = false;
+                let bytes = &self.buffer[start..end];
+                Ok(Some(match std::mem::take(&mut self.is_http) {
+                    true => Frame::Http(bytes),
+                    false => Frame::Message(bytes),
+                }))
             }
+            Ok(None) if std::mem::take(&mut self.waits) => Ok(Some(Frame::Continue)),
             Ok(None) => Ok(None),
             Err(error) => {
                 *self = Framer {
@@ -118,17 +146,38 @@ impl Framer {
         if self.end.is_none()
             && let Some(body) = self.header_end()
         {
-            self.end = match scan::content_length(&self.buffer[self.start..body]) {
-                Length::Bytes(n) => Some(body.saturating_add(n)),
-                Length::Absent => return Err(FrameError::NoContentLength),
-                Length::Bad => return Err(FrameError::BadContentLength),
+            let header = &self.buffer[self.start..body];
+            self.is_http = http::is_request(header);
+            let size = match self.is_http {
+                true => {
+                    let head = http::head(header, self.accepts_no_length)?;
+                    self.waits = head.waits;
+                    head.body_size
+                }
+                false => match scan::content_length(header) {
+                    Length::Bytes(n) => n,
+                    Length::Absent if self.accepts_no_length => 0,
+                    Length::Absent => return Err(FrameError::NoContentLength),
+                    Length::Bad => return Err(FrameError::BadContentLength),
+                },
             };
+            self.end = Some(body.saturating_add(size));
         }
         let needed = self.end.unwrap_or(self.buffer.len());
         if needed - self.start > limits::MESSAGE_SIZE_MAX {
-            return Err(FrameError::TooLarge);
+            return Err(self.too_large());
         }
         Ok(self.end.filter(|end| *end <= self.buffer.len()))
+    }
+
+    fn too_large(&self) -> FrameError {
+        match self.end {
+            Some(_) if self.is_http => FrameError::Http(HttpRefusal::TooLarge),
+            None if http::is_request(&self.buffer[self.start..]) => {
+                FrameError::Http(HttpRefusal::HeaderTooLarge)
+            }
+            Some(_) | None => FrameError::TooLarge,
+        }
     }
 
     /// Goes on looking for the empty line; gives what comes behind it.
@@ -186,8 +235,12 @@ fn cut(stream: &[u8], piece: usize) -> (Vec<Option<Vec<u8>>>, Option<FrameError>
         framer.feed(bytes);
         loop {
             match framer.next_frame() {
-                Ok(Some(Frame::Message(bytes))) => frames.push(Some(bytes.to_vec())),
+                Ok(Some(Frame::Message(bytes) | Frame::Http(bytes))) => {
+                    frames.push(Some(bytes.to_vec()));
+                }
                 Ok(Some(Frame::Ping)) => frames.push(None),
+                // Whether it is needed depends on how much of the body has come.
+                Ok(Some(Frame::Continue)) => {}
                 Ok(None) => break,
                 Err(error) => return (frames, Some(error)),
             }
@@ -207,7 +260,7 @@ mod tests {
             &'static [Option<&'static str>],
             Option<FrameError>,
         );
-        let table: [Row; 15] = [
+        let table: [Row; 21] = [
             ("A\r\nl:0\r\n\r\n", &[Some("A\r\nl:0\r\n\r\n")], None),
             ("A\r\nl:2\r\n\r\nxy", &[Some("A\r\nl:2\r\n\r\nxy")], None),
             (
@@ -239,6 +292,39 @@ mod tests {
                 Some(FrameError::BadContentLength),
             ),
             ("A\r\nl:65535\r\n\r\n", &[], Some(FrameError::TooLarge)),
+            (
+                "GET / HTTP/1.1\r\nContent-Length: 1\r\n\r\nxA\r\nl:0\r\n\r\n",
+                &[
+                    Some("GET / HTTP/1.1\r\nContent-Length: 1\r\n\r\nx"),
+                    Some("A\r\nl:0\r\n\r\n"),
+                ],
+                None,
+            ),
+            (
+                "GET / HTTP/1.1\r\n\r\n",
+                &[],
+                Some(FrameError::Http(HttpRefusal::NoContentLength)),
+            ),
+            (
+                "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+                &[],
+                Some(FrameError::Http(HttpRefusal::NoContentLength)),
+            ),
+            (
+                "POST / HTTP/1.1\r\nContent-Length: 65535\r\n\r\n",
+                &[],
+                Some(FrameError::Http(HttpRefusal::TooLarge)),
+            ),
+            (
+                "GET /a b HTTP/1.1\r\nContent-Length: 0\r\n\r\n",
+                &[],
+                Some(FrameError::Http(HttpRefusal::Malformed)),
+            ),
+            (
+                "GET / HTTP/2.0\r\nContent-Length: 0\r\n\r\n",
+                &[],
+                Some(FrameError::Http(HttpRefusal::Version)),
+            ),
         ];
         for (stream, want, error) in table {
             for piece in 1..=stream.len() {
@@ -248,6 +334,30 @@ mod tests {
                 assert_eq!((got, end), (want, error), "{stream:?} by {piece}");
             }
         }
+    }
+
+    #[test]
+    fn without_a_length_there_is_no_body_where_that_is_allowed() {
+        let mut framer = Framer::new().accepting_no_length(true);
+        let get = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        let options = b"OPTIONS sip:a SIP/2.0\r\n\r\n";
+        framer.feed(&[&get[..], options].concat());
+        assert_eq!(framer.next_frame(), Ok(Some(Frame::Http(get))));
+        assert_eq!(framer.next_frame(), Ok(Some(Frame::Message(options))));
+        assert_eq!(framer.next_frame(), Ok(None));
+    }
+
+    #[test]
+    fn a_client_that_waits_is_told_to_go_on_once() {
+        let head = b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n";
+        let mut framer = Framer::new();
+        framer.feed(head);
+        assert_eq!(framer.next_frame(), Ok(Some(Frame::Continue)));
+        assert_eq!(framer.next_frame(), Ok(None));
+        framer.feed(b"x");
+        assert_eq!(framer.next_frame(), Ok(None));
+        framer.feed(b"y");
+        assert!(matches!(framer.next_frame(), Ok(Some(Frame::Http(_)))));
     }
 
     #[test]

@@ -3,9 +3,12 @@
 //! All accessors are total. On a message that breaks a rule (see [`Message::violation`]) what
 //! could not be read is empty or zero.
 
+use std::net::SocketAddr;
+
 use super::addr::NameAddr;
 use super::cseq::CSeq;
 use super::error::{Malformed, ParseError, Violation};
+use super::http;
 use super::lex;
 use super::method::Method;
 use super::name::HeaderName;
@@ -90,6 +93,42 @@ impl Message {
                 self.headers.clear();
                 Err(error)
             }
+        }
+    }
+
+    /// Reads a request of HTTP, as one whole frame, into the memory of this one. A script is to
+    /// see it as one of SIP: it gets the Via that the original gives it, and no Call-ID.
+    pub fn read_http(&mut self, frame: &[u8], remote: SocketAddr) -> Result<(), ParseError> {
+        self.clear();
+        http::write_as_sip(frame, remote, &mut self.bytes).ok_or(ParseError::StartLine)?;
+        if self.bytes.len() > limits::MESSAGE_SIZE_MAX {
+            self.clear();
+            return Err(ParseError::TooLarge);
+        }
+        match parse::parse_http(&self.bytes, &mut self.headers) {
+            Ok(index) => {
+                self.index = index;
+                Ok(())
+            }
+            Err(error) => {
+                self.clear();
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether it is a request of HTTP.
+    pub fn is_http(&self) -> bool {
+        self.index.is_http
+    }
+
+    /// The protocol and its version, as written.
+    pub fn version(&self) -> &[u8] {
+        let line = &self.bytes[..usize::from(self.index.headers_start)];
+        let line = line.trim_ascii_end();
+        match self.index.start_line {
+            StartLine::Request { uri, .. } => line[usize::from(uri.end)..].trim_ascii(),
+            StartLine::Response { .. } => line.split(|b| *b == b' ').next().unwrap_or_default(),
         }
     }
 

@@ -30,12 +30,13 @@ pub mod message;
 pub mod edit;
 pub mod reply;
 pub mod scan;
+pub mod http;
 pub mod frame;
 
 pub use addr::NameAddr;
 pub use cseq::CSeq;
 pub use edit::Edits;
-pub use error::{FrameError, Malformed, ParseError, UriError, Violation};
+pub use error::{FrameError, HttpRefusal, Malformed, ParseError, UriError, Violation};
 pub use frame::{Frame, Framer};
 pub use message::{Header, Message};
 pub use method::Method;

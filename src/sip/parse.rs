@@ -55,6 +55,7 @@ pub(super) struct Index {
     pub(super) cseq: CSeq,
     pub(super) max_forwards: Option<Span>,
     pub(super) violation: Option<Violation>,
+    pub(super) is_http: bool,
 }
 
 impl Index {
@@ -78,6 +79,7 @@ impl Index {
             cseq: CSeq::NONE,
             max_forwards: None,
             violation: None,
+            is_http: false,
         }
     }
 
@@ -108,6 +110,33 @@ pub(super) fn parse(bytes: &[u8], headers: &mut Vec<Header>) -> Result<Index, Pa
     reader.read_fields(line_end + 1)?;
     reader.read_via()?;
     reader.read_mandatory();
+    reader.read_body();
+    Ok(reader.index)
+}
+
+/// The same of a request of HTTP that [`super::http`] has written: nothing of SIP is mandatory.
+/// Its method is none of SIP's, whatever its name: nothing here is to take it for an INVITE.
+pub(super) fn parse_http(bytes: &[u8], headers: &mut Vec<Header>) -> Result<Index, ParseError> {
+    let mut index = Index::new();
+    let line_end = memchr(b'\n', bytes).ok_or(ParseError::StartLine)?;
+    let line = &bytes[..chomp(bytes, line_end)];
+    let first = memchr(b' ', line).ok_or(ParseError::StartLine)?;
+    let last = memchr::memrchr(b' ', line).ok_or(ParseError::StartLine)?;
+    index.start_line = StartLine::Request {
+        method: Method::Other,
+        name: Span::new(0, first),
+        uri: trim_span(line, first, last),
+    };
+    index.is_http = true;
+    index.headers_start = (line_end + 1) as u16;
+    let mut reader = Reader {
+        bytes,
+        headers,
+        index,
+        seen: Seen::default(),
+    };
+    reader.read_fields(line_end + 1)?;
+    reader.read_via()?;
     reader.read_body();
     Ok(reader.index)
 }

@@ -206,7 +206,10 @@ impl Cluster {
                 }),
                 Effect::Peer(to, message) => self.carry(shard, to, message),
                 Effect::Log(record) => self.log.push(record.text.trim_end().to_owned()),
-                Effect::Close(_) | Effect::Resolve(..) | Effect::RpcReply(..) => {}
+                Effect::Close(_)
+                | Effect::Resolve(..)
+                | Effect::RpcReply(..)
+                | Effect::Command(_) => {}
             }
         }
         let deadline = self.shards[shard]

@@ -199,7 +199,8 @@ impl Proxy {
                 }),
                 Effect::Resolve(token, query) => self.queries.push((token, query)),
                 Effect::Log(record) => self.log.push(record.text.to_string()),
-                Effect::Close(_) | Effect::Peer(..) | Effect::RpcReply(..) => {}
+                Effect::Close(_) | Effect::Peer(..) | Effect::RpcReply(..) | Effect::Command(_) => {
+                }
             }
         }
         sent

@@ -16,13 +16,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::mpsc::Receiver;
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot, watch};
 use tokio::time::timeout;
 
 use super::clients::Clients;
 use super::listen::{Opened, Socket};
+use super::outlet::Outlet;
 use super::sheet::{Form, Reply, Sheet};
-use super::{datagram, facts, pipe, stream};
+use super::{datagram, facts, http, pipe, stream};
 use crate::effect::Level;
 use crate::effect::rpc::{Cursor, Fault, Part, RpcId, Value};
 use crate::io::clock::Clock;
@@ -30,6 +32,7 @@ use crate::io::log::Log;
 use crate::io::mesh::{Asked, Control, Item};
 use crate::io::plan::{Language, Reload, ReloadError};
 use crate::io::signals::Event;
+use crate::io::tcp::Lent;
 use crate::limits::{
     RPC_CLIENT_COUNT_MAX, RPC_COMMAND_COUNT_MAX, RPC_RELOAD_TIMEOUT, RPC_SHARD_TIMEOUT,
     RPC_SLICE_ITEM_COUNT_FIRST, RPC_SLICE_ITEM_COUNT_MAX, RPC_SLICE_TIME,
@@ -66,8 +69,8 @@ impl Office {
     }
 }
 
-/// Serves every place that is open.
-pub(crate) fn open(office: Office, places: Vec<Opened>) {
+/// Serves every place that is open, and what cores bring that came over HTTP.
+pub(crate) fn open(office: Office, places: Vec<Opened>, lent: Receiver<Lent>) {
     let listeners = places.iter().map(|opened| {
         let name = match opened.language {
             Language::Json { .. } => "jsonrpc",
@@ -84,6 +87,7 @@ pub(crate) fn open(office: Office, places: Vec<Opened>) {
         next_id: Cell::new(0),
         clients: Clients::new(RPC_CLIENT_COUNT_MAX),
     });
+    tokio::task::spawn_local(http::serve(clerk.clone(), lent));
     for opened in places {
         if opened.place.is_remote() {
             clerk.office.log.say(Level::Warn, || {
@@ -119,6 +123,8 @@ pub(crate) struct Clerk {
 pub(crate) struct Asking {
     /// The command; `None`: nothing that could be one.
     pub(crate) method: Option<Box<[u8]>>,
+    /// Whether it can be done with these parameters; otherwise it is not, and says nothing.
+    pub(crate) is_callable: bool,
     pub(crate) args: Args,
     pub(crate) form: Form,
 }
@@ -129,39 +135,92 @@ impl Clerk {
         self.office.log.say(level, text);
     }
 
+    /// Whether JSON is indented where no socket says so.
+    pub(crate) fn is_pretty(&self) -> bool {
+        let setup = self.office.setup.borrow();
+        setup.as_ref().is_some_and(|s| s.config.jsonrpcs.is_pretty)
+    }
+
     /// The answer to a command.
     pub(crate) async fn answer(&self, asking: Asking) -> Reply {
-        let Asking { method, args, form } = asking;
+        let form = asking.form.clone();
+        let composed = self.compose(asking, None).await;
+        let answered = composed.and_then(|sheet| sheet.finish().map_err(Failure::Io));
+        answered.unwrap_or_else(|failure| form.fault(&self.fault_of(failure)))
+    }
+
+    /// The same on a stream, in pieces while it comes about. An error: the answer is not whole.
+    pub(crate) async fn answer_on(
+        &self,
+        asking: Asking,
+        outlet: &mut Outlet<'_>,
+    ) -> io::Result<()> {
+        let form = asking.form.clone();
+        let composed = self.compose(asking, Some(outlet)).await;
+        match composed.and_then(|sheet| sheet.finish().map_err(Failure::Io)) {
+            Ok(reply) => outlet.end(reply).await,
+            Err(failure) if outlet.has_begun() => {
+                let fault = self.fault_of(failure);
+                Err(io::Error::other(fault.text))
+            }
+            Err(failure) => {
+                let fault = self.fault_of(failure);
+                outlet.fault(&fault, form.fault(&fault)).await
+            }
+        }
+    }
+
+    fn fault_of(&self, failure: Failure) -> Fault {
+        match failure {
+            Failure::Stop(Stop::Fault(fault)) => fault,
+            Failure::Stop(Stop::Silent) => Fault::new(500, "no answer"),
+            Failure::Io(error) => {
+                self.log(Level::Err, || format!("an answer is lost: {error}"));
+                Fault::new(500, "the answer could not be kept")
+            }
+        }
+    }
+
+    /// Writes the answer; with an outlet it begins to leave meanwhile.
+    async fn compose(
+        &self,
+        asking: Asking,
+        outlet: Option<&mut Outlet<'_>>,
+    ) -> Result<Sheet, Failure> {
+        let Asking {
+            method,
+            is_callable,
+            args,
+            form,
+        } = asking;
         // The semaphore is never closed.
-        let _turn = self.commands.acquire().await;
+        let turn = self.commands.acquire().await.ok();
         let Some(setup) = self.office.setup.borrow().clone() else {
-            return form.fault(&Fault::new(500, "no configuration"));
+            return Err(Fault::new(500, "no configuration").into());
         };
-        let command = method
-            .as_deref()
-            .and_then(|name| command::find(&setup, name));
-        let Some(command) = command else {
-            return unknown(method.as_deref(), form);
+        let Some(name) = method.as_deref() else {
+            // Not even a request: an empty success, as the original has it.
+            return Ok(Sheet::new(form, Container::Last));
         };
+        let Some(command) = command::find(&setup, name) else {
+            return Err(unknown(name, &form).into());
+        };
+        if !is_callable {
+            return Ok(Sheet::new(form, command.container));
+        }
         let job = Job {
             clerk: self,
             setup,
             command,
             args: Arc::new(args),
             item_count: Cell::new(RPC_SLICE_ITEM_COUNT_FIRST),
+            turn: Cell::new(turn),
         };
-        let mut sheet = Sheet::new(form.clone(), command.container);
-        let answered = match job.run(&mut sheet).await {
-            Ok(()) | Err(Failure::Stop(Stop::Silent)) => sheet.finish(),
-            Err(Failure::Stop(Stop::Fault(fault))) => return form.fault(&fault),
-            Err(Failure::Io(error)) => Err(error),
-        };
-        answered.unwrap_or_else(|error| {
-            self.log(Level::Err, || {
-                format!("{}: the answer is lost: {error}", command.name)
-            });
-            form.fault(&Fault::new(500, "the answer could not be kept"))
-        })
+        let mut sheet = Sheet::new(form, command.container);
+        match job.run(&mut sheet, outlet).await {
+            Ok(()) | Err(Failure::Stop(Stop::Silent)) => Ok(sheet),
+            Err(failure) => Err(failure),
+        }
     }
 
     fn look(&self) -> Facts {
@@ -174,20 +233,13 @@ impl Clerk {
     }
 }
 
-fn unknown(method: Option<&[u8]>, form: Form) -> Reply {
-    match (&form, method) {
-        (Form::Binary { .. }, name) => {
-            let name = String::from_utf8_lossy(name.unwrap_or_default()).into_owned();
-            form.fault(&Fault::new(500, format!("command {name} not found")))
+fn unknown(name: &[u8], form: &Form) -> Fault {
+    match form {
+        Form::Binary { .. } => {
+            let name = String::from_utf8_lossy(name);
+            Fault::new(500, format!("command {name} not found"))
         }
-        (Form::Json { .. }, Some(_)) => form.fault(&json::unknown()),
-        // Not even a request: an empty success, as the original has it.
-        (Form::Json { .. }, None) => {
-            let sheet = Sheet::new(form.clone(), Container::Last);
-            sheet
-                .finish()
-                .unwrap_or_else(|_| form.fault(&json::unknown()))
-        }
+        Form::Json { .. } => json::unknown(),
     }
 }
 
@@ -226,13 +278,49 @@ struct Job<'a> {
     args: Arc<Args>,
     /// Items of the next slice.
     item_count: Cell<usize>,
+    /// The right to be at work, given up while a client reads.
+    turn: Cell<Option<SemaphorePermit<'a>>>,
+}
+
+/// A listing on its way through the shards.
+struct Walk<A> {
+    shards: A,
+    /// Which one is asked, and from where on.
+    at: Option<(ShardId, Cursor)>,
+    /// How many values may still come.
+    left: usize,
+}
+
+impl<A: Iterator<Item = ShardId>> Walk<A> {
+    fn new(mut shards: A, limit: Option<usize>) -> Self {
+        let at = shards.next().map(|shard| (shard, Cursor::default()));
+        Walk {
+            shards,
+            at,
+            left: limit.unwrap_or(usize::MAX),
+        }
+    }
+
+    /// The values of the next slice.
+    async fn next(&mut self, job: &Job<'_>) -> Result<Option<Vec<Value>>, Failure> {
+        let Some((shard, from)) = self.at.filter(|_| self.left > 0) else {
+            return Ok(None);
+        };
+        let part = job.ask(shard, from).await?;
+        let mut values = part.values?;
+        values.truncate(self.left);
+        self.left -= values.len();
+        let next = || self.shards.next().map(|shard| (shard, Cursor::default()));
+        self.at = part.next.map(|cursor| (shard, cursor)).or_else(next);
+        Ok(Some(values))
+    }
 }
 
 impl Job<'_> {
-    async fn run(&self, sheet: &mut Sheet) -> Result<(), Failure> {
+    async fn run(&self, sheet: &mut Sheet, outlet: Option<&mut Outlet<'_>>) -> Result<(), Failure> {
         let values = match self.command.run {
             Run::Here(run) => self.at_desk(|desk| run(desk, &self.args))?,
-            Run::Shards(shards) => return self.ask_shards(shards, sheet).await,
+            Run::Shards(shards) => return self.ask_shards(shards, sheet, outlet).await,
             Run::Change(change) => {
                 self.change(change(&self.setup, &self.args)?);
                 Vec::new()
@@ -253,7 +341,12 @@ impl Job<'_> {
         })
     }
 
-    async fn ask_shards(&self, shards: Shards, sheet: &mut Sheet) -> Result<(), Failure> {
+    async fn ask_shards(
+        &self,
+        shards: Shards,
+        sheet: &mut Sheet,
+        outlet: Option<&mut Outlet<'_>>,
+    ) -> Result<(), Failure> {
         let whom = self.at_desk(|desk| (shards.whom)(desk, &self.args))?;
         let asked = match whom {
             Whom::One(shard) => shard.0..shard.0 + 1,
@@ -261,10 +354,13 @@ impl Job<'_> {
         };
         let asked = asked.map(ShardId);
         match shards.fold {
-            Fold::List(limit) => self.list(asked, limit(&self.args), |v| sheet.add(v)).await,
+            Fold::List(limit) => {
+                let walk = Walk::new(asked, limit(&self.args));
+                self.list(walk, sheet, outlet).await
+            }
             Fold::ListOr(limit, fault) => {
-                self.list(asked, limit(&self.args), |v| sheet.add(v))
-                    .await?;
+                let walk = Walk::new(asked, limit(&self.args));
+                self.list(walk, sheet, outlet).await?;
                 if sheet.count() == 0 {
                     Err(fault().into())
                 } else {
@@ -289,20 +385,19 @@ impl Job<'_> {
 
     async fn list(
         &self,
-        asked: impl Iterator<Item = ShardId>,
-        limit: Option<usize>,
-        mut put: impl FnMut(Value) -> io::Result<()>,
+        mut walk: Walk<impl Iterator<Item = ShardId>>,
+        sheet: &mut Sheet,
+        mut outlet: Option<&mut Outlet<'_>>,
     ) -> Result<(), Failure> {
-        let mut left = limit.unwrap_or(usize::MAX);
-        for shard in asked {
-            let mut cursor = Some(Cursor::default());
-            while let Some(from) = cursor.filter(|_| left > 0) {
-                let part = self.ask(shard, from).await?;
-                for value in part.values?.into_iter().take(left) {
-                    put(value)?;
-                    left -= 1;
-                }
-                cursor = part.next;
+        while let Some(values) = walk.next(self).await? {
+            add_all(sheet, values)?;
+            if let Some(outlet) = &mut outlet
+                && let Some(piece) = sheet.take_full()
+            {
+                // While this client reads, others may command.
+                self.turn.set(None);
+                outlet.more(piece).await?;
+                self.turn.set(self.clerk.commands.acquire().await.ok());
             }
         }
         Ok(())
@@ -314,14 +409,16 @@ impl Job<'_> {
         // it in vain.
         let mut file = open_to_append(&path)
             .map_err(|error| Fault::new(500, format!("Cannot open the file: {error}")))?;
-        let mut line = Vec::new();
-        self.list(asked, None, |value| {
-            line.clear();
-            Style { is_pretty: false }.put(&mut line, &value, 0);
-            line.push(b'\n');
-            file.write_all(&line)
-        })
-        .await
+        let (mut walk, mut lines) = (Walk::new(asked, None), Vec::new());
+        while let Some(values) = walk.next(self).await? {
+            lines.clear();
+            for value in values {
+                Style { is_pretty: false }.put(&mut lines, &value, 0);
+                lines.push(b'\n');
+            }
+            file.write_all(&lines)?;
+        }
+        Ok(())
     }
 
     async fn first(&self, asked: impl Iterator<Item = ShardId>) -> Result<Vec<Value>, Failure> {

@@ -125,6 +125,7 @@ fn asking(bytes: &[u8], language: Language) -> Option<Result<Asking, Reply>> {
             };
             Some(Ok(Asking {
                 method: request.method,
+                is_callable: request.is_callable,
                 args: request.args,
                 form,
             }))
@@ -144,6 +145,7 @@ fn asking(bytes: &[u8], language: Language) -> Option<Result<Asking, Reply>> {
             Some(match binrpc::request(body, converts) {
                 Ok((method, args)) => Ok(Asking {
                     method: Some(method),
+                    is_callable: true,
                     args,
                     form,
                 }),

@@ -105,12 +105,18 @@ impl Reader {
             });
             return;
         };
+        // As the original: elsewhere it answers, here it does not.
+        if !request.is_current {
+            let what = "a request through the pipe is no JSON-RPC 2.0";
+            return self.clerk.log(Level::Warn, || what.into());
+        }
         let form = Form::Json {
             style: self.style,
             id: request.id,
         };
         let asking = Asking {
             method: request.method,
+            is_callable: request.is_callable,
             args: request.args,
             form,
         };

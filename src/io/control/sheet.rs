@@ -4,6 +4,7 @@ use std::io;
 
 use super::spool::Spool;
 use crate::effect::rpc::{Fault, Value};
+use crate::limits::RPC_CHUNK_SIZE;
 use crate::modules::rpc::Container;
 use crate::modules::rpc::binrpc::{self, Kind};
 use crate::modules::rpc::json::Style;
@@ -74,6 +75,12 @@ impl Sheet {
         }
         self.count += 1;
         self.body.put(&self.scratch)
+    }
+
+    /// What has been written of a JSON answer so far, when it is worth sending.
+    pub(crate) fn take_full(&mut self) -> Option<Spool> {
+        let is_full = self.body.size() >= RPC_CHUNK_SIZE;
+        (is_full && matches!(self.form, Form::Json { .. })).then(|| std::mem::take(&mut self.body))
     }
 
     /// How many values there are.

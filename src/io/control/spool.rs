@@ -65,7 +65,10 @@ impl Spool {
     }
 
     /// Writes all of it. A reader that takes too long ends it.
-    pub(crate) async fn send(mut self, out: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+    pub(crate) async fn send(
+        mut self,
+        out: &mut (impl AsyncWrite + Unpin + ?Sized),
+    ) -> io::Result<()> {
         if let Some(mut file) = self.file.take() {
             file.rewind()?;
             let mut chunk = vec![0; CHUNK_SIZE];
@@ -85,7 +88,10 @@ impl Spool {
 }
 
 /// Writes bytes within the time a reader has.
-pub(crate) async fn write(out: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
+pub(crate) async fn write(
+    out: &mut (impl AsyncWrite + Unpin + ?Sized),
+    bytes: &[u8],
+) -> io::Result<()> {
     let limit = Duration::from_nanos(RPC_WRITE_TIMEOUT.as_nanos());
     timeout(limit, out.write_all(bytes))
         .await

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::clerk::{Asking, Clerk};
 use super::clients::Seat;
+use super::outlet::Outlet;
 use super::sheet::{Form, Reply};
 use super::spool;
 use crate::effect::Level;
@@ -150,6 +151,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
                     };
                     let asking = Asking {
                         method: Some(method),
+                        is_callable: true,
                         args,
                         form,
                     };
@@ -197,11 +199,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
                 };
                 let asking = Asking {
                     method: request.method,
+                    is_callable: request.is_callable,
                     args: request.args,
                     form,
                 };
-                let reply = self.clerk.answer(asking).await;
-                return self.reply(reply).await;
+                let mut outlet = Outlet::new(&mut self.stream, None);
+                return self.clerk.answer_on(asking, &mut outlet).await;
             }
             if self.bytes.len() > RPC_REQUEST_SIZE_MAX || !self.read().await? {
                 return Ok(());

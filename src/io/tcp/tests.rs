@@ -90,7 +90,8 @@ impl Pair {
                         self.cores[n].writable(key, self.now);
                     }
                     if event.readable {
-                        self.cores[n].read(key, self.now, &mut scratch, |flow, bytes| {
+                        self.cores[n].read(key, self.now, &mut scratch, |flow, brought| {
+                            let (Brought::Message(bytes) | Brought::Http(bytes)) = brought;
                             received.push((flow, bytes.to_vec()));
                         });
                     }
@@ -111,6 +112,16 @@ impl Pair {
 
     fn sent(&self) -> u64 {
         self.cores.iter().map(|c| c.counters.stream_sent).sum()
+    }
+
+    /// A connection that a peer has opened, and the core it lives on.
+    fn accept_one(&mut self) -> (TcpStream, usize) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (accepted, remote) = listener.accept().unwrap();
+        let core = usize::from(home(remote, 2).0);
+        self.cores[core].adopt(SocketId(0), accepted, self.now);
+        (client, core)
     }
 
     fn opened(&self) -> u64 {
@@ -264,4 +275,61 @@ fn deadlines_follow_what_a_stream_does() {
     }
     assert_eq!(pair.cores[0].counters.stream_idle, 1);
     assert_eq!(pair.cores[0].next_deadline(), None);
+}
+
+/// A stream that was lent is neither read nor written nor forgotten; what came meanwhile is there
+/// when it comes back.
+#[test]
+fn a_lent_stream_rests() {
+    let mut pair = Pair::new(|_| {});
+    let (mut client, core) = pair.accept_one();
+    let post = b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n";
+    client.write_all(&[post.as_slice(), post].concat()).unwrap();
+    pair.until(|pair| pair.received.len() == 1);
+    let flow = pair.received[0].0;
+    let conn = flow.conn.unwrap();
+    let key = Key::from_u64(conn.key);
+    pair.send(core, Destination::along(flow), 1);
+    let command = || {
+        Box::new(HttpCommand {
+            conn,
+            command: b"{}".as_slice().into(),
+            frame: Default::default(),
+        })
+    };
+    let lent = pair.cores[core].lend(command()).unwrap();
+    assert_eq!(lent.unsent, MESSAGE, "what waited goes along");
+    let ignored = |_: Flow, _: Brought<'_>| panic!("a lent stream is not read");
+    assert!(!pair.cores[core].bring(key, pair.now, ignored));
+    // Long after its lifetime it is still lent.
+    pair.now += Duration::from_secs(1_000);
+    pair.cores[core].expire(pair.now);
+    assert!(pair.closed.is_empty());
+    pair.cores[core].give_back(conn, true, pair.now);
+    let mut second = vec![];
+    let more = pair.cores[core].bring(key, pair.now, |_, brought| {
+        let (Brought::Message(bytes) | Brought::Http(bytes)) = brought;
+        second.push(bytes.to_vec());
+    });
+    assert_eq!((more, second), (true, vec![post.to_vec()]));
+    // Whoever had it this time has lost it.
+    drop(pair.cores[core].lend(command()).unwrap());
+    pair.now += Duration::from_secs(1_000);
+    pair.cores[core].expire(pair.now);
+    pair.until(|pair| pair.closed.len() == 1);
+    assert_eq!(pair.closed, [conn]);
+}
+
+#[test]
+fn a_client_of_http_is_told_why_it_is_refused() {
+    let mut pair = Pair::new(|_| {});
+    let (mut client, _) = pair.accept_one();
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    pair.until(|pair| pair.closed.len() == 1);
+    let mut text = String::new();
+    client.read_to_string(&mut text).unwrap();
+    assert!(
+        text.starts_with("HTTP/1.1 411 Length Required\r\n"),
+        "{text}"
+    );
 }

@@ -1,15 +1,13 @@
 //! Control, counting and scripts in Lua: tables only.
 
-use crate::modules::entry::{planned_function, planned_param, planned_variable};
-use crate::modules::{Function, Module, Param, Variable};
-use crate::script::{InnerKind, ParamKind, ParamType, RouteKinds};
+use crate::modules::entry::{planned_function, planned_param};
+use crate::modules::{Function, Module, Param};
+use crate::script::{ParamKind, ParamType, RouteKinds};
 
 const INT: ParamType = ParamType::Int;
 const STR: ParamType = ParamType::Str;
 const TEXT: ParamKind = ParamKind::Text;
-const NUM: ParamKind = ParamKind::Int;
 const ANY: RouteKinds = RouteKinds::ANY;
-const REQUEST: RouteKinds = RouteKinds::REQUEST;
 
 const EMPTY: Module = Module {
     name: "",
@@ -20,39 +18,6 @@ const EMPTY: Module = Module {
     params: &[],
     ..crate::modules::EMPTY
 };
-
-/// The module's table.
-pub(super) const XHTTP: Module = Module {
-    name: "xhttp",
-    doc: "HTTP in the script.",
-    functions: &HTTP_FUNCTIONS,
-    variables: &HTTP_VARIABLES,
-    params: &HTTP_PARAMS,
-    ..EMPTY
-};
-
-const HTTP_FUNCTIONS: [Function; 1] = [planned_function(
-    "xhttp_reply",
-    &[NUM, TEXT, TEXT, TEXT],
-    4,
-    (REQUEST, "Answers an HTTP request."),
-)];
-const HTTP_VARIABLES: [Variable; 1] = [planned_variable(
-    "hu",
-    InnerKind::None,
-    false,
-    "The URL of an HTTP request.",
-)];
-const HTTP_PARAMS: [Param; 3] = [
-    planned_param("url_match", STR, "", "URLs that are served."),
-    planned_param("url_skip", STR, "", "URLs that are not."),
-    planned_param(
-        "event_callback",
-        STR,
-        "",
-        "Function of an embedded language for events.",
-    ),
-];
 
 /// The module's table.
 pub(super) const CFG_RPC: Module = Module {

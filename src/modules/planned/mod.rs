@@ -9,8 +9,7 @@ mod traffic;
 use super::Module;
 
 /// All of them.
-pub const ALL: [&Module; 10] = [
-    &control::XHTTP,
+pub const ALL: [&Module; 9] = [
     &control::CFG_RPC,
     &control::APP_LUA,
     &database::DB_SQLITE,

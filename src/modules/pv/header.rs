@@ -31,7 +31,10 @@ pub(super) const VARIABLES: [Variable; 51] = [
     ),
     variable(
         "rv",
-        |_, h, _| h.string(b"SIP/2.0"),
+        |c, h, _| match c.work.message.is_http() {
+            true => h.string(c.work.message.version()),
+            false => h.string(b"SIP/2.0"),
+        },
         "The version of the protocol.",
     ),
     variable("rs", |c, _, _| status(c), "The status code of a response."),
@@ -49,7 +52,10 @@ pub(super) const VARIABLES: [Variable; 51] = [
     variable(
         "cs",
         // Text, as the original has it.
-        |c, h, _| formatted(h, format_args!("{}", c.work.message.cseq().number)),
+        |c, h, _| match c.work.message.is_http() {
+            true => Value::Null,
+            false => formatted(h, format_args!("{}", c.work.message.cseq().number)),
+        },
         "The CSeq number.",
     ),
     variable(
@@ -159,7 +165,10 @@ pub(super) const VARIABLES: [Variable; 51] = [
     ),
     variable(
         "rb",
-        |c, h, _| filled(h, c.work.message.body()),
+        |c, h, _| match c.work.message.is_http() {
+            true => h.string(c.work.message.body()),
+            false => filled(h, c.work.message.body()),
+        },
         "The body.",
     ),
     variable(

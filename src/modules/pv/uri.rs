@@ -58,7 +58,7 @@ fn port(uri: &Uri<'_>) -> u16 {
 
 /// The working Request-URI; a response has none.
 fn working<'a>(call: &'a Call<'_>) -> &'a [u8] {
-    if call.work.message.is_request() {
+    if call.work.message.is_request() && !call.work.message.is_http() {
         call.work.uri()
     } else {
         &[]
@@ -66,7 +66,11 @@ fn working<'a>(call: &'a Call<'_>) -> &'a [u8] {
 }
 
 fn received<'a>(call: &'a Call<'_>) -> &'a [u8] {
-    call.work.message.uri()
+    match call.work.message.is_http() {
+        // It has a URL, which is `$hu`.
+        true => &[],
+        false => call.work.message.uri(),
+    }
 }
 
 fn destination<'a>(call: &'a Call<'_>) -> &'a [u8] {

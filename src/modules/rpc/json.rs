@@ -15,6 +15,11 @@ use super::command::Container;
 pub struct Request {
     /// The command; `None`: this is no JSON-RPC 2.0, and nothing is done.
     pub method: Option<Box<[u8]>>,
+    /// Whether it says that it is JSON-RPC 2.0: through a pipe nothing else is answered.
+    pub is_current: bool,
+    /// Whether its parameters are an array or an object. Otherwise the answer is an empty success
+    /// of the command, which is not done.
+    pub is_callable: bool,
     /// Its parameters.
     pub args: Args,
     /// What the answer is marked with.
@@ -37,7 +42,7 @@ pub fn request(bytes: &[u8]) -> Option<Request> {
     let find = |name: &str| {
         members
             .iter()
-            .find(|(n, _)| &**n == name.as_bytes())
+            .find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes()))
             .map(|(_, v)| v)
     };
     let text = |name: &str| match find(name) {
@@ -51,13 +56,15 @@ pub fn request(bytes: &[u8]) -> Option<Request> {
         Some(Value::Struct(members)) => Some(members.iter().map(|(_, v)| v.clone()).collect()),
         Some(_) => None,
     };
-    let is_ours = text("jsonrpc").is_some_and(|version| *version == *b"2.0") && params.is_some();
+    let is_current = text("jsonrpc").is_some_and(|version| *version == *b"2.0");
     let id = find("id").map(|id| match id {
         Value::Int(_) | Value::Double(_) | Value::Text(_) => id.clone(),
         Value::Null | Value::Struct(_) | Value::Array(_) => Value::Int(0),
     });
     Some(Request {
-        method: text("method").filter(|_| is_ours),
+        method: text("method").filter(|_| is_current),
+        is_current,
+        is_callable: params.is_some(),
         args: Args::new(params.unwrap_or_default(), Dialect::Json),
         id,
         reply_name: text("reply_name"),
@@ -68,6 +75,8 @@ fn nothing() -> Request {
     let args = Args::new(Vec::new(), Dialect::Json);
     Request {
         method: None,
+        is_current: false,
+        is_callable: false,
         args,
         id: None,
         reply_name: None,
@@ -522,7 +531,7 @@ mod tests {
             ),
             (
                 r#"{"jsonrpc":"2.0","method":"m","params":"a","id":[1]}"#,
-                None,
+                Some("m"),
                 values(&[]),
                 id(0),
             ),
@@ -543,6 +552,8 @@ mod tests {
         ];
         for (text, method, args, id) in table {
             let r = request(text.as_bytes()).expect(text);
+            let is_callable = method.is_some() && !text.contains(r#""params":"a""#);
+            assert_eq!(r.method.is_some() && r.is_callable, is_callable, "{text}");
             let got = (r.method.as_deref(), r.args.all(), r.id);
             assert_eq!(got, (method.map(str::as_bytes), &args[..], id), "{text}");
         }

@@ -188,6 +188,10 @@ pub fn create(env: &mut Env<'_>, work: &mut Work, program: &Arc<Program>) -> Opt
         env.state.counters.transactions_refused += 1;
         return None;
     }
+    // A request of HTTP is answered by the script or not at all.
+    if work.message.is_http() {
+        return None;
+    }
     dialog::life::before_transaction(env, work, program);
     let request = &work.message;
     let is_invite = request.method() == Method::Invite;

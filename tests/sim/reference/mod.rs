@@ -109,7 +109,7 @@ impl Reference {
             }
             Input::Reload(_) => {}
             Input::Deadline => self.on_deadline(now, out),
-            Input::FlowClosed(_) | Input::Peer(..) | Input::Rpc(_) => {}
+            Input::FlowClosed(_) | Input::Peer(..) | Input::Rpc(_) | Input::Http { .. } => {}
             Input::Drain => {
                 if self.is(Fault::SpeaksAtRest) {
                     let to = Destination::to(SocketId(0), Proto::Udp, PROXY);
