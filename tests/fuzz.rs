@@ -8,7 +8,7 @@ use std::path::Path;
 
 use dialcore::modules::rpc::{binrpc, json};
 use dialcore::rng::Rng;
-use dialcore::sip::{edit, frame, message, scan, uri};
+use dialcore::sip::{edit, frame, http, message, scan, uri};
 
 /// Messages for each body; the scan is held against the parser on as many.
 const ROUNDS: u32 = 20_000;
@@ -176,7 +176,7 @@ fn edits() {
 }
 
 /// Packets and documents that operators send, to be torn.
-fn command(rng: &mut Rng, mut bytes: Vec<u8>) -> Vec<u8> {
+fn command(rng: &mut Rng, bytes: Vec<u8>) -> Vec<u8> {
     const SEEDS: [&[u8]; 5] = [
         b"\xa1\x03\x0f\x11\x22\x33\x44\x91\x0dcore.version\0",
         b"\xa1\x00\x15\x07\x21x\0\x40\xff\xff\xff\xff\x22\x09\xc4\x31\x37\x37\0\x03\x25a\0\x10\x01\
@@ -185,7 +185,12 @@ fn command(rng: &mut Rng, mut bytes: Vec<u8>) -> Vec<u8> {
         br#"{"jsonrpc":"2.0","method":"core.echo","params":["a\"\ud83d\ude00",1,2.5],"id":1}"#,
         br#"{"a":{"b":[1,[2],{}],"c":null},"reply_name":"x","id":"q"}{"#,
     ];
-    let seed = SEEDS[rng.below(SEEDS.len() as u32) as usize];
+    tear(&SEEDS, rng, bytes)
+}
+
+/// One of these with something put in and a few bytes changed.
+fn tear(seeds: &[&[u8]], rng: &mut Rng, mut bytes: Vec<u8>) -> Vec<u8> {
+    let seed = seeds[rng.below(seeds.len() as u32) as usize];
     bytes.truncate(rng.below(8) as usize);
     let at = rng.below(seed.len() as u32 + 1) as usize;
     let mut torn = [&seed[..at], &bytes[..], &seed[at..]].concat();
@@ -204,6 +209,27 @@ fn binary_rpc() {
 #[test]
 fn json_rpc() {
     drive(7, ROUNDS.into(), json::fuzz_json, command);
+}
+
+/// Requests of HTTP, torn.
+fn http_request(rng: &mut Rng, bytes: Vec<u8>) -> Vec<u8> {
+    const SEEDS: [&[u8]; 3] = [
+        b"POST /rpc HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nConnection: close\r\n\r\n[]",
+        b"GET /a?b HTTP/1.0\r\nVia: 1.1 x, y\r\nExpect: 100-continue\r\n\r\n",
+        b"INVITE * HTTP/1.1\nFrom: x\nCall-ID: 1\nTransfer-Encoding: chunked\n\n0\r\n\r\n",
+    ];
+    tear(&SEEDS, rng, bytes)
+}
+
+#[test]
+fn http() {
+    drive(8, ROUNDS.into(), http::fuzz_http, http_request);
+    // The first byte is the size of the pieces in which a stream comes.
+    let in_pieces = |rng: &mut Rng, bytes: Vec<u8>| {
+        let request = http_request(rng, bytes);
+        [&[rng.next_u64() as u8], &request[..]].concat()
+    };
+    drive(9, ROUNDS.into(), frame::fuzz_frame, in_pieces);
 }
 
 #[test]
