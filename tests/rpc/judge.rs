@@ -1,7 +1,7 @@
 //! The same commands against Debian's kamailio and dialcore: errors word by word, answers by their
 //! fields, order and types.
 
-use crate::server::{PATIENCE, Server};
+use crate::server::{PATIENCE, Server, Wishes};
 
 /// Commands whose answers are the same to the letter.
 const SAME: &[&str] = &[
@@ -93,7 +93,7 @@ const ALIKE: &[&str] = &[
 
 #[test]
 fn kamcmd_sees_the_same() {
-    let Some(judge) = Server::kamailio() else {
+    let Some(judge) = Server::kamailio(&Wishes::default()) else {
         eprintln!("kamailio is not installed: nothing is compared");
         return;
     };
@@ -166,7 +166,7 @@ const JSON: &[(&str, &str)] = &[
 
 #[test]
 fn json_clients_see_the_same() {
-    let Some(judge) = Server::kamailio() else {
+    let Some(judge) = Server::kamailio(&Wishes::default()) else {
         eprintln!("kamailio is not installed: nothing is compared");
         return;
     };

@@ -1,7 +1,19 @@
 //! Operators against the real binary: Debian's `kamcmd`, raw clients, and clients that misbehave.
+//!
+//! ```text
+//!   server.rs   a process and its directory      web.rs     a client of HTTP
+//!   judge.rs    kamailio and dialcore, compared  call.rs    two phones and a call
+//!   http.rs     HTTP on the port of SIP          abuse.rs   clients that misbehave, and calls
+//!   places.rs   every transport, and who may use it
+//! ```
 
 mod server;
 mod judge;
+mod web;
+mod http;
+mod places;
+mod call;
+mod abuse;
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};

@@ -1,12 +1,13 @@
 //! A server that a test starts and ends: dialcore, or Debian's kamailio as the judge.
 
-use std::fs;
-use std::io::{BufRead, BufReader};
-use std::net::UdpSocket;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 /// How long anything may take before a test fails instead of hanging.
@@ -19,8 +20,8 @@ log_stderror=yes
 fork=yes
 children=2
 auto_aliases=no
-disable_tcp=yes
 listen=udp:127.0.0.1:@PORT@
+@TCP@
 loadmodule \"tm.so\"
 loadmodule \"sl.so\"
 loadmodule \"rr.so\"
@@ -40,23 +41,93 @@ modparam(\"pv\", \"shvset\", \"b=s:xy\")
 modparam(\"dialog\", \"profiles_with_value\", \"caller\")
 modparam(\"dialog\", \"profiles_no_value\", \"all\")
 @MORE@
-request_route { exit; }
+request_route { @ROUTE@ exit; }
 ";
+
+/// What a test wants of a server beyond what all have.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Wishes {
+    /// Further lines of the configuration.
+    pub(crate) more: &'static str,
+    /// What is done with a request of SIP.
+    pub(crate) route: &'static str,
+    /// Whether it listens on TCP as well.
+    pub(crate) tcp: bool,
+}
+
+impl Wishes {
+    /// HTTP on the port of SIP; `/rpc` takes commands.
+    pub(crate) const HTTP: Wishes = Wishes {
+        more: HTTP,
+        route: "",
+        tcp: true,
+    };
+}
+
+const HTTP: &str = r#"
+tcp_accept_no_cl=yes
+loadmodule "textops.so"
+loadmodule "siputils.so"
+loadmodule "xhttp.so"
+modparam("jsonrpcs", "transport", 7)
+modparam("xhttp", "url_skip", "^/skipped")
+event_route[xhttp:request] {
+    if ($hu =~ "^/rpc") {
+        if (!jsonrpc_dispatch()) xhttp_reply("400", "No JSON", "text/plain", "$rb");
+        exit;
+    }
+    if ($hu == "/seen") {
+        xhttp_reply("200", "OK", "text/plain",
+            "$rm $hu $rv $mt $proto $si $Ri $bs $rb $hdr(X-Y) $cT $ua $ru $ci $fu $tu $cs $rU");
+    } else if ($hu == "/field") {
+        append_to_reply("X-A: b\r\n");
+        xhttp_reply("201", "Created $rm", "application/json", "{}");
+    } else if ($hu == "/twice") {
+        xhttp_reply("200", "OK", "text/html", "one");
+        xhttp_reply("200", "OK", "text/html", "two");
+    } else if ($hu == "/odd") {
+        xhttp_reply("99", "OK", "text/html", "one");
+        xhttp_reply("-7", "OK", "text/html", "two");
+        xhttp_reply("200", "", "text/html", "three");
+        xhttp_reply("403", "Forbidden", "", "");
+    } else if ($hu == "/sl") {
+        sl_send_reply("404", "Nothing Here");
+    } else if ($hu != "/silent") {
+        xhttp_reply("404", "Not Found", "text/html", "<b>$hu</b>");
+    }
+    exit;
+}
+"#;
 
 /// A process in a directory of its own; both are gone when this is dropped.
 pub(crate) struct Server {
     process: Child,
     pub(crate) dir: PathBuf,
+    /// Of SIP.
+    pub(crate) port: u16,
+    /// What it wrote to its log since it was ready.
+    log: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
     /// dialcore with further lines of configuration, ready to answer.
-    pub(crate) fn dialcore(more: &str) -> Server {
-        let dir = fresh_dir();
-        let config = configure(&dir, free_port(), more);
+    pub(crate) fn dialcore(more: &'static str) -> Server {
+        let wishes = Wishes {
+            more,
+            ..Wishes::default()
+        };
+        Server::dialcore_with(&wishes)
+    }
+
+    /// The same as wished.
+    pub(crate) fn dialcore_with(wishes: &Wishes) -> Server {
+        let (dir, port) = (fresh_dir(), free_port());
+        let config = configure(&dir, port, wishes);
         let mut process = Command::new(env!("CARGO_BIN_EXE_dialcore"))
             .args(["-DD", "-E", "-n", "2", "-f"])
             .arg(config)
+            .arg("-Y")
+            .arg(&dir)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -65,26 +136,47 @@ impl Server {
         // Its sockets are open before it says on how many cores it runs.
         let stderr = process.stderr.take().expect("it is piped");
         let mut lines = BufReader::new(stderr).lines();
+        let mut is_ready = false;
         let said: Vec<String> = lines
             .by_ref()
             .map(|line| line.expect("text"))
-            .take_while(|line| !line.contains("steering:") && !line.contains("owns every call"))
+            .take_while(|line| {
+                is_ready = line.contains("steering:") || line.contains("owns every call");
+                !is_ready
+            })
             .collect();
+        let log = Arc::new(Mutex::new(said));
+        let server = Server {
+            process,
+            dir,
+            port,
+            log: log.clone(),
+        };
+        assert!(is_ready, "it did not start: {:?}", server.log());
         // What follows is read so that it never waits for us.
-        std::thread::spawn(move || lines.for_each(drop));
-        let server = Server { process, dir };
-        assert!(server.ctl().exists(), "it did not start: {said:?}");
+        std::thread::spawn(move || {
+            lines.map_while(Result::ok).for_each(|line| {
+                if let Ok(mut log) = log.lock() {
+                    log.push(line);
+                }
+            });
+        });
         server
     }
 
+    /// What it has written to its log.
+    pub(crate) fn log(&self) -> Vec<String> {
+        self.log.lock().expect("nobody panics with it").clone()
+    }
+
     /// Debian's kamailio; `None` when it is not installed.
-    pub(crate) fn kamailio() -> Option<Server> {
+    pub(crate) fn kamailio(wishes: &Wishes) -> Option<Server> {
         let program = Path::new("/usr/sbin/kamailio");
         if !program.exists() {
             return None;
         }
-        let dir = fresh_dir();
-        let config = configure(&dir, free_port(), "");
+        let (dir, port) = (fresh_dir(), free_port());
+        let config = configure(&dir, port, wishes);
         let process = Command::new(program)
             .args(["-DD", "-E", "-m", "64", "-M", "8", "-f"])
             .arg(config)
@@ -95,9 +187,18 @@ impl Server {
             .stderr(Stdio::null())
             .spawn()
             .expect("kamailio starts");
-        let server = Server { process, dir };
+        let server = Server {
+            process,
+            dir,
+            port,
+            log: Arc::default(),
+        };
         let begin = Instant::now();
-        while UnixStream::connect(server.ctl()).is_err() || !server.path("json").exists() {
+        let is_deaf = || wishes.tcp && TcpStream::connect(("127.0.0.1", port)).is_err();
+        while UnixStream::connect(server.ctl()).is_err()
+            || !server.path("json").exists()
+            || is_deaf()
+        {
             assert!(begin.elapsed() < PATIENCE, "kamailio did not start");
             std::thread::yield_now();
         }
@@ -147,6 +248,42 @@ impl Server {
         Some(String::from_utf8(bytes).expect("JSON is UTF-8"))
     }
 
+    /// The answer to JSON through the pair of pipes, which must be an object; `None` when none
+    /// comes in time.
+    pub(crate) fn json_by_pipe(&self, text: &str, patience: Duration) -> Option<String> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("r{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let own = self.path(&name);
+        let made = Command::new("mkfifo").arg(&own).status();
+        assert!(made.is_ok_and(|status| status.success()));
+        let body = text.trim_start().strip_prefix('{').expect("an object");
+        let comma = if body.trim_start().starts_with('}') {
+            ""
+        } else {
+            ","
+        };
+        let text = format!("{{\"reply_name\":\"{name}\"{comma}{body}");
+        let mut pipe = File::options()
+            .write(true)
+            .open(self.path("fifo"))
+            .expect("a pipe");
+        pipe.write_all(text.as_bytes()).expect("it is read");
+        // Opening the other end waits for somebody who writes, for ever if nobody does.
+        let (tell, told) = mpsc::channel();
+        std::thread::spawn(move || tell.send(fs::read_to_string(own)));
+        told.recv_timeout(patience)
+            .ok()
+            .map(|read| read.expect("an answer"))
+    }
+
+    /// A connection to the port of SIP.
+    pub(crate) fn tcp(&self) -> TcpStream {
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+        stream.set_write_timeout(Some(PATIENCE)).expect("a socket");
+        stream
+    }
+
     /// The peak of the server's memory in bytes.
     pub(crate) fn memory(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()));
@@ -179,10 +316,16 @@ impl Drop for Server {
     }
 }
 
-/// A port that nobody has now; no message of SIP is sent to it.
-fn free_port() -> u16 {
-    let probe = UdpSocket::bind("127.0.0.1:0").expect("loopback has free ports");
-    probe.local_addr().expect("it is bound").port()
+/// A port that nobody has now, of UDP and TCP.
+pub(crate) fn free_port() -> u16 {
+    for _ in 0..100 {
+        let probe = UdpSocket::bind("127.0.0.1:0").expect("loopback has free ports");
+        let port = probe.local_addr().expect("it is bound").port();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no port is free for both");
 }
 
 fn fresh_dir() -> PathBuf {
@@ -197,10 +340,16 @@ fn fresh_dir() -> PathBuf {
     dir
 }
 
-fn configure(dir: &Path, port: u16, more: &str) -> PathBuf {
+fn configure(dir: &Path, port: u16, wishes: &Wishes) -> PathBuf {
+    let tcp = match wishes.tcp {
+        true => "listen=tcp:127.0.0.1:@PORT@",
+        false => "disable_tcp=yes",
+    };
     let text = CONFIG
+        .replace("@TCP@", tcp)
+        .replace("@MORE@", wishes.more)
+        .replace("@ROUTE@", wishes.route)
         .replace("@PORT@", &port.to_string())
-        .replace("@MORE@", more)
         .replace("@DIR@", dir.to_str().expect("a plain path"));
     let path = dir.join("sip.cfg");
     fs::write(&path, text).expect("the directory is ours");
