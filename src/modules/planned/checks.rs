@@ -2,26 +2,8 @@
 
 use crate::modules::entry::{planned_function, planned_param};
 use crate::modules::{Function, Module, Param};
-use crate::script::{ParamKind, ParamType, RouteKinds};
 
-const INT: ParamType = ParamType::Int;
-const STR: ParamType = ParamType::Str;
-const TEXT: ParamKind = ParamKind::Text;
-const NUM: ParamKind = ParamKind::Int;
-const CONST: ParamKind = ParamKind::Const;
-const OUTPUT: ParamKind = ParamKind::Output;
-const ANY: RouteKinds = RouteKinds::ANY;
-const REQUEST: RouteKinds = RouteKinds::REQUEST;
-
-const EMPTY: Module = Module {
-    name: "",
-    doc: "",
-    planned: true,
-    functions: &[],
-    variables: &[],
-    params: &[],
-    ..crate::modules::EMPTY
-};
+use super::{ANY, CONST, INT, NUM, OUTPUT, PLANNED, REQUEST, STR, TEXT};
 
 /// The module's table.
 pub(super) const RTIMER: Module = Module {
@@ -32,7 +14,7 @@ pub(super) const RTIMER: Module = Module {
         planned_param("exec", STR, "", "What it runs: timer=tst;route=X."),
         planned_param("default_interval", INT, "120", "Seconds."),
     ],
-    ..EMPTY
+    ..PLANNED
 };
 
 /// The module's table.
@@ -56,7 +38,7 @@ pub(super) const PIKE: Module = Module {
         planned_param("remove_latency", INT, "120", "Seconds an address is kept."),
         planned_param("pike_log_level", INT, "0", "The level of its lines."),
     ],
-    ..EMPTY
+    ..PLANNED
 };
 
 /// The module's table.
@@ -65,7 +47,7 @@ pub(super) const NATHELPER: Module = Module {
     doc: "Peers behind address translation.",
     functions: &NAT_FUNCTIONS,
     params: &NAT_PARAMS,
-    ..EMPTY
+    ..PLANNED
 };
 
 const NAT_FUNCTIONS: [Function; 11] = [

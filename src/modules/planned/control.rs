@@ -2,22 +2,8 @@
 
 use crate::modules::entry::{planned_function, planned_param};
 use crate::modules::{Function, Module, Param};
-use crate::script::{ParamKind, ParamType, RouteKinds};
 
-const INT: ParamType = ParamType::Int;
-const STR: ParamType = ParamType::Str;
-const TEXT: ParamKind = ParamKind::Text;
-const ANY: RouteKinds = RouteKinds::ANY;
-
-const EMPTY: Module = Module {
-    name: "",
-    doc: "",
-    planned: true,
-    functions: &[],
-    variables: &[],
-    params: &[],
-    ..crate::modules::EMPTY
-};
+use super::{ANY, INT, PLANNED, STR, TEXT};
 
 /// The module's table.
 pub(super) const CFG_RPC: Module = Module {
@@ -25,7 +11,7 @@ pub(super) const CFG_RPC: Module = Module {
     doc: "Parameters at run time, by RPC.",
     planned: false,
     commands: &crate::modules::rpc::cfg::CFG,
-    ..EMPTY
+    ..PLANNED
 };
 
 /// The module's table.
@@ -34,7 +20,7 @@ pub(super) const APP_LUA: Module = Module {
     doc: "Routing in Lua.",
     functions: &LUA_FUNCTIONS,
     params: &LUA_PARAMS,
-    ..EMPTY
+    ..PLANNED
 };
 
 const LUA_FUNCTIONS: [Function; 4] = [

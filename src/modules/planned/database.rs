@@ -2,10 +2,8 @@
 
 use crate::modules::entry::planned_param;
 use crate::modules::{Module, Param};
-use crate::script::ParamType;
 
-const INT: ParamType = ParamType::Int;
-const STR: ParamType = ParamType::Str;
+use super::{INT, PLANNED, STR};
 
 /// The module's table.
 pub(super) const DB_SQLITE: Module = module("db_sqlite", "SQLite.", &SQLITE);
@@ -18,11 +16,8 @@ const fn module(name: &'static str, doc: &'static str, params: &'static [Param])
     Module {
         name,
         doc,
-        planned: true,
-        functions: &[],
-        variables: &[],
         params,
-        ..crate::modules::EMPTY
+        ..PLANNED
     }
 }
 

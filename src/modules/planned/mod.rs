@@ -6,7 +6,23 @@ mod database;
 mod control;
 mod traffic;
 
-use super::Module;
+use super::{EMPTY, Module};
+use crate::script::{ParamKind, ParamType, RouteKinds};
+
+const INT: ParamType = ParamType::Int;
+const STR: ParamType = ParamType::Str;
+const TEXT: ParamKind = ParamKind::Text;
+const NUM: ParamKind = ParamKind::Int;
+const CONST: ParamKind = ParamKind::Const;
+const OUTPUT: ParamKind = ParamKind::Output;
+const ANY: RouteKinds = RouteKinds::ANY;
+const REQUEST: RouteKinds = RouteKinds::REQUEST;
+
+/// What the tables differ from.
+const PLANNED: Module = Module {
+    planned: true,
+    ..EMPTY
+};
 
 /// All of them.
 pub const ALL: [&Module; 9] = [

@@ -2,24 +2,8 @@
 
 use crate::modules::entry::{planned_function, planned_param};
 use crate::modules::{Function, Module, Param};
-use crate::script::{ParamKind, ParamType, RouteKinds};
 
-const INT: ParamType = ParamType::Int;
-const STR: ParamType = ParamType::Str;
-const TEXT: ParamKind = ParamKind::Text;
-const NUM: ParamKind = ParamKind::Int;
-const ANY: RouteKinds = RouteKinds::ANY;
-const REQUEST: RouteKinds = RouteKinds::REQUEST;
-
-const EMPTY: Module = Module {
-    name: "",
-    doc: "",
-    planned: true,
-    functions: &[],
-    variables: &[],
-    params: &[],
-    ..crate::modules::EMPTY
-};
+use super::{ANY, INT, NUM, PLANNED, REQUEST, STR, TEXT};
 
 /// The module's table.
 pub(super) const DMQ: Module = Module {
@@ -27,7 +11,7 @@ pub(super) const DMQ: Module = Module {
     doc: "A bus between servers.",
     functions: &DMQ_FUNCTIONS,
     params: &DMQ_PARAMS,
-    ..EMPTY
+    ..PLANNED
 };
 
 const DMQ_FUNCTIONS: [Function; 5] = [
