@@ -28,6 +28,11 @@ pub const BRANCH_COUNT_MAX: usize = 32;
 /// the machine does. Above: 503 with Retry-After, counted `transactions_refused`.
 pub const TRANSACTION_COUNT_MAX: usize = 1 << 20;
 
+/// Routes that run inside a function of another script (`t_continue`, `sl:local-response`), one
+/// within the other. Above: the inner route does not run, logged. Each level is a few frames of
+/// the stack.
+pub const INNER_DEPTH_MAX: usize = 8;
+
 /// Scripts of one shard that wait for an answer from outside (DNS, later a database).
 /// Above: the message is answered 503, counted `runs_refused`.
 pub const PARKED_RUN_COUNT_MAX: usize = 1 << 16;

@@ -11,7 +11,7 @@ pub mod rpc;
 use std::rc::Rc;
 
 pub use flow::{Address, ConnId, Destination, Flow, Proto, SocketId};
-pub use peer::{ItemChange, ItemNews, PeerMessage};
+pub use peer::{ItemChange, ItemNews, PeerMessage, TransactionOrder};
 pub use rpc::{HttpCommand, HttpFrame, Part, RpcId};
 
 use crate::slab::Key;

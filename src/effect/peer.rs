@@ -32,6 +32,20 @@ pub enum PeerMessage {
     },
     /// An item of a table of the script's has changed (`htable`).
     Item(Arc<ItemNews>),
+    /// A script waits until another shard has done something to a transaction of its own.
+    Transaction {
+        /// The script.
+        run: Key,
+        /// What is to be done.
+        order: Arc<TransactionOrder>,
+    },
+    /// What came of it.
+    Answered {
+        /// The script.
+        run: Key,
+        /// Whether there is such a transaction.
+        is_found: bool,
+    },
 }
 
 /// What a script wants of a dialog that another shard has.
@@ -143,6 +157,40 @@ pub struct DialogCopy {
 
 /// The five statistics of dialogs, in the order of the manual.
 pub type Figures = [u64; 5];
+
+/// What a script does to a transaction of another call.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum TransactionOrder {
+    /// `t_continue`: go on with a suspended request.
+    Continue {
+        /// The transaction.
+        key: Key,
+        /// The route that runs.
+        route: Box<[u8]>,
+    },
+    /// `t_cancel_callid`: cancel an INVITE.
+    Cancel {
+        /// Its Call-ID.
+        call_id: Box<[u8]>,
+        /// Its sequence number.
+        cseq: u32,
+        /// The message flag that its later routes see.
+        flag: Option<u8>,
+        /// The cause in the CANCEL.
+        cause: Option<u16>,
+    },
+    /// `t_reply_callid`: answer a request.
+    Reply {
+        /// Its Call-ID.
+        call_id: Box<[u8]>,
+        /// Its sequence number.
+        cseq: u32,
+        /// The status.
+        status: u16,
+        /// The phrase.
+        reason: Box<[u8]>,
+    },
+}
 
 /// News of one shard.
 #[derive(Clone, PartialEq, Eq, Debug)]

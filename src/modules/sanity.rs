@@ -202,7 +202,10 @@ fn answer(call: &mut Call<'_>, finding: Finding) -> bool {
         headers.extend_from_slice(extension);
         headers.extend_from_slice(b"\r\n");
     }
-    answer_by_any(call, finding.status, finding.reason.as_bytes())
+    let outcome = answer_by_any(call, finding.status, finding.reason.as_bytes());
+    // The script ends here or goes on with its own code: no event route comes between.
+    call.work.ask = None;
+    !matches!(outcome, Outcome::Return(-1))
 }
 
 fn version(message: &Message, _: &Config, _: i64) -> Option<Finding> {

@@ -4,23 +4,24 @@
 //! request, so that a reply can be made twice and its ACK be known without a memory.
 
 use std::hash::{BuildHasher, Hasher};
+use std::rc::Rc;
 
 use ahash::RandomState;
 
-use crate::effect::Flow;
-use crate::script::{CallSite, Heap, Outcome, ParamKind, ParamType, RouteKinds};
+use crate::effect::{Destination, Flow, Level};
+use crate::script::{CallSite, Heap, Outcome, ParamKind, ParamType, RouteKind, RouteKinds};
 use crate::sip::reply::{self, Reply};
 use crate::sip::{Message, Method};
 
 use super::entry::{
-    function, keyed, number, optional, param, planned_function, planned_param, text_of, truth,
-    words,
+    NO, YES, function, keyed, number, optional, param, planned_param, text_of, truth, words,
 };
 use super::pv::uri::write_contact;
 use super::rpc::statistic::{Statistic, counter};
 use super::state::{Env, State};
 use super::tm::functions::{answer, error_status};
 use super::tm::upstream::local_reason;
+use super::work::{Ask, Bytes};
 use super::{Call, Function, Module, Param, Variable, tm, xhttp};
 
 /// The module's table.
@@ -124,14 +125,17 @@ const FUNCTIONS: [Function; 6] = [
         REQUEST,
         (send_error, "Answers with what went wrong."),
     ),
-    planned_function(
-        "sl_forward_reply",
-        &[TEXT, TEXT],
-        0,
-        (
+    optional(
+        function(
+            "sl_forward_reply",
+            &[TEXT, TEXT],
             RouteKinds::ONREPLY.or(RouteKinds::REPLY),
-            "Forwards the reply with another status.",
+            (
+                forward_reply,
+                "Forwards the reply statelessly, with another status of its class.",
+            ),
         ),
+        0,
     ),
 ];
 
@@ -234,9 +238,10 @@ pub fn reply(
         status,
         reason,
         headers,
+        body: None,
         tag: &tag,
     };
-    send_reply(env, request, (flow, false, false), answer)
+    send_reply(env, request, (flow, false, false), answer).is_some()
 }
 
 /// The same with the tag of a transaction.
@@ -251,9 +256,10 @@ pub fn reply_with_tag(
         status,
         reason,
         headers: &[],
+        body: None,
         tag,
     };
-    send_reply(env, request, (flow, false, false), answer)
+    send_reply(env, request, (flow, false, false), answer).is_some()
 }
 
 /// A reply of our own.
@@ -262,6 +268,7 @@ struct Answer<'a> {
     status: u16,
     reason: &'a [u8],
     headers: &'a [u8],
+    body: Option<&'a (Bytes, Bytes)>,
     tag: &'a [u8],
 }
 
@@ -270,9 +277,9 @@ fn send_reply(
     request: &Message,
     (flow, force_rport, no_connect): (Flow, bool, bool),
     answer: Answer<'_>,
-) -> bool {
+) -> Option<(Destination, Bytes)> {
     if request.method() == Method::Ack || !request.is_request() {
-        return false;
+        return None;
     }
     let core = &env.state.setup.config.core;
     let force_rport = force_rport || core.force_rport;
@@ -283,8 +290,8 @@ fn send_reply(
         reason: answer.reason,
         to_tag: (answer.status > 100).then_some(answer.tag),
         headers: &headers,
-        content_type: None,
-        body: &[],
+        content_type: answer.body.map(|(kind, _)| &kind[..]),
+        body: answer.body.map_or(&[], |(_, text)| &text[..]),
     };
     let mut bytes = Vec::with_capacity(request.bytes().len() + headers.len());
     reply::write(request, flow.remote, force_rport, &made, &mut bytes);
@@ -292,8 +299,9 @@ fn send_reply(
     let mut to = tm::reply_destination(core, request, flow, force_rport);
     to.no_connect = no_connect;
     env.state.counters.count_stateless(answer.status);
-    env.send(to, bytes.into());
-    true
+    let bytes = Bytes::from(bytes);
+    env.send(to, Rc::clone(&bytes));
+    Some((to, bytes))
 }
 
 /// The status and phrase that the script asked for. A line end in the phrase would forge a field.
@@ -309,12 +317,13 @@ fn wanted(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> (u16, Vec<u8
 
 fn send_stateless(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
     let (status, reason) = wanted(call, heap, site);
-    truth(stateless(call, status, &reason))
+    stateless(call, status, &reason)
 }
 
-fn stateless(call: &mut Call<'_>, status: u16, reason: &[u8]) -> bool {
+/// Answers statelessly, and has `event_route[sl:local-response]` look at the reply.
+fn stateless(call: &mut Call<'_>, status: u16, reason: &[u8]) -> Outcome {
     if call.work.message.is_http() {
-        return xhttp::answer(call, (status, reason), (b"", b""));
+        return truth(xhttp::answer(call, (status, reason), (b"", b"")));
     }
     add_contacts(call, status);
     let work = &mut *call.work;
@@ -324,14 +333,39 @@ fn stateless(call: &mut Call<'_>, status: u16, reason: &[u8]) -> bool {
         status,
         reason,
         headers: &work.reply_headers,
+        body: work.reply_body.as_ref(),
         tag: &tag,
     };
-    let sent = send_reply(&mut call.env, &work.message, how, answer);
-    if sent {
-        work.reply_headers.clear();
-        work.is_answered = true;
+    let Some((to, bytes)) = send_reply(&mut call.env, &work.message, how, answer) else {
+        return NO;
+    };
+    work.reply_headers.clear();
+    work.reply_body = None;
+    work.is_answered = true;
+    match call.program.route(RouteKind::Event, b"sl:local-response") {
+        Some(route) => call.ask(Ask::Replied(route, to, bytes)),
+        None => YES,
     }
-    sent
+}
+
+/// RFC 3261 §16.7 knows no such thing; a reply of another class would confuse who waits for it.
+fn forward_reply(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let Some(code) = text_of(call, heap, site, 0) else {
+        return call.ask(Ask::ForwardReply(None));
+    };
+    let code = std::str::from_utf8(&code)
+        .ok()
+        .and_then(|c| c.trim().parse().ok());
+    let Some(code) = code.filter(|c| c / 100 == call.work.message.status() / 100) else {
+        let text = "sl_forward_reply(): the status must be of the reply's class";
+        call.env.log(Level::Err, text);
+        return NO;
+    };
+    let reason = text_of(call, heap, site, 1).unwrap_or_else(|| call.work.message.reason().into());
+    if reason.iter().any(|b| matches!(b, b'\r' | b'\n')) {
+        return NO;
+    }
+    call.ask(Ask::ForwardReply(Some((code, reason))))
 }
 
 /// A 3xx tells the caller the targets (RFC 3261 §8.3).
@@ -354,16 +388,16 @@ fn add_contacts(call: &mut Call<'_>, status: u16) {
 
 fn send(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
     let (status, reason) = wanted(call, heap, site);
-    truth(answer_by_any(call, status, &reason))
+    answer_by_any(call, status, &reason)
 }
 
 /// Answers by the transaction when there is one, else statelessly.
-pub(super) fn answer_by_any(call: &mut Call<'_>, status: u16, reason: &[u8]) -> bool {
+pub(super) fn answer_by_any(call: &mut Call<'_>, status: u16, reason: &[u8]) -> Outcome {
     let Some(key) = call.work.transaction else {
         return stateless(call, status, reason);
     };
     add_contacts(call, status);
-    answer(call, key, status, reason)
+    truth(answer(call, key, status, reason))
 }
 
 /// Tells the caller what `t_relay` failed by. A transaction that is there answers, so that the
@@ -371,10 +405,10 @@ pub(super) fn answer_by_any(call: &mut Call<'_>, status: u16, reason: &[u8]) -> 
 fn send_error(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
     if call.work.relay_error == 0 && call.work.transaction.is_none() {
         let reason = b"I'm terribly sorry, server error occurred (1/SL)";
-        return truth(stateless(call, 500, reason));
+        return stateless(call, 500, reason);
     }
     let status = error_status(call.work.relay_error);
-    truth(answer_by_any(call, status, local_reason(status).as_bytes()))
+    answer_by_any(call, status, local_reason(status).as_bytes())
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! One message on its way through a script.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::effect::peer::{Order, Which};
-use crate::effect::{Destination, Flow, SocketId};
-use crate::script::RouteKind;
+use crate::effect::{Destination, Flow, SocketId, TransactionOrder};
+use crate::script::{RouteId, RouteKind};
 use crate::sip::{Edits, Message};
 use crate::slab::Key;
 use crate::time::Duration;
@@ -48,6 +49,14 @@ pub enum Ask {
     Elsewhere(ShardId, Which, Order),
     /// Requests of our own have been queued: send them now.
     SendLocals,
+    /// Have another shard do something to a transaction of its own.
+    Order(ShardId, Arc<TransactionOrder>),
+    /// `t_continue`: run the route for a suspended transaction of this shard.
+    Continue(Key, RouteId),
+    /// A reply has been sent: run `event_route[sl:local-response]` for it.
+    Replied(RouteId, Destination, Bytes),
+    /// Forward the reply at work statelessly, with this status and phrase if they are given.
+    ForwardReply(Option<(u16, Bytes)>),
 }
 
 /// How `t_relay` was called.
@@ -59,6 +68,8 @@ pub struct RelayOptions {
     pub no_error_reply: bool,
     /// Try the first address only.
     pub no_failover: bool,
+    /// `t_replicate`: the answers are nobody's.
+    pub is_replica: bool,
 }
 
 /// The message that a script runs for, and what the script has decided about it so far.
@@ -78,6 +89,8 @@ pub struct Work {
     pub edits: Edits,
     /// Complete header lines for replies of our own (`append_to_reply`).
     pub reply_headers: Vec<u8>,
+    /// Type and text of the body of replies of our own (`set_reply_body`).
+    pub reply_body: Option<(Bytes, Bytes)>,
     /// Message flags (`setflag`).
     pub flags: u32,
     /// Script flags (`setsflag`).
@@ -153,6 +166,7 @@ impl Work {
             appended: Vec::new(),
             edits: Edits::new(),
             reply_headers: Vec::new(),
+            reply_body: None,
             flags: 0,
             script_flags: 0,
             extended_flags: 0,

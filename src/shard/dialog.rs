@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::effect::peer::{Answer, Order, Which};
-use crate::effect::{Flow, PeerMessage, Proto, SocketId};
+use crate::effect::{Effect, Flow, PeerMessage, Proto, SocketId, TransactionOrder};
 use crate::modules::dialog::elsewhere::{self, Elsewhere};
 use crate::modules::dialog::life;
 use crate::modules::dialog::strings::Field;
@@ -47,8 +47,16 @@ pub(super) struct Interrupted {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Asking {
     pub(super) shard: ShardId,
-    pub(super) which: Which,
-    pub(super) order: Order,
+    pub(super) what: Question,
+}
+
+/// What is asked; a script waits for the answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Question {
+    /// Look at a dialog, or do something to it.
+    Dialog(Which, Order),
+    /// Do something to a transaction.
+    Transaction(Arc<TransactionOrder>),
 }
 
 /// A route that is to run.
@@ -245,6 +253,11 @@ impl Shard {
     pub(super) fn peer(&mut self, step: &mut Step<'_>, from: ShardId, message: PeerMessage) {
         match message {
             PeerMessage::Item(news) => htable::heard(&mut self.env(step), from, &news),
+            PeerMessage::Transaction { run, order } => {
+                let is_found = self.ordered(step, &order);
+                let answer = PeerMessage::Answered { run, is_found };
+                step.out.push(Effect::Peer(from, answer));
+            }
             PeerMessage::Batch(batch) => peers::heard(&mut self.env(step), from, &batch),
             PeerMessage::Seen(number) => peers::seen(&mut self.env(step), from, number),
             PeerMessage::Question(question) => {
@@ -254,13 +267,30 @@ impl Shard {
             PeerMessage::Destination { set, uri, flags } => {
                 dispatcher::heard(&mut self.env(step), set, &uri, flags);
             }
+            PeerMessage::Answered { run, is_found } => {
+                let Some(mut run) = self.unpark(step, run) else {
+                    return;
+                };
+                run.asking = None;
+                run.vm.resume(if is_found { 1 } else { -1 });
+                self.drive(step, run);
+            }
         }
     }
 
     /// A script waits for another shard.
     pub(super) fn ask_shard(&mut self, step: &mut Step<'_>, run: Key, asking: &Asking) {
-        let (which, order) = (asking.which.clone(), asking.order.clone());
-        elsewhere::ask(&mut self.env(step), asking.shard, Some(run), (which, order));
+        match &asking.what {
+            Question::Dialog(which, order) => {
+                let what = (which.clone(), order.clone());
+                elsewhere::ask(&mut self.env(step), asking.shard, Some(run), what);
+            }
+            Question::Transaction(order) => {
+                let order = Arc::clone(order);
+                let question = PeerMessage::Transaction { run, order };
+                step.out.push(Effect::Peer(asking.shard, question));
+            }
+        }
     }
 
     /// It has its answer.
@@ -269,8 +299,10 @@ impl Shard {
             return;
         };
         let code = if answer.is_done { 1 } else { -1 };
-        if let (Some(asking), Some(copy)) = (run.asking.take(), answer.copy) {
-            elsewhere::answered(&mut run.work.dialog, asking.shard, &asking.which, copy);
+        if let (Some(asking), Some(copy)) = (run.asking.take(), answer.copy)
+            && let Question::Dialog(which, _) = &asking.what
+        {
+            elsewhere::answered(&mut run.work.dialog, asking.shard, which, copy);
         }
         run.vm.resume(code);
         self.drive(step, run);

@@ -13,6 +13,7 @@
 //!   timer.rs     a deadline: one match over Timer
 //!   event.rs     event routes that no message has caused
 //!   http.rs      a request of HTTP on the port of SIP
+//!   inner.rs     routes that run inside a function of another script
 //!   run.rs       a script and what follows its end; scripts that wait
 //! ```
 //!
@@ -22,6 +23,7 @@
 mod dialog;
 mod event;
 mod http;
+mod inner;
 mod local;
 mod outgoing;
 mod queue;
@@ -104,6 +106,8 @@ pub struct Shard {
     messages: Vec<Rc<Message>>,
     /// Whether the routes for the start have run.
     has_begun: bool,
+    /// How many scripts wait for a route inside of one of their functions.
+    depth: usize,
 }
 
 /// Time and outbox of one input.
@@ -144,6 +148,7 @@ impl Shard {
             machines: Vec::new(),
             messages: Vec::new(),
             has_begun: false,
+            depth: 0,
         };
         let now = Now::default();
         let out = &mut Outbox::default();

@@ -7,7 +7,6 @@
 use crate::effect::{Address, Destination, Proto};
 use crate::modules::Setup;
 use crate::modules::rr::record::{self, Ingredients};
-use crate::modules::tm::Saved;
 use crate::modules::tm::identity::OwnBranch;
 use crate::modules::work::{Bytes, Target, Work};
 use crate::sip::{Edits, HeaderName, Message, Uri, via};
@@ -149,21 +148,6 @@ pub(super) fn again(setup: &Setup, sent: &[u8], to: Destination, own: OwnBranch)
     let mut out = Vec::with_capacity(sent.len() + 32);
     edits.apply(message.bytes(), &mut out);
     Some(out.into())
-}
-
-/// What later routes of the transaction start from.
-pub(super) fn save(work: &Work, saved: &mut Saved) {
-    let mut edits = Edits::new();
-    edits.extend_from(&work.edits);
-    saved.target = work.target.clone();
-    saved.edits = edits;
-    saved.reply_headers.clone_from(&work.reply_headers);
-    saved.flags = work.flags;
-    saved.force_rport = work.force_rport;
-    saved.local_rport = work.local_rport;
-    saved.advertised = work.advertised.clone();
-    saved.stream = work.stream;
-    saved.rr = work.rr.clone();
 }
 
 /// Whether a response that matches nothing was sent to us on the way of a request that we

@@ -8,8 +8,9 @@ use std::rc::Rc;
 
 use crate::effect::Flow;
 use crate::limits::CALL_QUEUE_MAX;
+use crate::script::RouteId;
 use crate::sip::Message;
-use crate::slab::Table;
+use crate::slab::{Key, Table};
 use crate::timer::{Branch, Timer};
 
 use super::run::Run;
@@ -23,6 +24,8 @@ pub(super) enum Waiting {
     Timer(Timer),
     /// A request of the call that could not be sent.
     Unsent(Branch),
+    /// A route that a suspended request of the call goes on with.
+    Continue(Key, RouteId),
 }
 
 /// One call that waits.

@@ -142,13 +142,13 @@ impl Shard {
             if config.config.tm.failure_reply_mode != 0 {
                 t.leg_start = t.branches.len();
             }
-        } else {
-            outgoing::save(&run.work, &mut t.saved);
+        } else if run.work.kind != RouteKind::Event {
+            // What a branch-failure route adds is of the same leg.
+            t.saved.keep(&run.work);
         }
-        let wants_100 = config.config.tm.auto_inv_100 && !options.no_100 && !run.work.plan.no_100;
-        if t.is_invite && t.last_reply.is_none() && wants_100 {
-            let reason = config.config.tm.auto_inv_100_reason.as_bytes();
-            tm::serve::reply(&mut self.env(step), key, 100, reason, &[]);
+        t.is_replica |= options.is_replica;
+        if !options.no_100 {
+            tm::serve::trying(&mut self.env(step), key);
         }
     }
 

@@ -30,7 +30,7 @@ impl Shard {
         }
         if message.method() == Method::Ack && sl::is_own_tag(&self.state, &message) {
             self.state.counters.stateless_acks += 1;
-            return self.recycle(message);
+            return self.filtered_ack(step, message, flow);
         }
         if self.state.is_draining && self.is_new_work(&message) {
             self.state.counters.drain_refused += 1;
@@ -48,6 +48,18 @@ impl Shard {
         let mut run = self.new_run(program, work);
         Shard::enter(&mut run, RouteKind::Request, route, Then::Request);
         self.drive(step, run);
+    }
+
+    /// The ACK to a stateless reply of ours ends here; a script may look at it.
+    fn filtered_ack(&mut self, step: &mut Step<'_>, message: Rc<Message>, flow: Flow) {
+        let program = Arc::clone(&self.state.setup.program);
+        match program.route(RouteKind::Event, b"sl:filtered-ack") {
+            Some(route) => {
+                let work = Work::new(RouteKind::Event, message, flow);
+                self.event_within(step, program, route, work);
+            }
+            None => self.recycle(message),
+        }
     }
 
     /// Whether a stopping process may refuse the request: it begins something.
@@ -91,7 +103,7 @@ impl Shard {
     }
 
     /// A failed `t_relay` is answered at the end of the script, so that the script may do better.
-    fn answer_failed_relay(&mut self, step: &mut Step<'_>, run: &mut Run) {
+    pub(super) fn answer_failed_relay(&mut self, step: &mut Step<'_>, run: &mut Run) {
         let code = tm::error_status(run.work.relay_error);
         let reason = tm::upstream::local_reason(code);
         let is_own = run.work.plan.no_internal_reply || run.work.is_answered;
@@ -113,8 +125,13 @@ impl Shard {
     /// original does; the caller gets nothing.
     fn release_if_unused(&mut self, step: &mut Step<'_>, run: &mut Run, key: crate::slab::Key) {
         let is_unused = self.state.tm.get(key).is_some_and(|t| {
-            t.branches.is_empty() && t.last_reply.is_none() && !t.server.is_final()
+            let is_open = t.last_reply.is_none() && !t.server.is_final() && !t.is_suspended;
+            t.branches.is_empty() && is_open
         });
+        if self.state.tm.get(key).is_some_and(|t| t.is_replica) {
+            // Who sent the request has been answered otherwise, or is not to be.
+            tm::serve::finish_unanswered(&mut self.env(step), key);
+        }
         if is_unused {
             let text = "the script opened a transaction and neither answered nor relayed it";
             self.env(step).log(Level::Warn, text);

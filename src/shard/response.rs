@@ -16,7 +16,7 @@ use crate::modules::tm::client::Event;
 use crate::modules::tm::upstream::{self, Decision};
 use crate::modules::tm::{self, Stored};
 use crate::modules::uac;
-use crate::modules::work::Work;
+use crate::modules::work::{Bytes, Work};
 use crate::script::{End, RouteKind};
 use crate::sip::{Edits, Message, Method};
 use crate::slab::Key;
@@ -108,6 +108,30 @@ impl Shard {
         }
     }
 
+    /// `sl_forward_reply`, `forward_reply`: the reply at work goes to the next Via now.
+    pub(super) fn forward_reply(
+        &mut self,
+        step: &mut Step<'_>,
+        run: &mut Run,
+        status: Option<(u16, Bytes)>,
+    ) -> Next {
+        let message = &run.work.message;
+        let to = outgoing::stateless_reply_destination(&self.state.setup, message);
+        if let Some(to) = to {
+            let mut edits = Edits::new();
+            if let Some((status, reason)) = status {
+                let line = [format!("SIP/2.0 {status} ").as_bytes(), &reason, b"\r\n"].concat();
+                edits.replace(message.start_line_span(), &line);
+            }
+            edits.extend_from(&run.work.edits);
+            let bytes = upstream::without_our_via(message, &edits);
+            self.state.counters.responses_relayed += 1;
+            self.env(step).send(to, bytes);
+        }
+        run.vm.resume(if to.is_some() { 1 } else { -1 });
+        Next::Run
+    }
+
     fn branch_response(&mut self, step: &mut Step<'_>, run: &mut Run, id: Branch) -> Next {
         let message = Rc::clone(&run.work.message);
         let event = match message.status() {
@@ -164,6 +188,11 @@ impl Shard {
     fn pass_response(&mut self, step: &mut Step<'_>, run: &mut Run, id: Branch) -> Next {
         if self.is_local(id.transaction) {
             return self.local_answered(step, run, id);
+        }
+        if self.is_replica(id.transaction) {
+            self.give_back(&mut run.work);
+            tm::reap(&mut self.env(step), id.transaction);
+            return Next::Done;
         }
         let message = Rc::clone(&run.work.message);
         let edits = std::mem::take(&mut run.work.edits);
@@ -234,20 +263,35 @@ impl Shard {
             self.local_failed(step, id);
             return Next::Done;
         }
-        let route = self
+        if self.is_replica(id.transaction) {
+            self.give_back(&mut run.work);
+            tm::reap(&mut self.env(step), id.transaction);
+            return Next::Done;
+        }
+        let taken = self
             .state
             .tm
-            .get(id.transaction)
-            .and_then(|t| t.plan.on_branch_failure);
-        match route {
-            Some(route) => {
+            .get_mut(id.transaction)
+            .and_then(|t| t.plan.on_branch_failure.take());
+        self.give_back(&mut run.work);
+        match taken.and_then(|route| Some((route, self.work_on(RouteKind::Event, id.transaction)?)))
+        {
+            Some((route, work)) => {
+                let old = std::mem::replace(&mut run.work, work);
+                self.recycle(old.message);
                 run.work.reply_status = self.branch_status(id);
                 run.work.branch = Some(id.index);
+                run.work.plan.on_branch = None;
                 Shard::enter(run, RouteKind::Event, route, Then::BranchFailure(id));
                 Next::Run
             }
             None => self.branch_failure_ended(step, run, id),
         }
+    }
+
+    /// Whether a transaction's branches are copies whose answers nobody wants.
+    fn is_replica(&self, key: Key) -> bool {
+        self.state.tm.get(key).is_some_and(|t| t.is_replica)
     }
 
     fn branch_status(&self, id: Branch) -> u16 {
@@ -269,32 +313,42 @@ impl Shard {
             self.give_back(&mut run.work);
             return Next::Done;
         };
+        self.give_back(&mut run.work);
+        match self.enter_failure_route(run, key, (Some(best), status)) {
+            true => Next::Run,
+            false => {
+                upstream::send_best(&mut self.env(step), key, best);
+                Next::Done
+            }
+        }
+    }
+
+    /// Makes the run that of the transaction's failure_route. False: it has none.
+    fn enter_failure_route(
+        &mut self,
+        run: &mut Run,
+        key: Key,
+        (best, status): (Option<u8>, u16),
+    ) -> bool {
         let taken = self
             .state
             .tm
             .get_mut(key)
             .map(|t| (t.plan.on_failure.take(), t.branches.len()));
         let Some((Some(route), branch_count)) = taken else {
-            self.give_back(&mut run.work);
-            upstream::send_best(&mut self.env(step), key, best);
-            return Next::Done;
+            return false;
         };
-        self.give_back(&mut run.work);
         let Some(work) = self.work_on(RouteKind::Failure, key) else {
-            return Next::Done;
+            return false;
         };
         let old = std::mem::replace(&mut run.work, work);
         self.recycle(old.message);
         run.work.reply_status = status;
-        run.work.branch = Some(best);
+        run.work.branch = best;
         run.work.plan.on_branch = None;
-        Shard::enter(
-            run,
-            RouteKind::Failure,
-            route,
-            Then::Failure { branch_count, best },
-        );
-        Next::Run
+        let then = Then::Failure { branch_count, best };
+        Shard::enter(run, RouteKind::Failure, route, then);
+        true
     }
 
     /// A failure_route is over: if it opened no branch and sent no reply, the failure goes up.
@@ -303,7 +357,7 @@ impl Shard {
         step: &mut Step<'_>,
         run: &mut Run,
         branch_count: usize,
-        best: u8,
+        best: Option<u8>,
     ) -> Next {
         let Some(key) = run.work.transaction else {
             return Next::Done;
@@ -312,10 +366,29 @@ impl Shard {
         let Some(t) = self.state.tm.get(key) else {
             return Next::Done;
         };
-        if t.branches.len() == branch_count && !t.server.is_final() {
-            upstream::send_best(&mut self.env(step), key, best);
+        if t.branches.len() == branch_count && !t.server.is_final() && !t.is_suspended {
+            match best {
+                Some(best) => upstream::send_best(&mut self.env(step), key, best),
+                None => upstream::fail(&mut self.env(step), key, 408),
+            }
         }
         Next::Done
+    }
+
+    /// Nobody has continued a suspended request in time.
+    fn not_continued(&mut self, step: &mut Step<'_>, key: Key) {
+        tm::wake(&mut self.env(step), key);
+        let program = self.state.tm.get(key).map(|t| Arc::clone(&t.program));
+        let (Some(program), Some(work)) = (program, self.work_on(RouteKind::Failure, key)) else {
+            return;
+        };
+        let mut run = self.new_run(program, work);
+        self.give_back(&mut run.work);
+        if !self.enter_failure_route(&mut run, key, (None, 408)) {
+            upstream::fail(&mut self.env(step), key, 408);
+            return self.done(step, run);
+        }
+        self.drive(step, run);
     }
 
     /// A request of ours could not be put on the wire: the next address, or a failure.
@@ -413,6 +486,9 @@ impl Shard {
             return;
         };
         t.life_timer = None;
+        if t.is_suspended && !t.server.is_final() {
+            return self.not_continued(step, key);
+        }
         let pending: Vec<u8> = (0u8..)
             .zip(&t.branches)
             .filter(|(_, b)| b.state.is_pending())

@@ -19,7 +19,7 @@ use crate::time::Duration;
 use crate::timer::{Branch, Timer};
 use crate::wheel::TimerKey;
 
-use super::dialog::{Asking, Interrupted};
+use super::dialog::{Asking, Interrupted, Question};
 use super::queue::Waiting;
 use super::relay::Relay;
 use super::{Shard, Step};
@@ -45,12 +45,14 @@ pub(super) enum Then {
     Dialog(Box<Interrupted>),
     /// `event_route[tm:local-request]`: send the request, unless it was dropped.
     LocalRequest(Branch),
+    /// The route of `t_continue`: answer what it left open.
+    Continued,
     /// A failure_route: send the best failure unless the script did something better.
     Failure {
         /// How many branches there were before.
         branch_count: usize,
-        /// The branch whose failure it is about.
-        best: u8,
+        /// The branch whose failure it is about; `None`: nobody continued a suspended request.
+        best: Option<u8>,
     },
 }
 
@@ -135,6 +137,7 @@ impl Shard {
             Some(Then::Failure { branch_count, best }) => {
                 self.failure_route_ended(step, run, branch_count, best)
             }
+            Some(Then::Continued) => self.continued_ended(step, run),
             Some(Then::LocalRequest(id)) => self.local_request_ended(step, run, id, end),
             Some(Then::Event) | None => Next::Done,
         }
@@ -156,13 +159,20 @@ impl Shard {
             }
             Some(Ask::Dialogs(code)) => self.dialogs_within(step, run, code),
             Some(Ask::Elsewhere(shard, which, order)) => {
-                run.asking = Some(Box::new(Asking {
-                    shard,
-                    which,
-                    order,
-                }));
+                let what = Question::Dialog(which, order);
+                run.asking = Some(Box::new(Asking { shard, what }));
                 Next::Parked
             }
+            Some(Ask::Order(shard, order)) => {
+                let what = Question::Transaction(order);
+                run.asking = Some(Box::new(Asking { shard, what }));
+                Next::Parked
+            }
+            Some(Ask::Continue(key, route)) => self.continue_within(step, run, (key, route)),
+            Some(Ask::Replied(route, to, bytes)) => {
+                self.replied_within(step, run, (route, to, bytes))
+            }
+            Some(Ask::ForwardReply(status)) => self.forward_reply(step, run, status),
             Some(Ask::SendLocals) => {
                 self.send_locals(step);
                 run.vm.resume(1);
@@ -237,6 +247,7 @@ impl Shard {
                 Waiting::Message(message, flow) => self.message(step, message, flow),
                 Waiting::Timer(timer) => self.timer(step, timer),
                 Waiting::Unsent(id) => self.not_sent(step, id),
+                Waiting::Continue(key, route) => self.continue_transaction(step, key, route),
             }
             next = self.queue.next(call, false);
         }

@@ -258,6 +258,14 @@ impl Message {
         span.of(&self.bytes)
     }
 
+    /// The start line with its line end.
+    pub fn start_line_span(&self) -> Span {
+        Span {
+            start: 0,
+            end: self.headers_start(),
+        }
+    }
+
     /// The first byte after the start line: where a field goes that is to stand first.
     pub fn headers_start(&self) -> u16 {
         self.index.headers_start

@@ -3,8 +3,8 @@
 
 use crate::effect::rpc::{Cursor, Part, Value};
 use crate::limits::RPC_LOOKS_PER_ITEM;
-use crate::modules::tm::Transaction;
 use crate::modules::tm::server::State as Server;
+use crate::modules::tm::{Transaction, script_identity};
 use crate::modules::{Env, State};
 use crate::sip::{HeaderName, Message};
 use crate::slab::Key;
@@ -129,6 +129,7 @@ fn list(env: &mut Env<'_>, _: &super::Args, wanted: Slice) -> Part {
 
 fn shown(state: &State, key: Key, t: &Transaction) -> Value {
     let line = |name| Value::text(line(&t.request, name));
+    let (index, label) = script_identity(state, key);
     let config = &state.setup.config.tm;
     let lifetime = if t.is_invite {
         config.max_inv_lifetime
@@ -137,8 +138,8 @@ fn shown(state: &State, key: Key, t: &Transaction) -> Value {
     };
     Value::members([
         ("cell", Value::text(format!("{:#x}", key.to_u64()))),
-        ("tindex", Value::count(key.to_u64() >> 32)),
-        ("tlabel", Value::count(key.to_u64() & u64::from(u32::MAX))),
+        ("tindex", Value::Int(index)),
+        ("tlabel", Value::Int(label)),
         ("method", Value::text(t.request.method_name())),
         ("from", line(HeaderName::From)),
         ("to", line(HeaderName::To)),

@@ -10,10 +10,9 @@ use crate::sip::{Method, status};
 use crate::slab::Key;
 use crate::time::Duration;
 
-use super::branch::{self, Which};
 use super::server::Event;
 use super::transaction::Branch;
-use super::{Plan, Transaction, serve, upstream};
+use super::{Plan, Transaction, order, serve, upstream};
 
 const REQUEST_FAILURE: RouteKinds = RouteKinds::REQUEST.or(RouteKinds::FAILURE);
 const ANY: RouteKinds = RouteKinds::ANY;
@@ -31,7 +30,7 @@ const NOT_REPLY: RouteKinds = REQUEST_FAILURE
 const INT: ParamKind = ParamKind::Int;
 const TEXT: ParamKind = ParamKind::Text;
 
-const fn f(
+pub(super) const fn f(
     name: &'static str,
     params: &'static [ParamKind],
     routes: RouteKinds,
@@ -58,8 +57,9 @@ const fn optional(mut function: Function, required: usize) -> Function {
 }
 
 /// The table.
-pub(super) const FUNCTIONS: [Function; total(&[&OWN, &super::serial::FUNCTIONS])] =
-    join(&[&OWN, &super::serial::FUNCTIONS]);
+pub(super) const FUNCTIONS: [Function; total(&PARTS)] = join(&PARTS);
+
+const PARTS: [&[Function]; 3] = [&OWN, &super::serial::FUNCTIONS, &super::copy::FUNCTIONS];
 
 const OWN: [Function; 42] = [
     f(
@@ -405,7 +405,7 @@ fn relay_host(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite, proto: &str
     call.ask(Ask::Relay(RelayOptions::default()))
 }
 
-fn destination_uri(proto: &str, host: &str, port: u16) -> Bytes {
+pub(super) fn destination_uri(proto: &str, host: &str, port: u16) -> Bytes {
     Bytes::from(format!("sip:{host}:{port};transport={proto}").into_bytes())
 }
 
@@ -434,6 +434,7 @@ fn relay_to(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
         no_100: flags & 1 != 0,
         no_error_reply: flags & 2 != 0,
         no_failover: flags & 4 != 0,
+        is_replica: false,
     }))
 }
 
@@ -558,13 +559,15 @@ fn send_reply(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome 
 /// Sends a reply of the script's. A final one ends the branches that are still pending.
 pub(crate) fn answer(call: &mut Call<'_>, key: Key, code: u16, reason: &[u8]) -> bool {
     let headers = std::mem::take(&mut call.work.reply_headers);
+    if let (Some(t), Some(body)) = (call.env.state.tm.get_mut(key), call.work.reply_body.take()) {
+        t.saved.reply_body = Some(body);
+    }
     let sent = serve::reply(&mut call.env, key, code, reason, &headers);
     if sent {
         call.work.is_answered = true;
         call.work.relay_error = 0;
         if code >= 200 {
-            let answered = branch::cancel(&mut call.env, key, Which::All);
-            upstream::mark_cancelled(&mut call.env, key, &answered);
+            order::end_branches(&mut call.env, key, code);
         }
     } else {
         call.work.reply_headers = headers;

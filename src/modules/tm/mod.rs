@@ -19,6 +19,7 @@
 
 pub mod branch;
 pub mod client;
+mod copy;
 pub mod fork;
 pub mod functions;
 pub mod grid;
@@ -30,6 +31,7 @@ pub mod serve;
 mod serial;
 pub mod server;
 mod statistic;
+mod order;
 mod params;
 mod table;
 mod transaction;
@@ -41,6 +43,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 pub use functions::error_status;
+pub use order::{identity as script_identity, perform, suspended, wake};
 pub use plan::{Plan, Times};
 pub use table::Table;
 pub use transaction::{Branch, Cancel, Saved, SentReply, Stored, Transaction};
@@ -216,6 +219,8 @@ pub fn create(env: &mut Env<'_>, work: &mut Work, program: &Arc<Program>) -> Opt
         plan: work.plan.clone(),
         times,
         is_cancelled: false,
+        is_suspended: false,
+        is_replica: false,
         cancel_reason: Rc::from(&[][..]),
         saved: Saved {
             force_rport: work.force_rport,

@@ -1,6 +1,7 @@
 //! Performing what the server grid says: RFC 3261 §17.2.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::effect::{Destination, Proto};
 use crate::modules::dialog::life;
@@ -12,7 +13,7 @@ use crate::timer::Timer;
 
 use super::grid::Act;
 use super::server::{self, Event, State};
-use super::transaction::SentReply;
+use super::transaction::{SentReply, Transaction};
 
 /// A response on its way upstream.
 #[derive(Clone, Debug)]
@@ -131,8 +132,18 @@ fn set_timers(env: &mut Env<'_>, key: Key, act: Act, to: Destination) {
     }
 }
 
-fn with<R>(env: &mut Env<'_>, key: Key, f: impl FnOnce(&mut super::Transaction) -> R) -> Option<R> {
+fn with<R>(env: &mut Env<'_>, key: Key, f: impl FnOnce(&mut Transaction) -> R) -> Option<R> {
     env.state.tm.get_mut(key).map(f)
+}
+
+/// The first answer to an INVITE is 100 (§16.2), unless the script does not want it.
+pub fn trying(env: &mut Env<'_>, key: Key) {
+    let setup = Arc::clone(&env.state.setup);
+    let wants = |t: &Transaction| t.is_invite && t.last_reply.is_none() && !t.plan.no_100;
+    if setup.config.tm.auto_inv_100 && env.state.tm.get(key).is_some_and(wants) {
+        let reason = setup.config.tm.auto_inv_100_reason.as_bytes();
+        reply(env, key, 100, reason, &[]);
+    }
 }
 
 /// Builds a response of our own to the transaction's request (§8.2.6) and sends it. A 1xx other
@@ -144,13 +155,14 @@ pub fn reply(env: &mut Env<'_>, key: Key, status: u16, reason: &[u8], headers: &
     let tag = t.to_tag();
     let mut lines = [headers, &t.saved.reply_headers].concat();
     lines.extend_from_slice(env.state.setup.config.core.server_line().as_bytes());
+    let body = t.saved.reply_body.as_ref().filter(|_| status > 100);
     let reply = Reply {
         status,
         reason,
         to_tag: (status > 100).then_some(&tag[..]),
         headers: &lines,
-        content_type: None,
-        body: &[],
+        content_type: body.map(|(kind, _)| &kind[..]),
+        body: body.map_or(&[], |(_, text)| &text[..]),
     };
     let mut bytes = Vec::with_capacity(t.request.bytes().len() + lines.len());
     reply::write(

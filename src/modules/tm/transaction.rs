@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::effect::{Destination, Flow, Hop};
 use crate::modules::pv::avp::Avps;
-use crate::modules::work::{Bytes, StreamWishes, Target};
+use crate::modules::work::{Bytes, StreamWishes, Target, Work};
 use crate::modules::{dialog, rr, uac};
 use crate::script::Program;
 use crate::sip::{Edits, Message};
@@ -61,6 +61,10 @@ pub struct Transaction {
     pub times: Times,
     /// Whether the caller has cancelled.
     pub is_cancelled: bool,
+    /// Whether it waits for `t_continue`.
+    pub is_suspended: bool,
+    /// Whether its branches are copies whose answers nobody wants (`t_replicate`).
+    pub is_replica: bool,
     /// The Reason header lines of the CANCEL, passed on to the branches.
     pub cancel_reason: Bytes,
     /// What the script had decided at the first `t_relay`: the ground on which a failure route
@@ -87,6 +91,8 @@ pub struct Saved {
     pub edits: Edits,
     /// Header lines for replies of our own.
     pub reply_headers: Vec<u8>,
+    /// Type and text of their body.
+    pub reply_body: Option<(Bytes, Bytes)>,
     /// Message flags.
     pub flags: u32,
     /// `force_rport`.
@@ -191,6 +197,24 @@ impl Branch {
             repeat_timer: None,
             repeat_after: Duration::ZERO,
         }
+    }
+}
+
+impl Saved {
+    /// Keeps what a script has decided about its request.
+    pub fn keep(&mut self, work: &Work) {
+        let mut edits = Edits::new();
+        edits.extend_from(&work.edits);
+        self.target = work.target.clone();
+        self.edits = edits;
+        self.reply_headers.clone_from(&work.reply_headers);
+        self.reply_body.clone_from(&work.reply_body);
+        self.flags = work.flags;
+        self.force_rport = work.force_rport;
+        self.local_rport = work.local_rport;
+        self.advertised = work.advertised.clone();
+        self.stream = work.stream;
+        self.rr = work.rr.clone();
     }
 }
 

@@ -1,7 +1,7 @@
 //! `tmx`: further functions of transactions, and their variables.
 
 use crate::modules::entry::{
-    formatted, function, keyed, planned_function, planned_variable, truth, variable, word,
+    NO, YES, formatted, function, join, keyed, planned_variable, total, truth, variable, word,
 };
 use crate::modules::{Call, Function, Module, Variable};
 use crate::script::{
@@ -24,11 +24,13 @@ pub const MODULE: Module = Module {
 };
 
 const ANY: RouteKinds = RouteKinds::ANY;
-const TEXT: ParamKind = ParamKind::Text;
-const INT: ParamKind = ParamKind::Int;
 const REQUEST: RouteKinds = RouteKinds::REQUEST;
 
-const FUNCTIONS: [Function; 18] = [
+const FUNCTIONS: [Function; total(&PARTS)] = join(&PARTS);
+
+const PARTS: [&[Function]; 2] = [&OWN, &super::order::FUNCTIONS];
+
+const OWN: [Function; 9] = [
     function(
         "t_precheck_trans",
         &[],
@@ -86,60 +88,14 @@ const FUNCTIONS: [Function; 18] = [
         ANY,
         (flush_flags, "Gives the flags to the transaction."),
     ),
-    planned_function(
-        "t_cancel_callid",
-        &[TEXT, TEXT, INT, TEXT],
-        3,
-        (ANY, "Cancels an INVITE by Call-ID and CSeq."),
-    ),
-    planned_function(
-        "t_reply_callid",
-        &[TEXT, TEXT, INT, TEXT],
-        4,
-        (ANY, "Answers a request by Call-ID and CSeq."),
-    ),
-    planned_function("t_suspend", &[], 0, (REQUEST, "Puts the request aside.")),
-    planned_function(
-        "t_continue",
-        &[INT, INT, TEXT],
-        3,
-        (ANY, "Goes on with it."),
-    ),
-    planned_function(
+    function(
         "t_reuse_branch",
         &[],
-        0,
-        (RouteKinds::EVENT, "The failed branch once more."),
-    ),
-    planned_function(
-        "t_precheck_trans_id",
-        &[TEXT],
-        1,
-        (REQUEST, "See t_precheck_trans."),
-    ),
-    planned_function(
-        "t_drop",
-        &[INT],
-        0,
-        (ANY, "Ends the transaction without a reply."),
-    ),
-    planned_function(
-        "t_drop_rcv",
-        &[INT],
-        0,
-        (ANY, "Ends the transaction without a reply."),
-    ),
-    planned_function(
-        "t_forward_nonack",
-        &[TEXT, INT],
-        0,
-        (REQUEST, "Forwards without more ado."),
-    ),
-    planned_function(
-        "t_relay_redirect",
-        &[TEXT, INT],
-        0,
-        (REQUEST, "Forwards to the Contacts of a redirection."),
+        RouteKinds::EVENT,
+        (
+            reuse_branch,
+            "Makes the failed branch the target once more.",
+        ),
     ),
 ];
 
@@ -244,14 +200,14 @@ fn cancel(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
         Some(b"all") => Which::All,
         Some(b"others") => Which::Others(here),
         Some(b"this") => Which::One(here),
-        _ => return crate::modules::entry::NO,
+        _ => return NO,
     };
     let Some(key) = call.work.transaction else {
-        return crate::modules::entry::NO;
+        return NO;
     };
     let answered = branch::cancel(&mut call.env, key, which);
     upstream::mark_cancelled(&mut call.env, key, &answered);
-    crate::modules::entry::YES
+    YES
 }
 
 fn flush_flags(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
@@ -263,6 +219,19 @@ fn flush_flags(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
             truth(true)
         }
         None => truth(false),
+    }
+}
+
+/// The next relay serves what the failed branch was sent for (`tm:branch-failure`).
+fn reuse_branch(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
+    let index = call.work.branch.map(usize::from);
+    let target = index.and_then(|i| Some(transaction(call)?.branches.get(i)?.target.clone()));
+    match target {
+        Some(target) => {
+            call.work.target = target;
+            YES
+        }
+        None => NO,
     }
 }
 
@@ -361,10 +330,10 @@ fn attribute(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value
     let Some(key) = call.work.transaction else {
         return Value::Null;
     };
-    let (index, label) = (key.to_u64() >> 32, key.to_u64() & 0xffff_ffff);
+    let (index, label) = super::script_identity(call.env.state, key);
     match word(access) {
-        0 | 2 => Value::Int(index as i64),
-        1 | 3 => Value::Int(label as i64),
+        0 | 2 => Value::Int(index),
+        1 | 3 => Value::Int(label),
         4 => reply_code(call),
         5 => {
             let last = transaction(call).and_then(|t| t.last_reply.as_ref());
