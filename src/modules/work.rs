@@ -125,6 +125,8 @@ pub struct Work {
     pub transaction: Option<Key>,
     /// The branch that a branch, reply or branch-failure route is about.
     pub branch: Option<u8>,
+    /// The status that a route has given the reply (`change_reply_status`).
+    pub status: Option<u16>,
     /// The status that a failure route is about, or that the last reply had.
     pub reply_status: u16,
     /// In an onsend_route: where the request goes, and the request.
@@ -184,6 +186,7 @@ impl Work {
             dialog: dialog::Context::default(),
             transaction: None,
             branch: None,
+            status: None,
             reply_status: 0,
             sending: None,
             ask: None,
@@ -200,6 +203,11 @@ impl Work {
             .uri
             .as_deref()
             .unwrap_or_else(|| self.message.uri())
+    }
+
+    /// The status of the reply at work, as routes see it.
+    pub fn status(&self) -> u16 {
+        self.status.unwrap_or_else(|| self.message.status())
     }
 
     /// Where the next hop's address comes from: the destination URI, else the Request-URI.

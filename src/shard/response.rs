@@ -140,8 +140,7 @@ impl Shard {
             300.. => Event::Failure,
         };
         let told = branch::step(&mut self.env(step), id, event, Some(&message));
-        // §16.7 step 5: a 100 never goes further.
-        if told != Told::Pass || message.status() == 100 {
+        if told != Told::Pass {
             tm::reap(&mut self.env(step), id.transaction);
             return Next::Done;
         }
@@ -186,6 +185,11 @@ impl Shard {
     }
 
     fn pass_response(&mut self, step: &mut Step<'_>, run: &mut Run, id: Branch) -> Next {
+        // §16.7 step 5: a 100 never goes further.
+        if run.work.message.status() == 100 {
+            self.give_back(&mut run.work);
+            return Next::Done;
+        }
         if self.is_local(id.transaction) {
             return self.local_answered(step, run, id);
         }

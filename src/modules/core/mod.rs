@@ -45,7 +45,7 @@ pub fn keyword(call: &mut Call<'_>, heap: &mut Heap, keyword: Keyword) -> Value 
     match keyword {
         Keyword::Method => heap.string(message.method_name()),
         Keyword::Uri if message.is_request() => heap.string(call.work.uri()),
-        Keyword::Uri => formatted(heap, format_args!("{}", message.status())),
+        Keyword::Uri => formatted(heap, format_args!("{}", call.work.status())),
         Keyword::FromUri => some(heap, Some(message.from().uri)),
         Keyword::ToUri => some(heap, Some(message.to().uri)),
         Keyword::SrcIp => formatted(heap, format_args!("{}", flow.remote.ip())),

@@ -296,7 +296,7 @@ const MSG: [&str; 10] = [
 ];
 
 fn status(call: &Call<'_>) -> Value {
-    match call.work.message.status() {
+    match call.work.status() {
         0 => Value::Null,
         status => Value::Int(status.into()),
     }

@@ -3,17 +3,17 @@
 use std::rc::Rc;
 
 use crate::effect::Level;
-use crate::modules::entry::{NO, YES, function, optional, planned_function, text_of, truth};
+use crate::modules::entry::{NO, YES, function, optional, text_of, truth};
 use crate::modules::work::Work;
 use crate::modules::{Call, Function};
 use crate::script::{CallSite, Heap, Outcome, ParamKind, RouteKinds};
-use crate::sip::{Edits, HeaderName, Message, Span, Violation};
+use crate::sip::{Edits, HeaderName, Message, Span};
 
 use super::ANY;
 
 const TEXT: ParamKind = ParamKind::Text;
 
-pub(super) const FUNCTIONS: [Function; 11] = [
+pub(super) const FUNCTIONS: [Function; 2] = [
     optional(
         function(
             "has_body",
@@ -29,150 +29,45 @@ pub(super) const FUNCTIONS: [Function; 11] = [
         ANY,
         (set_body, "Puts another body and its type."),
     ),
-    planned_function(
-        "set_reply_body",
-        &[TEXT, TEXT],
-        2,
-        (ANY, "The body of replies of our own."),
-    ),
-    planned_function(
-        "filter_body",
-        &[TEXT],
-        1,
-        (ANY, "Keeps the part of this type."),
-    ),
-    planned_function(
-        "append_body_part",
-        &[TEXT, TEXT, TEXT],
-        2,
-        (ANY, "Adds a part."),
-    ),
-    planned_function(
-        "get_body_part",
-        &[TEXT, ParamKind::Output],
-        2,
-        (ANY, "Reads a part."),
-    ),
-    planned_function(
-        "get_body_part_raw",
-        &[TEXT, ParamKind::Output],
-        2,
-        (ANY, "Reads a part."),
-    ),
-    planned_function("remove_body_part", &[TEXT], 1, (ANY, "Takes a part away.")),
-    planned_function(
-        "set_multibody",
-        &[TEXT, TEXT, TEXT],
-        0,
-        (ANY, "Makes a multipart body."),
-    ),
-    planned_function(
-        "append_multibody_hf",
-        &[TEXT, TEXT],
-        1,
-        (ANY, "Adds a field to a part."),
-    ),
-    planned_function(
-        "regex_substring",
-        &[
-            TEXT,
-            TEXT,
-            ParamKind::Int,
-            ParamKind::Int,
-            ParamKind::Output,
-        ],
-        5,
-        (ANY, "Reads a match."),
-    ),
 ];
 
 const CHANGEABLE: RouteKinds = RouteKinds::REQUEST.or(RouteKinds::REPLY);
 
-pub(super) const X_FUNCTIONS: [Function; 15] = [
+const REPLIES: RouteKinds = RouteKinds::ONREPLY.or(RouteKinds::REPLY);
+
+pub(super) const X_FUNCTIONS: [Function; 5] = [
     function(
         "msg_apply_changes",
         &[],
         CHANGEABLE,
         (apply, "Makes the changes visible."),
     ),
-    planned_function(
+    function(
+        "msg_set_buffer",
+        &[TEXT],
+        CHANGEABLE,
+        (set_buffer, "Puts another message in place."),
+    ),
+    function(
         "change_reply_status",
         &[ParamKind::Int, TEXT],
-        2,
-        (RouteKinds::ONREPLY, "Another status for the reply."),
+        REPLIES,
+        (change_status, "Another status for the reply."),
     ),
-    planned_function(
+    function(
         "change_reply_status_code",
         &[ParamKind::Int],
-        1,
-        (RouteKinds::ONREPLY, "Another status for the reply."),
+        REPLIES,
+        (
+            change_status,
+            "Another status for the reply, the phrase stays.",
+        ),
     ),
     function(
         "remove_body",
         &[],
         ANY,
         (remove_body, "Takes the body away."),
-    ),
-    planned_function("keep_hf", &[TEXT], 0, (ANY, "Removes all other fields.")),
-    planned_function(
-        "hf_value_exists",
-        &[TEXT, TEXT],
-        2,
-        (ANY, "Whether a list field has a value."),
-    ),
-    planned_function(
-        "fnmatch",
-        &[TEXT, TEXT, TEXT],
-        2,
-        (ANY, "Matches a shell pattern."),
-    ),
-    planned_function(
-        "append_hf_value",
-        &[TEXT, TEXT],
-        2,
-        (ANY, "Adds a value to a field."),
-    ),
-    planned_function(
-        "insert_hf_value",
-        &[TEXT, TEXT],
-        2,
-        (ANY, "Adds a value to a field."),
-    ),
-    planned_function(
-        "remove_hf_value",
-        &[TEXT],
-        1,
-        (ANY, "Takes a value from a field."),
-    ),
-    planned_function(
-        "remove_hf_value2",
-        &[TEXT],
-        1,
-        (ANY, "Takes a value from a field."),
-    ),
-    planned_function(
-        "assign_hf_value",
-        &[TEXT, TEXT],
-        2,
-        (ANY, "Puts a value into a field."),
-    ),
-    planned_function(
-        "assign_hf_value2",
-        &[TEXT, TEXT],
-        2,
-        (ANY, "Puts a value into a field."),
-    ),
-    planned_function(
-        "include_hf_value",
-        &[TEXT, TEXT],
-        2,
-        (ANY, "Adds a value that is not there."),
-    ),
-    planned_function(
-        "exclude_hf_value",
-        &[TEXT, TEXT],
-        2,
-        (ANY, "Takes a value away."),
     ),
 ];
 
@@ -220,14 +115,11 @@ pub fn set_body_of(work: &mut Work, body: &[u8], kind: &[u8]) {
     fit(work, Some(kind));
 }
 
+/// Content-Type stays, as in the original.
 fn remove_body(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
     let work = &mut *call.work;
-    if work.message.body().is_empty() {
-        return NO;
-    }
-    work.edits.remove(work.message.body_span());
-    for header in work.message.all(HeaderName::ContentType) {
-        work.edits.remove(header.line);
+    if !work.message.body().is_empty() {
+        work.edits.remove(work.message.body_span());
     }
     fit_length(work);
     YES
@@ -301,23 +193,68 @@ fn apply(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
     }
     let mut out = Vec::with_capacity(work.message.bytes().len() + 64);
     work.edits.apply(work.message.bytes(), &mut out);
-    match Message::parse(&out) {
-        Ok(message) if message.violation().is_none() => {
-            work.message = Rc::new(message);
-            work.edits = Edits::new();
-            work.max_forwards = None;
-            YES
-        }
-        Ok(message) => {
-            let name = message.violation().map_or("", Violation::name);
-            call.env
-                .log(Level::Err, format!("msg_apply_changes(): {name}"));
-            NO
-        }
-        Err(error) => {
-            call.env
-                .log(Level::Err, format!("msg_apply_changes(): {}", error.name()));
-            NO
-        }
+    put(call, &out)
+}
+
+fn set_buffer(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    if call.work.transaction.is_some() {
+        let text = "msg_set_buffer() after the transaction was opened";
+        call.env.log(Level::Err, text);
+        return NO;
     }
+    let Some(text) = text_of(call, heap, site, 0) else {
+        return NO;
+    };
+    let is_request = call.work.message.is_request();
+    if text.starts_with(b"SIP/2.0 ") == is_request {
+        let text = "msg_set_buffer(): a request stays a request, a reply a reply";
+        call.env.log(Level::Err, text);
+        return NO;
+    }
+    put(call, &text)
+}
+
+/// Puts another message in place of the one at work, and forgets what was changed in that.
+fn put(call: &mut Call<'_>, bytes: &[u8]) -> Outcome {
+    let reason = match Message::parse(bytes) {
+        Ok(message) => match message.violation() {
+            None => {
+                call.work.message = Rc::new(message);
+                call.work.edits = Edits::new();
+                call.work.max_forwards = None;
+                return YES;
+            }
+            Some(violation) => violation.name(),
+        },
+        Err(error) => error.name(),
+    };
+    let text = format!("the message cannot be used as it would be: {reason}");
+    call.env.log(Level::Err, text);
+    NO
+}
+
+/// A reply keeps its class, but for failures, which may become others.
+fn change_status(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let code = site.int(0, call, heap).filter(|n| (100..700).contains(n));
+    let reason = match site.arg(1) {
+        Some(_) => text_of(call, heap, site, 1),
+        None => Some(call.work.message.reason().into()),
+    };
+    let reason = reason.filter(|r| !r.iter().any(|b| matches!(b, b'\r' | b'\n')));
+    let (Some(code), Some(reason)) = (code.map(|n| n as u16), reason) else {
+        return NO;
+    };
+    let work = &mut *call.work;
+    let is_failure = |status: u16| status >= 300;
+    let old = work.message.status();
+    let fits = old / 100 == code / 100 || is_failure(old) && is_failure(code);
+    if work.message.is_request() || !fits {
+        let text = format!("a reply {old} cannot become {code}");
+        call.env.log(Level::Err, text);
+        return NO;
+    }
+    let line = [format!("SIP/2.0 {code} ").as_bytes(), &reason, b"\r\n"].concat();
+    work.edits.replace(work.message.start_line_span(), &line);
+    work.status = Some(code);
+    YES
 }

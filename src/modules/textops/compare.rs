@@ -1,6 +1,6 @@
 //! Comparing texts.
 
-use crate::modules::entry::{NO, function, optional, text_of, truth};
+use crate::modules::entry::{NO, YES, function, optional, text_of, truth};
 use crate::modules::{Call, Function};
 use crate::script::{CallSite, Heap, Outcome, ParamKind};
 
@@ -14,8 +14,8 @@ pub(super) const FUNCTIONS: [Function; 8] = [
         &[TEXT, TEXT],
         ANY,
         (
-            |c, h, s| compare(c, h, s, |a, b| a.starts_with(b)),
-            "Whether the first begins with the second.",
+            begins,
+            "Whether the first begins with the second; -2: with something else.",
         ),
     ),
     function(
@@ -83,6 +83,16 @@ fn compare(
     let (a, b) = (text_of(call, heap, site, 0), text_of(call, heap, site, 1));
     match (a, b) {
         (Some(a), Some(b)) => truth(holds(&a, &b)),
+        _ => NO,
+    }
+}
+
+/// -1: the second is longer, as in the original.
+fn begins(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let (a, b) = (text_of(call, heap, site, 0), text_of(call, heap, site, 1));
+    match (a, b) {
+        (Some(a), Some(b)) if a.starts_with(&b) => YES,
+        (Some(a), Some(b)) if a.len() >= b.len() => Outcome::Return(-2),
         _ => NO,
     }
 }

@@ -1,6 +1,6 @@
 //! Header fields: whether they are there, adding and removing.
 
-use crate::modules::entry::{NO, YES, function, optional, planned_function, text_of, truth};
+use crate::modules::entry::{NO, YES, function, optional, text_of, truth};
 use crate::modules::pv::time::Civil;
 use crate::modules::{Call, Function};
 use crate::script::{CallSite, Heap, Outcome, ParamKind};
@@ -145,13 +145,30 @@ pub(super) const FUNCTIONS: [Function; 18] = [
         ANY,
         (on_hold, "Whether the session description holds the call."),
     ),
-    planned_function(
+    function(
         "remove_hf_idx",
         &[TEXT, ParamKind::Int],
-        2,
-        (ANY, "Removes one field of this name."),
+        ANY,
+        (
+            remove_at,
+            "Removes one field of this name, from 0, or from -1 backwards; 2: it is not there.",
+        ),
     ),
 ];
+
+/// Of `textopsx`.
+pub(super) const X_FUNCTIONS: [Function; 1] = [optional(
+    function(
+        "keep_hf",
+        &[REGEX],
+        ANY,
+        (
+            keep,
+            "Removes all fields but those that every message needs and those whose name matches.",
+        ),
+    ),
+    0,
+)];
 
 /// `INVITE|ACK`: a list of names.
 fn is_method(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
@@ -212,6 +229,54 @@ fn remove(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
         is_there = true;
     }
     truth(is_there)
+}
+
+fn remove_at(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let (name, index) = (text_of(call, heap, site, 0), site.int(1, call, heap));
+    let (Some(name), Some(index)) = (name, index) else {
+        return NO;
+    };
+    let work = &mut *call.work;
+    let lines: Vec<_> = work.message.named(&name).map(|h| h.line).collect();
+    let place = match index {
+        0.. => index,
+        _ => lines.len() as i64 + index,
+    };
+    match usize::try_from(place).ok().and_then(|at| lines.get(at)) {
+        Some(line) => {
+            work.edits.remove(*line);
+            YES
+        }
+        None => Outcome::Return(2),
+    }
+}
+
+/// What `keep_hf` keeps besides what the expression names.
+const KEPT: [HeaderName; 11] = [
+    HeaderName::Via,
+    HeaderName::From,
+    HeaderName::To,
+    HeaderName::CallId,
+    HeaderName::CSeq,
+    HeaderName::ContentLength,
+    HeaderName::ContentType,
+    HeaderName::MaxForwards,
+    HeaderName::Contact,
+    HeaderName::Route,
+    HeaderName::RecordRoute,
+];
+
+/// The return code is the original's, which never is 1.
+fn keep(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let named = matching(call, heap, (site, 0)).unwrap_or_default();
+    let work = &mut *call.work;
+    for (at, header) in work.message.headers().enumerate() {
+        let is_named = named.get(at).copied().unwrap_or(false);
+        if !is_named && !KEPT.contains(&header.name) {
+            work.edits.remove(header.line);
+        }
+    }
+    NO
 }
 
 fn remove_where(call: &mut Call<'_>, chosen: &[bool]) -> Outcome {

@@ -5,7 +5,10 @@
 mod body;
 mod compare;
 mod field;
+mod glob;
+mod part;
 mod search;
+mod value;
 
 pub use body::{fit_length, set_body_of};
 
@@ -30,7 +33,7 @@ pub const X: Module = Module {
     name: "textopsx",
     doc: "More of textops.",
     planned: false,
-    functions: &body::X_FUNCTIONS,
+    functions: &X_FUNCTIONS,
     variables: &[],
     params: &[],
     ..super::EMPTY
@@ -38,13 +41,22 @@ pub const X: Module = Module {
 
 const ANY: RouteKinds = RouteKinds::ANY;
 
-const PARTS: [&[Function]; 4] = [
+const PARTS: [&[Function]; 5] = [
     &field::FUNCTIONS,
     &search::FUNCTIONS,
     &body::FUNCTIONS,
+    &part::FUNCTIONS,
     &compare::FUNCTIONS,
 ];
 const FUNCTIONS: [Function; total(&PARTS)] = join(&PARTS);
+
+const X_PARTS: [&[Function]; 4] = [
+    &body::X_FUNCTIONS,
+    &field::X_FUNCTIONS,
+    &glob::X_FUNCTIONS,
+    &value::FUNCTIONS,
+];
+const X_FUNCTIONS: [Function; total(&X_PARTS)] = join(&X_PARTS);
 
 #[cfg(test)]
 mod tests {

@@ -2,21 +2,22 @@
 
 use std::rc::Rc;
 
-use crate::modules::entry::{NO, YES, function, planned_function, text_of, truth};
+use crate::modules::entry::{NO, YES, function, text_of, truth};
 use crate::modules::pv::uri::change;
 use crate::modules::rewrite::Part;
 use crate::modules::work::Bytes;
 use crate::modules::{Call, Function};
-use crate::script::{Arg, CallSite, Heap, Outcome, ParamKind, Substitution};
+use crate::script::{Arg, CallSite, Heap, Outcome, ParamKind, Substitution, compile_regex};
 use crate::sip::{Message, Span, Uri};
 
 use super::{ANY, fit_length};
 
 const TEXT: ParamKind = ParamKind::Text;
+const NUM: ParamKind = ParamKind::Int;
 const REGEX: ParamKind = ParamKind::Regex;
 const SUBST: ParamKind = ParamKind::Subst;
 
-pub(super) const FUNCTIONS: [Function; 18] = [
+pub(super) const FUNCTIONS: [Function; 20] = [
     function(
         "search",
         &[REGEX],
@@ -107,41 +108,74 @@ pub(super) const FUNCTIONS: [Function; 18] = [
         ANY,
         (subst_hf, "Substitutes in a field: a all, f first, l last."),
     ),
-    planned_function(
+    function(
         "search_append",
         &[REGEX, TEXT],
-        2,
-        (ANY, "Adds text behind the first match."),
+        ANY,
+        (
+            |c, h, s| append(c, h, s, headers),
+            "Adds text behind the first match.",
+        ),
     ),
-    planned_function(
+    function(
         "search_append_body",
         &[REGEX, TEXT],
-        2,
-        (ANY, "Adds text behind the first match in the body."),
+        ANY,
+        (
+            |c, h, s| append(c, h, s, body),
+            "Adds text behind the first match in the body.",
+        ),
     ),
-    planned_function(
+    function(
+        "replace_body_atonce",
+        &[REGEX, TEXT],
+        ANY,
+        (
+            |c, h, s| replace(c, h, s, (body, true)),
+            "Replaces all matches in the body, which is taken as one text.",
+        ),
+    ),
+    function(
         "replace_str",
         &[TEXT, TEXT, TEXT],
-        3,
-        (ANY, "Replaces text."),
+        ANY,
+        (
+            |c, h, s| replace_str(c, h, s, headers),
+            "Replaces text: a everywhere, f first.",
+        ),
     ),
-    planned_function(
+    function(
         "replace_hdrs_str",
         &[TEXT, TEXT, TEXT],
-        3,
-        (ANY, "Replaces text in the header."),
+        ANY,
+        (
+            |c, h, s| replace_str(c, h, s, fields),
+            "Replaces text in the header.",
+        ),
     ),
-    planned_function(
+    function(
         "replace_body_str",
         &[TEXT, TEXT, TEXT],
-        3,
-        (ANY, "Replaces text in the body."),
+        ANY,
+        (
+            |c, h, s| replace_str(c, h, s, body),
+            "Replaces text in the body.",
+        ),
     ),
-    planned_function(
+    function(
         "search_str",
         &[TEXT, REGEX],
-        2,
-        (ANY, "Whether a text matches."),
+        ANY,
+        (search_str, "Whether a text matches."),
+    ),
+    function(
+        "regex_substring",
+        &[TEXT, TEXT, NUM, NUM, ParamKind::Output],
+        ANY,
+        (
+            substring,
+            "Reads a group of a match: text, expression, group, how many there are; -2: no match.",
+        ),
     ),
 ];
 
@@ -215,6 +249,79 @@ fn replace(
     }
     fit_length(call.work);
     YES
+}
+
+fn append(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite, region: Region) -> Outcome {
+    let Some(new) = text_of(call, heap, site, 1) else {
+        return NO;
+    };
+    let message = Rc::clone(&call.work.message);
+    let span = region(&message);
+    let text = message.text(span);
+    let found = site
+        .arg(0)
+        .and_then(|arg| arg.matches(call, heap, (text, false)));
+    let Some(range) = found.as_ref().and_then(|found| found.first()) else {
+        return NO;
+    };
+    call.work.edits.insert(span.start + range.end as u16, &new);
+    fit_length(call.work);
+    YES
+}
+
+/// The text as it is, in its case. That it is nowhere is no failure.
+fn replace_str(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite, region: Region) -> Outcome {
+    let (old, new) = (text_of(call, heap, site, 0), text_of(call, heap, site, 1));
+    let mode = text_of(call, heap, site, 2);
+    let (Some(old), Some(new), Some(mode)) = (old.filter(|o| !o.is_empty()), new, mode) else {
+        return NO;
+    };
+    let message = Rc::clone(&call.work.message);
+    let span = region(&message);
+    let text = message.text(span);
+    let places: Vec<usize> = match mode.first() {
+        Some(b'f') => memchr::memmem::find(text, &old).into_iter().collect(),
+        _ => memchr::memmem::find_iter(text, &old).collect(),
+    };
+    for place in &places {
+        let start = span.start + *place as u16;
+        let end = start + old.len() as u16;
+        call.work.edits.replace(Span { start, end }, &new);
+    }
+    if !places.is_empty() {
+        fit_length(call.work);
+    }
+    YES
+}
+
+fn search_str(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let text = site.text(0, call, heap);
+    let (Some(arg), Some(_)) = (site.arg(1), heap.str(text)) else {
+        return NO;
+    };
+    let text = heap.as_text(text);
+    truth(arg.is_match(call, heap, text) == Some(true))
+}
+
+fn substring(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let (text, pattern) = (text_of(call, heap, site, 0), text_of(call, heap, site, 1));
+    let (group, count) = (site.int(2, call, heap), site.int(3, call, heap));
+    let (Some(text), Some(pattern), Some(group), Some(count)) = (text, pattern, group, count)
+    else {
+        return NO;
+    };
+    let Some(regex) = compile_regex(&pattern).filter(|_| (0..count).contains(&group)) else {
+        return NO;
+    };
+    let found = regex.captures(&text).and_then(|c| c.get(group as usize));
+    let Some(found) = found else {
+        return Outcome::Return(-2);
+    };
+    let value = heap.string(found.as_bytes());
+    truth(
+        site.arg(4)
+            .is_some_and(|arg| arg.write(call, heap, value).is_ok()),
+    )
 }
 
 /// The substitution of an argument, with its own place in the list of arguments.
