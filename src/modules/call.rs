@@ -57,7 +57,7 @@ impl Host for Call<'_> {
     }
 
     fn log(&mut self, level: Level, text: fmt::Arguments<'_>) {
-        if level <= self.env.state.setup.config.core.debug {
+        if level <= self.env.state.log_level() {
             self.env.log(level, text.to_string());
         }
     }
@@ -66,7 +66,7 @@ impl Host for Call<'_> {
 impl Call<'_> {
     /// Writes a line of the script's own to the log, if the level is wanted.
     pub fn log_script(&mut self, level: Level, text: String) {
-        if level <= self.env.state.setup.config.core.debug {
+        if level <= self.env.state.log_level() {
             let record = Record {
                 level,
                 text: text.into(),

@@ -4,8 +4,8 @@ use crate::effect::Level;
 use crate::time::Duration;
 
 use super::{
-    cfgutils, ctl, dialog, dispatcher, htable, jsonrpcs, maxfwd, pv, rr, sanity, sl, statistics,
-    tm, uac, xhttp, xlog,
+    cfgutils, ctl, dialog, dispatcher, htable, jsonrpcs, maxfwd, pv, rr, sanity, siputils, sl,
+    statistics, tm, uac, xhttp, xlog,
 };
 
 /// Every parameter of every module, at its default until the file says otherwise.
@@ -21,6 +21,8 @@ pub struct Config {
     pub rr: rr::Config,
     /// `sl`.
     pub sl: sl::Config,
+    /// See [`siputils`].
+    pub siputils: siputils::Config,
     /// `maxfwd`.
     pub maxfwd: maxfwd::Config,
     /// `pv`.
@@ -77,6 +79,8 @@ pub struct Core {
     pub debug: Level,
     /// More of our names.
     pub aliases: Vec<Alias>,
+    /// Domains whose hosts are ours, too, at this port or any (`corex.alias_subdomains`).
+    pub subdomains: Vec<(Box<str>, Option<u16>)>,
     /// `server_header`: the whole line, without line end; empty: none.
     pub server_header: Box<str>,
     /// `user_agent_header`: the same for requests of our own.
@@ -257,6 +261,7 @@ impl Default for Core {
         Core {
             debug: Level::Warn,
             aliases: Vec::new(),
+            subdomains: Vec::new(),
             server_header: format!("Server: dialcore ({version})").into(),
             user_agent_header: format!("User-Agent: dialcore ({version})").into(),
             server_signature: true,

@@ -1,15 +1,18 @@
 //! Extras of the core: further targets, sockets by name, more flags.
 
-use crate::effect::{Destination, Hop, Level, Proto};
-use crate::script::{CallSite, Heap, InnerKind, Outcome, ParamKind, RouteKinds};
-use crate::sip::Uri;
+use crate::effect::{Destination, Flow, Hop, Level, Proto};
+use crate::script::{
+    CallSite, Heap, InnerKind, Outcome, ParamKind, ParamType, RouteKinds, Setting,
+};
+use crate::sip::{HeaderName, Uri};
 
 use super::entry::{
-    NO, YES, function, optional, planned_function, planned_variable, text_of, truth,
+    NO, YES, function, optional, param, planned_function, planned_param, planned_variable, text_of,
+    truth, words,
 };
 use super::pv::uri::append_target;
-use super::work::{Bytes, Target};
-use super::{Call, Function, Module, Variable};
+use super::work::{Ask, Bytes, Target};
+use super::{Call, Config, Function, Module, ParamError, Variable};
 
 /// The module's table.
 pub const MODULE: Module = Module {
@@ -106,26 +109,38 @@ const FUNCTIONS: [Function; 26] = [
         ANY,
         (|c, h, s| xflag(c, h, s, Act::Test), "Whether it is set."),
     ),
-    planned_function(
+    function(
         "is_incoming",
         &[],
-        0,
-        (ANY, "Whether the message came from the network."),
+        ANY,
+        (
+            |_, _, _| YES,
+            "Whether the message came from the network; routes see no other here.",
+        ),
     ),
     optional(
         function(
             "send_udp",
             &[TEXT],
             REQUEST_FAILURE,
-            (send_udp, "Sends the message as it is."),
+            (
+                |c, h, s| send_whole(c, h, s, Proto::Udp),
+                "Sends the message as it is to host[:port].",
+            ),
         ),
         0,
     ),
-    planned_function(
-        "send_tcp",
-        &[TEXT],
+    optional(
+        function(
+            "send_tcp",
+            &[TEXT],
+            REQUEST_FAILURE,
+            (
+                |c, h, s| send_whole(c, h, s, Proto::Tcp),
+                "Sends the message as it is to host[:port], by TCP.",
+            ),
+        ),
         0,
-        (REQUEST_FAILURE, "Sends the message by TCP."),
     ),
     function(
         "send_data",
@@ -133,35 +148,44 @@ const FUNCTIONS: [Function; 26] = [
         ANY,
         (send_data, "Sends text to a URI with an address."),
     ),
-    planned_function(
+    function(
         "forward_uac",
         &[TEXT],
-        1,
-        (RouteKinds::REQUEST, "Forwards as an end point."),
+        RouteKinds::REQUEST,
+        (
+            forward_uac,
+            "Forwards as an end point: statelessly, with no Via but our own.",
+        ),
     ),
-    planned_function(
+    function(
         "forward_uac_uri",
         &[TEXT],
-        1,
-        (RouteKinds::REQUEST, "Forwards as an end point."),
+        RouteKinds::REQUEST,
+        (
+            forward_uac_uri,
+            "The same, and the URI becomes the Request-URI.",
+        ),
     ),
-    planned_function(
+    function(
         "forward_reply",
         &[],
-        0,
-        (RouteKinds::REPLY, "Forwards the reply statelessly."),
+        RouteKinds::REPLY,
+        (
+            |c, _, _| c.ask(Ask::ForwardReply(None)),
+            "Forwards the reply statelessly, now.",
+        ),
     ),
-    planned_function(
+    function(
         "set_source_address",
         &[TEXT],
-        1,
-        (ANY, "As if received from proto:ip:port."),
+        ANY,
+        (source_address, "As if received from proto:ip:port."),
     ),
-    planned_function(
+    function(
         "via_add_srvid",
         &[INT],
-        1,
-        (ANY, "server_id in our own Via."),
+        ANY,
+        (add_server_id, "server_id in our own Via, or not."),
     ),
     planned_function(
         "via_add_xavp_params",
@@ -175,25 +199,42 @@ const FUNCTIONS: [Function; 26] = [
         1,
         (ANY, "Fields of our own Via."),
     ),
-    planned_function(
+    function(
         "has_ruri_user",
         &[],
-        0,
-        (ANY, "Whether the Request-URI has a user."),
+        ANY,
+        (
+            |c, _, _| truth(Uri::parse(c.work.uri()).is_ok_and(|uri| uri.user.is_some())),
+            "Whether the Request-URI has a user.",
+        ),
     ),
-    planned_function(
+    function(
         "has_user_agent",
         &[],
-        0,
-        (ANY, "Whether there is a User-Agent."),
+        ANY,
+        (
+            |c, _, _| truth(c.work.message.named(b"User-Agent").next().is_some()),
+            "Whether there is a User-Agent.",
+        ),
     ),
-    planned_function(
+    function(
         "file_read",
         &[TEXT, ParamKind::Output],
-        2,
-        (ANY, "Reads a file."),
+        ANY,
+        (
+            |c, _, _| no_files(c, "file_read"),
+            "Refused: no message waits for a disk.",
+        ),
     ),
-    planned_function("file_write", &[TEXT, TEXT], 2, (ANY, "Writes a file.")),
+    function(
+        "file_write",
+        &[TEXT, TEXT],
+        ANY,
+        (
+            |c, _, _| no_files(c, "file_write"),
+            "Refused: no message waits for a disk.",
+        ),
+    ),
 ];
 
 const VARIABLES: [Variable; 2] = [
@@ -201,52 +242,56 @@ const VARIABLES: [Variable; 2] = [
     planned_variable("atkv", InnerKind::Name, false, "What an event is about."),
 ];
 
+/// Whose hosts are all ours; the transport says nothing here.
+fn subdomains(config: &mut Config, setting: &Setting) -> Result<(), ParamError> {
+    let text = words(setting);
+    if text.is_empty() {
+        return Ok(());
+    }
+    let mut parts: Vec<&str> = text.split(':').collect();
+    if Proto::from_name(parts[0].as_bytes()).is_some() && parts.len() > 1 {
+        parts.remove(0);
+    }
+    let (domain, port) = match parts[..] {
+        [domain] => (domain, None),
+        [domain, port] => (domain, Some(port.parse().map_err(|_| SUBDOMAINS)?)),
+        _ => return Err(SUBDOMAINS),
+    };
+    config.core.subdomains.push((domain.into(), port));
+    Ok(())
+}
+
+const SUBDOMAINS: ParamError = ParamError("[proto:]domain[:port]");
+
 const PARAMS: [super::Param; 8] = [
-    super::entry::planned_param(
+    param(
         "alias_subdomains",
-        crate::script::ParamType::Str,
+        ParamType::Str,
         "",
-        "Domains whose hosts are ours.",
+        (
+            subdomains,
+            "A domain, [proto:]domain[:port], whose hosts are ours; repeatable.",
+        ),
     ),
-    super::entry::planned_param(
+    planned_param(
         "network_io_intercept",
-        crate::script::ParamType::Int,
+        ParamType::Int,
         "0",
         "Events of raw data.",
     ),
-    super::entry::planned_param(
-        "min_msg_len",
-        crate::script::ParamType::Int,
-        "32",
-        "The shortest message.",
-    ),
-    super::entry::planned_param(
-        "msg_avp",
-        crate::script::ParamType::Str,
-        "",
-        "AVP with the raw message.",
-    ),
-    super::entry::planned_param(
-        "dns_cache",
-        crate::script::ParamType::Str,
-        "",
-        "Records known in advance.",
-    ),
-    super::entry::planned_param(
-        "nio_intercept",
-        crate::script::ParamType::Int,
-        "0",
-        "Events of raw data.",
-    ),
-    super::entry::planned_param(
+    planned_param("min_msg_len", ParamType::Int, "32", "The shortest message."),
+    planned_param("msg_avp", ParamType::Str, "", "AVP with the raw message."),
+    planned_param("dns_cache", ParamType::Str, "", "Records known in advance."),
+    planned_param("nio_intercept", ParamType::Int, "0", "Events of raw data."),
+    planned_param(
         "nio_min_msg_len",
-        crate::script::ParamType::Int,
+        ParamType::Int,
         "32",
         "The shortest message.",
     ),
-    super::entry::planned_param(
+    planned_param(
         "nio_msg_avp",
-        crate::script::ParamType::Str,
+        ParamType::Str,
         "",
         "AVP with the raw message.",
     ),
@@ -287,7 +332,9 @@ fn iflag(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite, act: Act) -> Out
         return NO;
     };
     match INTERNAL.iter().position(|n| **n == *name) {
-        Some(at) => truth(act.on(&mut call.work.internal_flags, 1 << at)),
+        // The original's codes: -2 not set, -1 no such flag.
+        Some(at) if act.on(&mut call.work.internal_flags, 1 << at) => YES,
+        Some(_) => Outcome::Return(-2),
         None => NO,
     }
 }
@@ -419,13 +466,80 @@ fn send_raw(call: &mut Call<'_>, uri: &[u8], bytes: Bytes) -> Outcome {
     }
 }
 
-fn send_udp(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
-    let uri = match text_of(call, heap, site, 0) {
-        Some(uri) => uri,
-        None => Bytes::from(call.work.next_hop()),
+/// Without an argument to the next hop of the request.
+fn send_whole(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite, proto: Proto) -> Outcome {
+    let place = match text_of(call, heap, site, 0) {
+        Some(place) if place.starts_with(b"sip:") => place.to_vec(),
+        Some(place) => [b"sip:", &place[..]].concat(),
+        None => call.work.next_hop().to_vec(),
+    };
+    let uri = match proto {
+        Proto::Udp => place,
+        _ => [&place[..], b";transport=", proto.lower().as_bytes()].concat(),
     };
     let bytes = Bytes::from(call.work.message.bytes());
     send_raw(call, &uri, bytes)
+}
+
+/// RFC 3261 §16.11 without the Vias of those before us: the answer ends here.
+fn forward_uac(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let Some(uri) = text_of(call, heap, site, 0).filter(|uri| Uri::parse(uri).is_ok()) else {
+        return NO;
+    };
+    call.work.target.next_hop = Some(uri);
+    let message = std::rc::Rc::clone(&call.work.message);
+    for header in message.all(HeaderName::Via) {
+        call.work.edits.remove(header.line);
+    }
+    call.ask(Ask::Forward)
+}
+
+fn forward_uac_uri(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let uri = text_of(call, heap, site, 0).filter(|uri| Uri::parse(uri).is_ok());
+    if uri.is_some() {
+        call.work.target.uri = uri;
+    }
+    forward_uac(call, heap, site)
+}
+
+/// What `$si`, `$sp` and `src_ip` read, and where a reply goes.
+fn source_address(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let Some(text) = text_of(call, heap, site, 0) else {
+        return NO;
+    };
+    let text = String::from_utf8_lossy(&text);
+    let source = text.split_once(':').and_then(|(proto, address)| {
+        let proto = Proto::from_name(proto.as_bytes())?;
+        Some((proto, address.parse().ok()?))
+    });
+    let Some((proto, remote)) = source else {
+        return NO;
+    };
+    let flow = call.work.flow;
+    let setup = &call.env.state.setup;
+    let Some(socket) = setup.socket_for(proto, std::net::SocketAddr::ip(&remote), flow.socket)
+    else {
+        return NO;
+    };
+    // A connection leads to one peer only: a reply finds its own way to another.
+    call.work.flow = Flow {
+        socket,
+        proto,
+        remote,
+        conn: None,
+    };
+    YES
+}
+
+fn add_server_id(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    call.work.server_id = site.int(0, call, heap).unwrap_or(0) != 0;
+    YES
+}
+
+fn no_files(call: &mut Call<'_>, name: &str) -> Outcome {
+    let text = format!("{name}() is refused: no message waits for a disk");
+    call.env.log(Level::Err, text);
+    NO
 }
 
 fn send_data(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {

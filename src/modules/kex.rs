@@ -4,7 +4,7 @@ use crate::effect::Level;
 use crate::script::{CallSite, Heap, Outcome, ParamKind, RouteKinds};
 use crate::sip::Uri;
 
-use super::entry::{NO, YES, function, optional, planned_function, text_of, truth};
+use super::entry::{NO, YES, function, optional, text_of, truth};
 use super::{Call, Function, Module, rpc};
 
 /// The module's table.
@@ -94,13 +94,24 @@ const FUNCTIONS: [Function; 13] = [
         ANY,
         (is_myself, "Whether the URI is this proxy."),
     ),
-    planned_function(
+    function(
         "setdebug",
         &[INT],
-        1,
-        (ANY, "Sets the level of the log for this process."),
+        ANY,
+        (set_debug, "Sets the level of this core's log."),
     ),
-    planned_function("resetdebug", &[], 0, (ANY, "Takes it back.")),
+    function(
+        "resetdebug",
+        &[],
+        ANY,
+        (
+            |c, _, _| {
+                c.env.state.stores.debug = None;
+                YES
+            },
+            "Takes it back.",
+        ),
+    ),
     function(
         "pv_printf",
         &[ParamKind::Output, TEXT],
@@ -172,6 +183,16 @@ fn reset_script(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcom
 
 fn is_script(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
     truth(bit(call, heap, site).is_some_and(|bit| has(&mut call.work.script_flags, bit)))
+}
+
+fn set_debug(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    match site.int(0, call, heap) {
+        Some(n) => {
+            call.env.state.stores.debug = Some(Level::from_number(n));
+            YES
+        }
+        None => NO,
+    }
 }
 
 fn set_destination(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {

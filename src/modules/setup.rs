@@ -48,6 +48,9 @@ impl Setup {
                 alias.host.as_bytes().eq_ignore_ascii_case(host)
                     && alias.port.is_none_or(|p| p == port)
             })
+            || self.config.core.subdomains.iter().any(|(domain, own)| {
+                own.is_none_or(|p| p == port) && is_within(host, domain.as_bytes())
+            })
     }
 
     /// The socket of this host, port and transport (UDP when none is named).
@@ -115,6 +118,15 @@ pub(super) fn find_written(addresses: &[Address], text: &[u8]) -> Option<SocketI
     };
     let index = addresses.iter().position(fits)?;
     Some(SocketId(index as u16))
+}
+
+/// Whether the host is the domain or of it.
+fn is_within(host: &[u8], domain: &[u8]) -> bool {
+    let Some(at) = host.len().checked_sub(domain.len()) else {
+        return false;
+    };
+    let (before, end) = host.split_at(at);
+    end.eq_ignore_ascii_case(domain) && (before.is_empty() || before.ends_with(b"."))
 }
 
 fn is_address(address: &Address, host: &[u8], port: u16) -> bool {

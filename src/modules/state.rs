@@ -51,6 +51,13 @@ pub struct State {
     pub is_draining: bool,
 }
 
+impl State {
+    /// Up to which level lines go to the log.
+    pub fn log_level(&self) -> Level {
+        self.stores.debug.unwrap_or(self.setup.config.core.debug)
+    }
+}
+
 /// What one step may touch: the shard's state, the time of the input, and the outbox.
 #[derive(Debug)]
 pub struct Env<'a> {
@@ -101,7 +108,7 @@ impl Env<'_> {
 
     /// Writes to the log, if the level is wanted.
     pub fn log(&mut self, level: Level, text: impl Into<Box<str>>) {
-        if level <= self.state.setup.config.core.debug {
+        if level <= self.state.log_level() {
             self.out.push(Effect::Log(Record {
                 level,
                 text: text.into(),

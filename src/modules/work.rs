@@ -105,6 +105,8 @@ pub struct Work {
     pub force_rport: bool,
     /// Write an empty `rport` into our own Via (`add_local_rport`).
     pub local_rport: bool,
+    /// Write `server_id` into our own Via (`via_add_srvid`).
+    pub server_id: bool,
     /// Host and port for our own Via instead of the socket's (`set_advertised_address`, `_port`).
     pub advertised: (Option<Bytes>, Option<u16>),
     /// Stream behaviour asked for by `set_forward_no_connect` and its kin.
@@ -176,6 +178,7 @@ impl Work {
             max_forwards: None,
             force_rport: false,
             local_rport: false,
+            server_id: false,
             advertised: (None, None),
             stream: StreamWishes::default(),
             rr: rr::Memory::default(),

@@ -117,6 +117,9 @@ fn via_line(setup: &Setup, work: &Work, to: Destination, own: &Own) -> String {
     if work.local_rport {
         line.push_str(";rport");
     }
+    if work.server_id {
+        line.push_str(&format!(";srvid={}", core.server_id));
+    }
     line.push_str("\r\n");
     line
 }

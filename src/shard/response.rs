@@ -277,10 +277,12 @@ impl Shard {
             .tm
             .get_mut(id.transaction)
             .and_then(|t| t.plan.on_branch_failure.take());
+        let Some(route) = taken else {
+            return self.branch_failure_ended(step, run, id);
+        };
         self.give_back(&mut run.work);
-        match taken.and_then(|route| Some((route, self.work_on(RouteKind::Event, id.transaction)?)))
-        {
-            Some((route, work)) => {
+        match self.work_on(RouteKind::Event, id.transaction) {
+            Some(work) => {
                 let old = std::mem::replace(&mut run.work, work);
                 self.recycle(old.message);
                 run.work.reply_status = self.branch_status(id);
@@ -289,7 +291,7 @@ impl Shard {
                 Shard::enter(run, RouteKind::Event, route, Then::BranchFailure(id));
                 Next::Run
             }
-            None => self.branch_failure_ended(step, run, id),
+            None => Next::Done,
         }
     }
 

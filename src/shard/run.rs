@@ -287,6 +287,7 @@ impl Shard {
         work.reply_headers.clone_from(&t.saved.reply_headers);
         work.force_rport = t.saved.force_rport;
         work.local_rport = t.saved.local_rport;
+        work.server_id = t.saved.server_id;
         work.advertised = t.saved.advertised.clone();
         work.stream = t.saved.stream;
         work.rr = t.saved.rr.clone();

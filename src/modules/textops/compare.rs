@@ -1,5 +1,7 @@
 //! Comparing texts.
 
+use std::cmp::Ordering;
+
 use crate::modules::entry::{NO, YES, function, optional, text_of, truth};
 use crate::modules::{Call, Function};
 use crate::script::{CallSite, Heap, Outcome, ParamKind};
@@ -44,8 +46,8 @@ pub(super) const FUNCTIONS: [Function; 8] = [
         &[TEXT, TEXT],
         ANY,
         (
-            |c, h, s| compare(c, h, s, |a, b| a == b),
-            "Whether they are equal.",
+            |c, h, s| order(c, h, s, |a, b| a.cmp(b)),
+            "Whether they are equal; -1: the first is greater, -2: the second.",
         ),
     ),
     function(
@@ -53,7 +55,11 @@ pub(super) const FUNCTIONS: [Function; 8] = [
         &[TEXT, TEXT],
         ANY,
         (
-            |c, h, s| compare(c, h, s, |a, b| a.eq_ignore_ascii_case(b)),
+            |c, h, s| {
+                order(c, h, s, |a, b| {
+                    a.to_ascii_lowercase().cmp(&b.to_ascii_lowercase())
+                })
+            },
             "The same in any case.",
         ),
     ),
@@ -87,12 +93,33 @@ fn compare(
     }
 }
 
-/// -1: the second is longer, as in the original.
+/// The return code of a comparison, the original's.
+fn code(order: Ordering) -> Outcome {
+    match order {
+        Ordering::Equal => YES,
+        Ordering::Greater => NO,
+        Ordering::Less => Outcome::Return(-2),
+    }
+}
+
+fn order(
+    call: &mut Call<'_>,
+    heap: &mut Heap,
+    site: &CallSite,
+    compare: fn(&[u8], &[u8]) -> Ordering,
+) -> Outcome {
+    let (a, b) = (text_of(call, heap, site, 0), text_of(call, heap, site, 1));
+    match (a, b) {
+        (Some(a), Some(b)) => code(compare(&a, &b)),
+        _ => NO,
+    }
+}
+
+/// A text that is too short is no beginning, whatever stands in it.
 fn begins(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
     let (a, b) = (text_of(call, heap, site, 0), text_of(call, heap, site, 1));
     match (a, b) {
-        (Some(a), Some(b)) if a.starts_with(&b) => YES,
-        (Some(a), Some(b)) if a.len() >= b.len() => Outcome::Return(-2),
+        (Some(a), Some(b)) if a.len() >= b.len() => code(a[..b.len()].cmp(&b)),
         _ => NO,
     }
 }

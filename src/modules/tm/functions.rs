@@ -604,8 +604,10 @@ fn release(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
 
 fn retransmit_reply(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
     match call.work.transaction {
-        Some(key) => truth(serve::step(&mut call.env, key, Event::Request, None)),
-        None => NO,
+        Some(key) if last_status(call) > 0 => {
+            truth(serve::step(&mut call.env, key, Event::Request, None))
+        }
+        Some(_) | None => NO,
     }
 }
 

@@ -99,6 +99,8 @@ pub struct Saved {
     pub force_rport: bool,
     /// `add_local_rport`.
     pub local_rport: bool,
+    /// `via_add_srvid`.
+    pub server_id: bool,
     /// `set_advertised_address` and `_port`.
     pub advertised: (Option<Bytes>, Option<u16>),
     /// Stream behaviour.
@@ -212,6 +214,7 @@ impl Saved {
         self.flags = work.flags;
         self.force_rport = work.force_rport;
         self.local_rport = work.local_rport;
+        self.server_id = work.server_id;
         self.advertised = work.advertised.clone();
         self.stream = work.stream;
         self.rr = work.rr.clone();

@@ -1,13 +1,19 @@
 //! Questions about a message and its URIs.
 
+mod contact;
+
 use crate::effect::Level;
-use crate::script::{CallSite, Heap, Outcome, ParamKind, ParamType, RouteKinds, WriteError};
+use crate::script::{
+    CallSite, Heap, Outcome, ParamKind, ParamType, RouteKinds, Setting, WriteError,
+};
 use crate::sip::{HeaderName, NameAddr, Scheme, Uri, host};
 
-use super::entry::{NO, YES, function, optional, planned_function, planned_param, text_of, truth};
+use super::entry::{
+    NO, YES, function, join, optional, param, planned_param, text_of, total, truth, words,
+};
 use super::pv::uri::change;
 use super::rewrite::Part;
-use super::{Call, Function, Module, Param, core, sl};
+use super::{Call, Function, Module, Param, ParamError, core, sl};
 
 /// The module's table.
 pub const MODULE: Module = Module {
@@ -20,11 +26,52 @@ pub const MODULE: Module = Module {
     ..super::EMPTY
 };
 
+/// Parameters of `siputils` that mean something here.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `contact_flds_separator`.
+    pub separator: u8,
+    /// `options_accept`.
+    pub accept: Box<str>,
+    /// `options_accept_encoding`.
+    pub accept_encoding: Box<str>,
+    /// `options_accept_language`.
+    pub accept_language: Box<str>,
+    /// `options_support`.
+    pub supported: Box<str>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            separator: b'*',
+            accept: "*/*".into(),
+            accept_encoding: "".into(),
+            accept_language: "en".into(),
+            supported: "".into(),
+        }
+    }
+}
+
+/// The value of a header field: a line end would forge another.
+fn field(slot: &mut Box<str>, setting: &Setting) -> Result<(), ParamError> {
+    let value = words(setting);
+    if value.contains(['\r', '\n']) {
+        return Err(ParamError("the value of a header field"));
+    }
+    *slot = value;
+    Ok(())
+}
+
 const TEXT: ParamKind = ParamKind::Text;
 const ANY: RouteKinds = RouteKinds::ANY;
 const REQUEST: RouteKinds = RouteKinds::REQUEST;
 
-const FUNCTIONS: [Function; 28] = [
+const FUNCTIONS: [Function; total(&PARTS)] = join(&PARTS);
+
+const PARTS: [&[Function]; 2] = [&OWN, &contact::FUNCTIONS];
+
+const OWN: [Function; 21] = [
     function(
         "has_totag",
         &[],
@@ -82,17 +129,23 @@ const FUNCTIONS: [Function; 28] = [
         REQUEST,
         (add_uri_param, "Adds a parameter to the Request-URI."),
     ),
-    planned_function(
+    function(
         "uri_param_rm",
         &[TEXT],
-        1,
-        (REQUEST, "Takes a parameter from the Request-URI."),
+        REQUEST,
+        (
+            contact::remove_uri_param,
+            "Takes a parameter from the Request-URI.",
+        ),
     ),
-    planned_function(
+    function(
         "is_user",
         &[TEXT],
-        1,
-        (REQUEST, "Whether the credentials are this user's."),
+        REQUEST,
+        (
+            |_, _, _| NO,
+            "Whether checked credentials are this user's: there is nothing that checks them.",
+        ),
     ),
     function(
         "is_uri",
@@ -172,38 +225,6 @@ const FUNCTIONS: [Function; 28] = [
         ANY,
         (tel2sip, "A tel URI as a SIP URI at this host."),
     ),
-    planned_function(
-        "encode_contact",
-        &[TEXT, TEXT],
-        2,
-        (ANY, "Hides the Contact."),
-    ),
-    planned_function("decode_contact", &[], 0, (ANY, "Takes that back.")),
-    planned_function("decode_contact_header", &[], 0, (ANY, "Takes that back.")),
-    planned_function(
-        "contact_param_encode",
-        &[TEXT, TEXT],
-        2,
-        (ANY, "Hides the Contact."),
-    ),
-    planned_function(
-        "contact_param_decode",
-        &[TEXT],
-        1,
-        (ANY, "Takes that back."),
-    ),
-    planned_function(
-        "contact_param_decode_ruri",
-        &[TEXT],
-        1,
-        (ANY, "Takes that back."),
-    ),
-    planned_function(
-        "contact_param_rm",
-        &[TEXT],
-        1,
-        (ANY, "Takes a parameter from the Contact."),
-    ),
 ];
 
 const PARAMS: [Param; 10] = [
@@ -213,35 +234,56 @@ const PARAMS: [Param; 10] = [
         "30",
         "For ring_insert_callid.",
     ),
-    planned_param(
+    param(
         "options_accept",
         ParamType::Str,
         "*/*",
-        "Accept of options_reply.",
+        (
+            |c, v| field(&mut c.siputils.accept, v),
+            "Accept of options_reply.",
+        ),
     ),
-    planned_param(
+    param(
         "options_accept_encoding",
         ParamType::Str,
         "",
-        "Accept-Encoding of options_reply.",
+        (
+            |c, v| field(&mut c.siputils.accept_encoding, v),
+            "Accept-Encoding of options_reply.",
+        ),
     ),
-    planned_param(
+    param(
         "options_accept_language",
         ParamType::Str,
         "en",
-        "Accept-Language of options_reply.",
+        (
+            |c, v| field(&mut c.siputils.accept_language, v),
+            "Accept-Language of options_reply.",
+        ),
     ),
-    planned_param(
+    param(
         "options_support",
         ParamType::Str,
         "",
-        "Supported of options_reply.",
+        (
+            |c, v| field(&mut c.siputils.supported, v),
+            "Supported of options_reply.",
+        ),
     ),
-    planned_param(
+    param(
         "contact_flds_separator",
         ParamType::Str,
         "*",
-        "For encode_contact.",
+        (
+            |c, v| match words(v).as_bytes() {
+                [separator] if !separator.is_ascii_alphanumeric() => {
+                    c.siputils.separator = *separator;
+                    Ok(())
+                }
+                _ => Err(ParamError("one character that is no letter and no digit")),
+            },
+            "Between the fields of encode_contact.",
+        ),
     ),
     planned_param("rpid_prefix", ParamType::Str, "", "For append_rpid_hf."),
     planned_param(
@@ -403,9 +445,13 @@ fn options_reply(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
         );
         return NO;
     }
-    let headers =
-        b"Accept: */*\r\nAccept-Encoding:\r\nAccept-Language: en\r\nSupported:\r\n".as_slice();
-    call.work.reply_headers.extend_from_slice(headers);
+    let config = &setup.config.siputils;
+    let lines = format!(
+        "Accept: {}\r\nAccept-Encoding: {}\r\nAccept-Language: {}\r\nSupported: {}\r\n",
+        config.accept, config.accept_encoding, config.accept_language, config.supported
+    );
+    let headers = &mut call.work.reply_headers;
+    headers.extend_from_slice(lines.replace(": \r\n", ":\r\n").as_bytes());
     sl::answer_by_any(call, 200, b"OK")
 }
 
@@ -439,15 +485,16 @@ fn written(
     truth(done.is_ok())
 }
 
-/// RFC 3261 §19.1.6: the number without its visual separators, `user=phone`.
+/// RFC 3261 §19.1.6: the number without its visual separators, `user=phone`. 2: it is no tel URI.
 fn tel2sip(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
     let (Some(text), Some(at)) = (text_of(call, heap, site, 0), text_of(call, heap, site, 1))
     else {
         return NO;
     };
     let Some(number) = Uri::parse(&text).ok().filter(|u| u.scheme == Scheme::Tel) else {
-        return written(call, heap, (site, 2), &text);
+        return Outcome::Return(2);
     };
+    let lower = number.params.to_ascii_lowercase();
     let digits = number.user.unwrap_or_default().iter().copied();
     let user: Vec<u8> = digits.filter(|b| !b"-.()".contains(b)).collect();
     let params: &[u8] = if number.params.is_empty() { b"" } else { b";" };
@@ -455,7 +502,7 @@ fn tel2sip(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
         b"sip:",
         &user[..],
         params,
-        number.params,
+        &lower,
         b"@",
         &at,
         b";user=phone",
