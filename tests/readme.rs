@@ -243,6 +243,7 @@ fn variables() -> String {
             let inner = match sig.inner {
                 InnerKind::None => String::new(),
                 InnerKind::Name | InnerKind::Declared(_) => "(name)".into(),
+                InnerKind::Item => "(table=>key)".into(),
                 InnerKind::OptionalName => "[(name)]".into(),
                 InnerKind::OneOf(words) => format!("({})", words.join(" ")),
                 InnerKind::Variable => "($variable)".into(),

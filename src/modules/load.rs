@@ -80,16 +80,22 @@ pub fn load(request: Request<'_>, source: &mut dyn Source) -> Result<Loaded, Con
         program,
         started,
     };
-    warnings.extend(destinations(&mut setup, source));
+    match destinations(&mut setup, source) {
+        Ok(complaints) => warnings.extend(complaints),
+        Err(unread) => return Err(ConfigErrors(vec![unread])),
+    }
     Ok(Loaded { setup, warnings })
 }
 
-/// Reads the dispatcher's list. What cannot be read of it is left out: the original checks a
-/// configuration without looking at the file.
-fn destinations(setup: &mut Setup, source: &mut dyn Source) -> Vec<ConfigError> {
+/// Reads the dispatcher's list. Lines of it that mean nothing are left out; without the file the
+/// original does not start either.
+fn destinations(
+    setup: &mut Setup,
+    source: &mut dyn Source,
+) -> Result<Vec<ConfigError>, ConfigError> {
     let path = setup.config.dispatcher.list_file.clone();
     if path.is_empty() {
-        return Vec::new();
+        return Ok(Vec::new());
     }
     let Some(text) = source.read(&path) else {
         let params = &setup.program.params;
@@ -98,7 +104,7 @@ fn destinations(setup: &mut Setup, source: &mut dyn Source) -> Vec<ConfigError> 
             name: "list_file".to_owned(),
             wanted: "a file that can be read",
         };
-        return vec![error(&setup.program, at.unwrap_or_default(), kind, source)];
+        return Err(error(&setup.program, at.unwrap_or_default(), kind, source));
     };
     let (sets, complaints) = dispatcher::list::parse(&text, setup);
     setup.config.dispatcher.sets = Arc::new(sets);
@@ -117,7 +123,7 @@ fn destinations(setup: &mut Setup, source: &mut dyn Source) -> Vec<ConfigError> 
             found: complaint.what.to_owned(),
         },
     };
-    complaints.into_iter().map(warning).collect()
+    Ok(complaints.into_iter().map(warning).collect())
 }
 
 impl Setup {

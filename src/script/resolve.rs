@@ -314,10 +314,21 @@ impl<'a> Names<'a> {
         match (sig.inner, text) {
             (InnerKind::None, None) | (InnerKind::OptionalName, None) => Ok(Inner::None),
             (InnerKind::None, Some(_)) => self.refuse(at, wants("no inner name")),
-            (InnerKind::Name | InnerKind::Declared(_), None | Some(b"")) => {
+            (InnerKind::Item, text)
+                if memchr::memmem::find(text.unwrap_or_default(), b"=>").is_none() =>
+            {
+                self.refuse(at, wants("table=>key"))
+            }
+            (InnerKind::Name | InnerKind::Item | InnerKind::Declared(_), None | Some(b"")) => {
                 self.refuse(at, wants("an inner name"))
             }
-            (InnerKind::Name | InnerKind::OptionalName | InnerKind::Declared(_), Some(text)) => {
+            (
+                InnerKind::Name
+                | InnerKind::Item
+                | InnerKind::OptionalName
+                | InnerKind::Declared(_),
+                Some(text),
+            ) => {
                 if text.contains(&b'$') {
                     return Ok(Inner::Format(self.format(text, at)?));
                 }

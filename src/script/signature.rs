@@ -155,6 +155,8 @@ pub enum InnerKind {
     None,
     /// A name or key, in which variables are expanded: `$hdr(X)`, `$sht(t=>$ci)`.
     Name,
+    /// Such a name, of an item of a table: `$sht(table=>key)`.
+    Item,
     /// Such a name or nothing.
     OptionalName,
     /// One of these words, resolved at load to [`super::Key::Word`].

@@ -179,7 +179,9 @@ fn variable(
     let (module, index) = found?;
     let variable = &all()[module].variables[index];
     let key = match (variable.sig.inner, key) {
-        (InnerKind::Name | InnerKind::OptionalName, Some(key)) => Key::Text(heap.text(key)),
+        (InnerKind::Name | InnerKind::Item | InnerKind::OptionalName, Some(key)) => {
+            Key::Text(heap.text(key))
+        }
         (InnerKind::OneOf(words), Some(key)) => {
             Key::Word(words.iter().position(|w| w.as_bytes() == key)?)
         }

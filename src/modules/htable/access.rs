@@ -11,7 +11,7 @@ pub(super) const VARIABLES: [Variable; 9] = [
     writable(
         keyed(
             "sht",
-            InnerKind::Name,
+            InnerKind::Item,
             read,
             "An item: table=>key. NULL removes it.",
         ),
@@ -20,7 +20,7 @@ pub(super) const VARIABLES: [Variable; 9] = [
     writable(
         keyed(
             "shtex",
-            InnerKind::Name,
+            InnerKind::Item,
             read_life,
             "Seconds an item will live; of a table with autoexpire.",
         ),
@@ -28,25 +28,25 @@ pub(super) const VARIABLES: [Variable; 9] = [
     ),
     keyed(
         "shtcn",
-        InnerKind::Name,
+        InnerKind::Item,
         |c, h, a| count(c, h, a, true),
         "How many keys match: table=>expression, or ==, ~~, ~%, %~ before a text.",
     ),
     keyed(
         "shtcv",
-        InnerKind::Name,
+        InnerKind::Item,
         |c, h, a| count(c, h, a, false),
         "How many values match: as shtcn, or eq before a number.",
     ),
     keyed(
         "shtinc",
-        InnerKind::Name,
+        InnerKind::Item,
         |c, h, a| step(c, h, a, 1),
         "A number, increased and read.",
     ),
     keyed(
         "shtdec",
-        InnerKind::Name,
+        InnerKind::Item,
         |c, h, a| step(c, h, a, -1),
         "A number, decreased and read.",
     ),

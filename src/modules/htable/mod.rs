@@ -119,7 +119,7 @@ fn define(config: &mut AllConfig, setting: &Setting) -> Result<(), ParamError> {
     const WANTED: ParamError = ParamError("name=>attribute=value;..");
     let text = setting.text().and_then(|t| std::str::from_utf8(t).ok());
     let text = text.ok_or(WANTED)?.trim();
-    let (name, attributes) = text.split_once("=>").unwrap_or((text, ""));
+    let (name, attributes) = text.split_once("=>").ok_or(WANTED)?;
     let mut definition = Definition {
         name: name.trim().into(),
         autoexpire: None,

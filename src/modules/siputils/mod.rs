@@ -430,7 +430,10 @@ fn same_header(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome
         return NO;
     };
     let (x, y) = (HeaderName::from_bytes(&a), HeaderName::from_bytes(&b));
-    truth(x == y && (x != HeaderName::Other || a.eq_ignore_ascii_case(&b)))
+    either(
+        x == y && (x != HeaderName::Other || a.eq_ignore_ascii_case(&b)),
+        EMPTY,
+    )
 }
 
 /// RFC 3261 §11.2. The Request-URI must be the proxy itself, without a user.
