@@ -124,7 +124,8 @@ impl Shard {
                 edits.replace(message.start_line_span(), &line);
             }
             edits.extend_from(&run.work.edits);
-            let bytes = upstream::without_our_via(message, &edits);
+            let number = dialog::request::sent_number(&self.state, message);
+            let bytes = upstream::without_our_via(message, &edits, number);
             self.state.counters.responses_relayed += 1;
             self.env(step).send(to, bytes);
         }

@@ -69,7 +69,7 @@ fn what_is_in_flight_ends_with_the_script_it_began_with() {
             .find(|s| s.line().starts_with("INVITE"))
             .unwrap();
         p.receive(BOB, &answer(out, 480, "b"));
-        assert_eq!(said(&mut p), ["old reply 480", "old event", "old failure"]);
+        assert_eq!(said(&mut p), ["old reply 480", "old failure"]);
 
         let other = request("INVITE", "j", "").replace("c1", "c2");
         p.receive(ALICE, &other);

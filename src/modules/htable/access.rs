@@ -275,11 +275,7 @@ mod tests {
     #[test]
     fn items() {
         let table = [
-            (
-                "",
-                "$sht(a=>x)|$sht(c=>x)|$sht(nope=>x)|$sht(a)",
-                "<null>|3|<null>|<null>",
-            ),
+            ("", "$sht(a=>x)|$sht(c=>x)|$sht(nope=>x)", "<null>|3|<null>"),
             ("$sht(a=>x) = 5;", "$sht(a=>x)", "5"),
             (
                 "$sht(a=>x) = 5; $sht(a=>x) = \"text\";",

@@ -422,7 +422,7 @@ mod tests {
         let text = |text: &str| Setting::Text(text.as_bytes().into());
         let table = [
             ("a=>size=4;", true),
-            ("b", true),
+            ("b", false),
             (
                 "c => size=8; autoexpire=10 ; initval=-3; updateexpire=0;",
                 true,
@@ -443,6 +443,6 @@ mod tests {
             (Some(Duration::from_secs(10)), Some(-3), false)
         );
         assert_eq!(config.notes, ["dbtable", "dmqreplicate"]);
-        assert_eq!(config.htable.tables.len(), 4);
+        assert_eq!(config.htable.tables.len(), 3);
     }
 }

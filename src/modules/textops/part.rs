@@ -358,7 +358,6 @@ fn set_reply_body(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outc
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::modules::sample::{INVITE, run, value};
 
     fn invite(body: &str) -> String {
