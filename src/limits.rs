@@ -56,6 +56,9 @@ pub const SCRIPT_DEPTH_MAX: usize = 256;
 /// error is logged.
 pub const SCRIPT_HEAP_SIZE_MAX: usize = 1 << 20;
 
+/// Characters to which a format of strftime(3) may fill one field. Above: this many.
+pub const TIME_FIELD_WIDTH_MAX: usize = 256;
+
 /// Attribute-value pairs of one transaction, fields of records included. A script that loops over
 /// what a peer sent must not fill the memory. Above: the assignment fails and is logged.
 pub const AVP_COUNT_MAX: usize = 4_096;

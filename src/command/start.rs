@@ -4,8 +4,6 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use chrono::Local;
-
 use dialcore::io::{self, IoError, Plan, ReloadError, Sockets, process};
 use dialcore::modules::load::{self, Loaded, Request};
 use dialcore::script::ConfigErrors;
@@ -117,7 +115,7 @@ fn load(args: &Args, files: &mut Files, cores: usize) -> Result<Loaded, ConfigEr
         files,
     )?;
     loaded.setup.started = io::process::started();
-    loaded.setup.config.utc_offset = i64::from(Local::now().offset().local_minus_utc());
+    loaded.setup.config.zone = io::process::zone();
     if let Some(dir) = &args.run_dir {
         loaded.setup.config.process.rundir = dir.display().to_string().into();
     }

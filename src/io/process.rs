@@ -8,12 +8,43 @@ use std::sync::OnceLock;
 use super::clock::Clock;
 use super::error::IoError;
 use super::sys;
+use crate::script::calendar::{Change, Zone};
 use crate::time::WallTime;
 
 /// When this process was first asked when it started: it is asked once at the start.
 pub fn started() -> WallTime {
     static STARTED: OnceLock<WallTime> = OnceLock::new();
     *STARTED.get_or_init(|| Clock::start().now().wall)
+}
+
+/// The time zone of this machine, its changes from 1970 to 2100.
+pub fn zone() -> Zone {
+    const STEP_S: i64 = 7 * 86_400;
+    const LAST_S: i64 = 4_102_444_800;
+    let mut changes = vec![sys::local_clock(0)];
+    let mut from = 0;
+    while from < LAST_S {
+        let (mut before, mut after) = (from, from + STEP_S);
+        let known = changes.last().expect("the first stands there");
+        if !is_same(known, &sys::local_clock(after)) {
+            // The change stands between the two.
+            while after - before > 1 {
+                let middle = before + (after - before) / 2;
+                if is_same(known, &sys::local_clock(middle)) {
+                    before = middle;
+                } else {
+                    after = middle;
+                }
+            }
+            changes.push(sys::local_clock(after));
+        }
+        from += STEP_S;
+    }
+    Zone::new(changes)
+}
+
+fn is_same(a: &Change, b: &Change) -> bool {
+    (a.offset, a.is_summer, &a.name) == (b.offset, b.is_summer, &b.name)
 }
 
 /// The file that names this process; removed when it is dropped.

@@ -5,6 +5,7 @@
 //! kilobytes of stores) so that no pointer outlives the call that uses it.
 #![allow(unsafe_code)]
 
+use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::mem::{self, MaybeUninit};
@@ -16,6 +17,7 @@ use socket2::{SockAddr, SockAddrStorage};
 
 use crate::effect::Token;
 use crate::limits::MESSAGE_SIZE_MAX;
+use crate::script::calendar::Change;
 
 /// Datagrams that one system call reads or writes.
 pub(crate) const BATCH_SIZE: usize = 64;
@@ -308,6 +310,27 @@ pub(crate) fn random() -> io::Result<u64> {
     let mut bytes = [0; 8];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(u64::from_ne_bytes(bytes))
+}
+
+/// What the clocks of this machine's time zone show at a moment.
+pub(crate) fn local_clock(seconds: i64) -> Change {
+    // SAFETY: `tm` is plain data and lives through the call; localtime_r(3) writes it, and
+    // `tm_zone` is null or a string of the C library's that ends and stays.
+    let (tm, name) = unsafe {
+        let mut tm: libc::tm = mem::zeroed();
+        libc::localtime_r(&seconds, &mut tm);
+        let name = (!tm.tm_zone.is_null()).then(|| CStr::from_ptr(tm.tm_zone));
+        (
+            tm,
+            name.map_or_else(String::new, |n| n.to_string_lossy().into_owned()),
+        )
+    };
+    Change {
+        since: seconds,
+        offset: tm.tm_gmtoff,
+        is_summer: tm.tm_isdst > 0,
+        name: name.into(),
+    }
 }
 
 /// How many bytes this process may lock in memory.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::effect::{Effect, Level, Record};
+use crate::script::calendar::Zone;
 use crate::script::{Access, CallSite, Heap, Host, Keyword, Outcome, Program, Value, WriteError};
 
 use super::state::Env;
@@ -54,6 +55,10 @@ impl Host for Call<'_> {
 
     fn is_myself(&mut self, heap: &mut Heap, subject: Keyword) -> bool {
         core::is_myself(self, heap, subject)
+    }
+
+    fn zone(&self) -> &Zone {
+        &self.env.state.setup.config.zone
     }
 
     fn log(&mut self, level: Level, text: fmt::Arguments<'_>) {

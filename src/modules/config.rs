@@ -1,6 +1,7 @@
 //! Global and module parameters, typed: what a configuration file comes to.
 
 use crate::effect::Level;
+use crate::script::calendar::Zone;
 use crate::time::Duration;
 
 use super::{
@@ -59,8 +60,8 @@ pub struct Config {
     pub process: Process,
     /// Type of service of packets.
     pub tos: Option<u8>,
-    /// Seconds by which local time is ahead of UTC; whoever knows the time zone sets it.
-    pub utc_offset: i64,
+    /// The zone of local time; whoever may read the machine's sets it.
+    pub zone: Zone,
 }
 
 /// A name that is ours besides the listening addresses.

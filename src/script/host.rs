@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use regex::bytes::Regex;
 
+use super::calendar::Zone;
 use super::error::Position;
 use super::format::Format;
 use super::program::RouteId;
@@ -40,6 +41,11 @@ pub trait Host {
 
     /// Whether the address or the host of the URI that the keyword names is this proxy.
     fn is_myself(&mut self, heap: &mut Heap, subject: Keyword) -> bool;
+
+    /// The zone of local time.
+    fn zone(&self) -> &Zone {
+        const { &Zone::UTC }
+    }
 
     /// A line for the log about the script itself, such as a division by zero.
     fn log(&mut self, level: Level, text: fmt::Arguments<'_>);

@@ -11,6 +11,7 @@
 //! itself: a [`Source`] does. All mistakes of a file are found at load and reported together.
 
 mod ast;
+pub mod calendar;
 mod call;
 mod check;
 mod compile;

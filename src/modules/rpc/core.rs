@@ -7,7 +7,7 @@ use crate::effect::flow::bracketed;
 use crate::effect::rpc::{Fault, Value};
 use crate::effect::{Address, Proto};
 use crate::modules::all;
-use crate::modules::pv::time::Civil;
+use crate::script::calendar::Moment;
 use crate::steer::ShardId;
 use crate::time::WallTime;
 
@@ -162,10 +162,9 @@ fn version(desk: &mut Desk<'_>, _: &Args) -> Answer {
 
 /// As asctime(3) writes it.
 fn date(desk: &Desk<'_>, at: WallTime) -> Value {
-    let local = at.as_secs() as i64 + desk.setup.config.utc_offset;
-    let mut text = String::new();
-    Civil::of(local).format("%a %b %e %H:%M:%S %Y", &mut text);
-    Value::text(text)
+    let mut text = vec![];
+    Moment::of(at.as_secs() as i64, &desk.setup.config.zone).format(b"%c", &mut text);
+    Value::text(String::from_utf8_lossy(&text).into_owned())
 }
 
 fn up(desk: &Desk<'_>) -> u64 {

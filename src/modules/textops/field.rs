@@ -1,8 +1,8 @@
 //! Header fields: whether they are there, adding and removing.
 
 use crate::modules::entry::{NO, YES, function, optional, text_of, truth};
-use crate::modules::pv::time::Civil;
 use crate::modules::{Call, Function};
+use crate::script::calendar::Moment;
 use crate::script::{CallSite, Heap, Outcome, ParamKind};
 use crate::sip::{HeaderName, Method};
 
@@ -365,23 +365,23 @@ fn append_to_reply(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Out
 }
 
 /// RFC 3261 §20.17.
-fn date(call: &Call<'_>) -> String {
-    let mut line = String::new();
-    let now = Civil::of(call.env.now.wall.as_secs() as i64);
-    now.format("Date: %a, %d %b %Y %H:%M:%S GMT\r\n", &mut line);
+fn date(call: &Call<'_>) -> Vec<u8> {
+    let mut line = vec![];
+    let now = Moment::utc(call.env.now.wall.as_secs() as i64);
+    now.format(b"Date: %a, %d %b %Y %H:%M:%S GMT\r\n", &mut line);
     line
 }
 
 fn append_time(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
     let line = date(call);
-    call.work.reply_headers.extend_from_slice(line.as_bytes());
+    call.work.reply_headers.extend_from_slice(&line);
     YES
 }
 
 fn append_time_to_request(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
     let line = date(call);
     let end = call.work.message.headers_end();
-    call.work.edits.insert(end, line.as_bytes());
+    call.work.edits.insert(end, &line);
     YES
 }
 

@@ -15,6 +15,7 @@ mod uri;
 pub use digest::spread;
 pub use substitution::Substitution;
 
+use super::calendar::Zone;
 use super::host::Host;
 use super::value::{Heap, Text, Value};
 use super::variable::Variable;
@@ -64,6 +65,7 @@ pub(super) enum TransformParam {
 pub(super) struct Params<'a> {
     values: [Value; PARAM_COUNT_MAX],
     substitution: Option<&'a Substitution>,
+    zone: &'a Zone,
 }
 
 /// No transformation takes more.
@@ -123,6 +125,7 @@ impl Transform {
         let mut params = Params {
             values: [Value::Null; PARAM_COUNT_MAX],
             substitution: None,
+            zone: const { &Zone::UTC },
         };
         for (slot, param) in params.values.iter_mut().zip(&self.params) {
             match param {
@@ -132,6 +135,7 @@ impl Transform {
                 TransformParam::Subst(substitution) => params.substitution = Some(substitution),
             }
         }
+        params.zone = host.zone();
         let input = heap.as_text(value);
         (self.sig.apply)(heap, input, &params)
     }
