@@ -43,7 +43,7 @@ pub use signature::{
     FunctionId, FunctionSig, GlobalKind, GlobalSig, InnerKind, ModuleId, ModuleSig, ParamKind,
     ParamSig, ParamType, RouteKind, RouteKinds, VariableId, VariableSig, Vocabulary,
 };
-pub use transform::{Substitution, spread};
+pub use transform::{Substitution, all as transformations, spread};
 pub use value::{Heap, Text, Value, parse_int};
 pub use variable::Variable;
 pub use vm::{End, Pause, Vm};

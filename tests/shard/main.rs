@@ -1,7 +1,9 @@
 //! One shard against the wire: what comes in, what goes out, message by message.
 
 mod dispatcher;
+mod cases;
 mod cluster;
+mod covered;
 mod dialog;
 mod proxy;
 mod reload;

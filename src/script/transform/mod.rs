@@ -146,6 +146,11 @@ pub(super) fn find(name: &str) -> Option<&'static TransformSig> {
     tables().find(|sig| sig.name == name)
 }
 
+/// Every transformation, and what parameters it takes.
+pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
+    tables().map(|sig| (sig.name, sig.doc))
+}
+
 /// The names of all transformations.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     tables().map(|sig| sig.name)
