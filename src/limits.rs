@@ -56,6 +56,9 @@ pub const SCRIPT_DEPTH_MAX: usize = 256;
 /// error is logged.
 pub const SCRIPT_HEAP_SIZE_MAX: usize = 1 << 20;
 
+/// Bytes of a text that base58 takes: 1 ms of work, an identifier has 64. Above: an empty string.
+pub const BASE58_SIZE_MAX: usize = 1_024;
+
 /// Characters to which a format of strftime(3) may fill one field. Above: this many.
 pub const TIME_FIELD_WIDTH_MAX: usize = 256;
 

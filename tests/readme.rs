@@ -21,7 +21,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use dialcore::modules::{self, Setup};
-use dialcore::script::{FunctionSig, InnerKind, ParamKind, RouteKind, RouteKinds};
+use dialcore::script::{self, FunctionSig, InnerKind, ParamKind, RouteKind, RouteKinds};
 
 /// A command that takes longer has failed.
 const RUN_TIME_MAX: Duration = Duration::from_secs(120);
@@ -124,6 +124,7 @@ fn tables() -> Vec<(&'static str, String)> {
         ("functions", functions()),
         ("parameters", parameters()),
         ("variables", variables()),
+        ("transformations", transformations()),
         ("globals", globals()),
     ]
 }
@@ -259,6 +260,12 @@ fn variables() -> String {
             ]);
         }
     }
+    table(&rows)
+}
+
+fn transformations() -> String {
+    let mut rows = vec![["transformation", "parameters"].map(String::from).to_vec()];
+    rows.extend(script::transformations().map(|(name, doc)| vec![format!("`{name}`"), doc.into()]));
     table(&rows)
 }
 

@@ -391,6 +391,8 @@ fn transformations_transform() {
         ("$(ci{s.rm,-})", "call1@host"),
         ("$(ci{s.before,@})", "call-1"),
         ("$(ci{s.after,@})", "host"),
+        ("$(var(w){s.corehash})", "542446911"),
+        ("$(var(w){s.corehash,16})", "15"),
         ("$(rm{s.md5})", "43bf6e1f59df3c3b5b1eb06af6ce515f"),
         ("$(rm{s.encode.hexa})", "494e56495445"),
         ("$(rm{s.encode.hexa}{s.decode.hexa})", "INVITE"),
@@ -402,6 +404,45 @@ fn transformations_transform() {
             "$(var(t){s.ftime,%Y-%m-%d %H:%M:%S})",
             "2023-11-14 22:13:20",
         ),
+        ("$(rm{s.encode.base64url}{s.decode.base64url})", "INVITE"),
+        ("$(ci{s.encode.base64t})", "Y2FsbC0xQGhvc3Q"),
+        (
+            "$(ci{s.encode.base64urlt}{s.decode.base64urlt})",
+            "call-1@host",
+        ),
+        ("$(var(w){s.encode.base58})", "72k1xXWE6pgmLCU5Rq"),
+        (
+            "$(var(w){s.encode.base58}{s.decode.base58})",
+            "Hello World x",
+        ),
+        ("$(var(z){s.encode.base58})", "2pv4ZhZZhj"),
+        ("$(var(z){s.decode.base58})", ""),
+        ("$(var(w){s.encode.7bit})", "C8329BFD065DDF7236198407"),
+        ("$(var(w){s.encode.7bit}{s.decode.7bit})", "Hello World x"),
+        ("$(rm{s.encode.7bit}{s.decode.7bit})", "INVITE"),
+        (
+            "$(var(w){s.fmtlines,5,2}{s.escape.crlf})",
+            "Hello\\r\\n   Worl\\r\\n  d x",
+        ),
+        (
+            "$(var(w){s.fmtlinet,9,1}{s.escape.crlf})",
+            "Hello Wor\\r\\n\tld x",
+        ),
+        ("$(var(w){s.crc32})", "3657759884"),
+        ("$(var(w){s.urlencode.param})", "Hello%20World%20x"),
+        ("$(var(w){s.rafter,o})", "rld x"),
+        ("$(var(w){s.rbefore,o})", "Hello W"),
+        ("$(ru{uri.rmparam,transport})", "sip:alice@example.com:5070"),
+        ("$(var(u){uri.rmparam,b})", "sip:a@h;a=1;c?x=y"),
+        ("$(avp(none){val.n0}) + 1", "1"),
+        ("$(var(t){val.n0}) + 1", "1700000001"),
+        ("$(avp(none){val.ne}) + \"x\"", "x"),
+        (
+            "$(var(a){val.json})",
+            "\\\"Bob B\\\" <sip:bob@example.org;x=1>;tag=abc",
+        ),
+        ("$(avp(none){val.jsonqe})", "null"),
+        ("$(rm{val.jsonqe})", "\"INVITE\""),
         ("$(ru{uri.user})", "alice"),
         ("$(ru{uri.host}{s.toupper})", "EXAMPLE.COM"),
         ("$(ru{uri.port})", "5070"),
@@ -432,7 +473,8 @@ fn transformations_transform() {
     ];
     let setup = r#"$var(one) = 1; $var(t) = 1700000000; $var(p) = "a=1;b=\"2\";c";
         $var(a) = "\"Bob B\" <sip:bob@example.org;x=1>;tag=abc"; $var(l) = "first\r\nsecond\n";
-        $var(s) = "udp:127.0.0.1:5060";"#;
+        $var(s) = "udp:127.0.0.1:5060"; $var(w) = "Hello World x"; $var(z) = "0000Xyz";
+        $var(u) = "sip:a@h;a=1;b=2;c?x=y";"#;
     let mut wrong = String::new();
     for (expression, expected) in rows {
         let body = format!("{setup} $vn(r) = {expression}; xlog(\"$vn(r)\");");

@@ -107,6 +107,10 @@ pub enum ErrorKind {
         name: String,
         near: Option<String>,
     },
+    VariableUnloaded {
+        name: String,
+        module: &'static str,
+    },
     VariableInner {
         name: String,
         wanted: String,
@@ -229,6 +233,10 @@ impl fmt::Display for ErrorKind {
                 write!(f, "unknown variable \"${name}\"")?;
                 hint(f, near)
             }
+            VariableUnloaded { name, module } => write!(
+                f,
+                "unknown variable \"${name}\", missing loadmodule? (module \"{module}\" has it)"
+            ),
             VariableInner { name, wanted } => write!(f, "variable \"${name}\" needs {wanted}"),
             VariableReadOnly(name) => write!(f, "variable \"${name}\" cannot be assigned"),
             AssignTransformed(name) => {
@@ -327,7 +335,8 @@ impl fmt::Display for Misuse {
             ),
             TransformUnloaded { name, module } => write!(
                 f,
-                "unknown transformation \"{name}\", missing loadmodule? (\"{module}\" has it)"
+                "unknown transformation \"{name}\", missing loadmodule? \
+                 (module \"{module}\" has it)"
             ),
             SwitchTwice => f.write_str("this case stands in the switch already"),
             HostUnknown(name) => write!(f, "host \"{name}\" has no address, so nothing equals it"),

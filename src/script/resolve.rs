@@ -258,8 +258,7 @@ impl<'a> Names<'a> {
             return Ok(target);
         }
         let Some((id, sig)) = self.find_variable(&name) else {
-            let near = nearest(&name, self.variable_names());
-            return self.refuse(at, ErrorKind::VariableUnknown { name, near });
+            return self.unknown_variable(name, at);
         };
         if sig.planned {
             let what = "variable";
@@ -277,6 +276,17 @@ impl<'a> Names<'a> {
         }
         let inner = self.inner(sig, inner, at)?;
         Ok(Target::Host(id, inner))
+    }
+
+    fn unknown_variable<T>(&mut self, name: String, at: Position) -> Resolved<T> {
+        let mut modules = self.vocabulary.modules.iter();
+        let has_it = modules.find(|m| m.variables.iter().any(|v| v.name == name));
+        if let Some(module) = has_it {
+            let module = module.name;
+            return self.refuse(at, ErrorKind::VariableUnloaded { name, module });
+        }
+        let near = nearest(&name, self.variable_names());
+        self.refuse(at, ErrorKind::VariableUnknown { name, near })
     }
 
     /// The variables of the language itself.
@@ -427,8 +437,10 @@ impl<'a> Names<'a> {
         })
     }
 
+    /// Whether a variable of any module, loaded or not, has this name.
     fn knows(&self, name: &[u8]) -> bool {
-        self.find_variable(&lossy(name)).is_some()
+        let mut modules = self.vocabulary.modules.iter();
+        modules.any(|m| m.variables.iter().any(|v| v.name.as_bytes() == name))
     }
 
     fn variable_names(&self) -> impl Iterator<Item = &'static str> + use<> {

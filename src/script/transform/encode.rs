@@ -1,9 +1,14 @@
 //! Encodings and escapes. What cannot be decoded gives an empty string.
+//!
+//! 7bit packs the low seven bits of each character as short messages do (3GPP TS 23.038 §6.1.2.1),
+//! in hexadecimal. base58 treats the text as one large number, which takes time by the square of
+//! its length: longer texts than `limits::BASE58_SIZE_MAX` give an empty string.
 
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 
 use super::{TransformSig, plain};
+use crate::limits::BASE58_SIZE_MAX;
 use crate::script::value::{Heap, Text, Value};
 
 /// The transformations of this file.
@@ -20,24 +25,38 @@ pub(super) const TABLE: &[TransformSig] = &[
         })
     }),
     plain("s.encode.base64", |heap, input, _| {
-        convert(heap, input, |b, out| {
-            out.extend(STANDARD.encode(b).into_bytes())
-        })
+        convert(heap, input, |b, out| encode64(&STANDARD, b, out))
     }),
     plain("s.decode.base64", |heap, input, _| {
-        convert(heap, input, |b, out| {
-            out.extend(STANDARD.decode(b).unwrap_or_default())
-        })
+        convert(heap, input, |b, out| decode64(&STANDARD, b, out))
+    }),
+    plain("s.encode.base64t", |heap, input, _| {
+        convert(heap, input, |b, out| encode64(&STANDARD_NO_PAD, b, out))
+    }),
+    plain("s.decode.base64t", |heap, input, _| {
+        convert(heap, input, |b, out| decode64(&STANDARD_NO_PAD, b, out))
     }),
     plain("s.encode.base64url", |heap, input, _| {
-        convert(heap, input, |b, out| {
-            out.extend(URL_SAFE.encode(b).into_bytes())
-        })
+        convert(heap, input, |b, out| encode64(&URL_SAFE, b, out))
     }),
     plain("s.decode.base64url", |heap, input, _| {
-        convert(heap, input, |b, out| {
-            out.extend(URL_SAFE.decode(b).unwrap_or_default())
-        })
+        convert(heap, input, |b, out| decode64(&URL_SAFE, b, out))
+    }),
+    plain("s.encode.base64urlt", |heap, input, _| {
+        convert(heap, input, |b, out| encode64(&URL_SAFE_NO_PAD, b, out))
+    }),
+    plain("s.decode.base64urlt", |heap, input, _| {
+        convert(heap, input, |b, out| decode64(&URL_SAFE_NO_PAD, b, out))
+    }),
+    plain("s.encode.base58", |heap, input, _| {
+        convert(heap, input, base58)
+    }),
+    plain("s.decode.base58", |heap, input, _| {
+        convert(heap, input, unbase58)
+    }),
+    plain("s.encode.7bit", |heap, input, _| convert(heap, input, pack)),
+    plain("s.decode.7bit", |heap, input, _| {
+        convert(heap, input, unpack)
     }),
     plain("s.escape.common", |heap, input, _| {
         convert(heap, input, |b, out| {
@@ -105,31 +124,121 @@ pub(super) const TABLE: &[TransformSig] = &[
     }),
     plain("s.urlencode.param", |heap, input, _| {
         convert(heap, input, |b, out| {
-            for &c in b {
-                match c {
-                    b' ' => out.push(b'+'),
-                    _ => percent(&[c], b"-_.", out),
-                }
-            }
+            percent(b, b"-_.~", out);
         })
     }),
     plain("s.urldecode.param", |heap, input, _| {
         convert(heap, input, |b, out| {
-            let spaced: Vec<u8> = b
-                .iter()
-                .map(|&c| if c == b'+' { b' ' } else { c })
-                .collect();
-            unpercent(&spaced, out);
+            unpercent(b, out);
+            for c in out {
+                *c = if *c == b'+' { b' ' } else { *c };
+            }
         })
     }),
 ];
 
 fn convert(heap: &mut Heap, input: Text, convert: fn(&[u8], &mut Vec<u8>)) -> Value {
-    heap.build(|heap, out| {
-        let mut converted = vec![];
-        convert(heap.bytes(input), &mut converted);
-        out.extend(converted);
-    })
+    heap.build(|heap, out| convert(heap.bytes(input), out))
+}
+
+fn encode64(engine: &impl Engine, bytes: &[u8], out: &mut Vec<u8>) {
+    out.resize(bytes.len().div_ceil(3) * 4, 0);
+    let written = engine.encode_slice(bytes, out);
+    out.truncate(written.unwrap_or(0));
+}
+
+fn decode64(engine: &impl Engine, bytes: &[u8], out: &mut Vec<u8>) {
+    out.resize(bytes.len().div_ceil(4) * 3, 0);
+    let written = engine.decode_slice(bytes, out);
+    out.truncate(written.unwrap_or(0));
+}
+
+const BASE58: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
+
+/// Multiplies the number in `digits`, lowest first, and adds to it.
+fn carry_in(digits: &mut Vec<u8>, from: usize, (times, add, base): (u32, u32, u32)) {
+    let mut carry = add;
+    for digit in &mut digits[from..] {
+        carry += u32::from(*digit) * times;
+        *digit = (carry % base) as u8;
+        carry /= base;
+    }
+    while carry > 0 {
+        digits.push((carry % base) as u8);
+        carry /= base;
+    }
+}
+
+fn base58(bytes: &[u8], out: &mut Vec<u8>) {
+    if bytes.len() > BASE58_SIZE_MAX {
+        return;
+    }
+    let zeros = bytes.iter().take_while(|b| **b == 0).count();
+    out.resize(zeros, 0);
+    for &b in &bytes[zeros..] {
+        carry_in(out, zeros, (256, b.into(), 58));
+    }
+    out[zeros..].reverse();
+    for digit in out {
+        *digit = BASE58[usize::from(*digit)];
+    }
+}
+
+fn unbase58(bytes: &[u8], out: &mut Vec<u8>) {
+    if bytes.len() > BASE58_SIZE_MAX {
+        return;
+    }
+    let zeros = bytes.iter().take_while(|b| **b == BASE58[0]).count();
+    out.resize(zeros, 0);
+    for &b in &bytes[zeros..] {
+        let Some(digit) = memchr::memchr(b, BASE58) else {
+            return out.clear();
+        };
+        carry_in(out, zeros, (58, digit as u32, 256));
+    }
+    out[zeros..].reverse();
+}
+
+fn pack(bytes: &[u8], out: &mut Vec<u8>) {
+    let (mut held, mut count) = (0u32, 0);
+    for &b in bytes {
+        held |= u32::from(b & 0x7f) << count;
+        count += 7;
+        if count >= 8 {
+            upper_hex(held as u8, out);
+            held >>= 8;
+            count -= 8;
+        }
+    }
+    if count > 0 {
+        upper_hex(held as u8, out);
+    }
+}
+
+fn unpack(bytes: &[u8], out: &mut Vec<u8>) {
+    let (mut held, mut count) = (0u32, 0);
+    for pair in bytes.chunks(2) {
+        let Some(byte) = hex_pair(pair) else {
+            return out.clear();
+        };
+        held |= u32::from(byte) << count;
+        count += 8;
+        while count >= 7 {
+            out.push((held & 0x7f) as u8);
+            held >>= 7;
+            count -= 7;
+        }
+    }
+    // Seven unused bits look like a character.
+    if out.last() == Some(&0) {
+        out.pop();
+    }
+}
+
+fn upper_hex(byte: u8, out: &mut Vec<u8>) {
+    let start = out.len();
+    hex(&[byte], out);
+    out[start..].make_ascii_uppercase();
 }
 
 /// Lower-case hexadecimal digits.

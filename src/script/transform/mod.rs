@@ -1,7 +1,7 @@
 //! Transformations of variables: `$(ru{uri.host}{s.toupper})`.
 //!
-//! One table names them all, with their parameters, which are checked at load. NULL stays NULL.
-//! A result that is a part of its input is a handle to that part; only what is really new is
+//! One table names them all, with their parameters, which are checked at load. NULL stays NULL,
+//! except where a transformation is about NULL. A result that is a part of its input is a handle to that part; only what is really new is
 //! written to the heap.
 
 mod digest;
@@ -11,6 +11,7 @@ mod substitution;
 mod text;
 mod time;
 mod uri;
+mod value;
 
 pub use digest::spread;
 pub use substitution::Substitution;
@@ -43,7 +44,7 @@ pub(super) struct TransformSig {
     pub(super) doc: &'static str,
     /// The module that has it, unless every configuration has it.
     pub(super) module: Option<&'static str>,
-    apply: fn(&mut Heap, Text, &Params<'_>) -> Value,
+    apply: Apply,
 }
 
 impl std::fmt::Debug for TransformSig {
@@ -119,9 +120,11 @@ impl Transform {
         host: &mut H,
         heap: &mut Heap,
     ) -> Value {
-        if value.is_null() {
-            return Value::Null;
-        }
+        let apply = match self.sig.apply {
+            Apply::Value(apply) => return apply(heap, value),
+            Apply::Text(_) if value.is_null() => return Value::Null,
+            Apply::Text(apply) => apply,
+        };
         let mut params = Params {
             values: [Value::Null; PARAM_COUNT_MAX],
             substitution: None,
@@ -137,7 +140,7 @@ impl Transform {
         }
         params.zone = host.zone();
         let input = heap.as_text(value);
-        (self.sig.apply)(heap, input, &params)
+        apply(heap, input, &params)
     }
 }
 
@@ -164,15 +167,25 @@ fn tables() -> impl Iterator<Item = &'static TransformSig> {
         time::TABLE,
         uri::TABLE,
         list::TABLE,
+        value::TABLE,
     ]
     .into_iter()
     .flatten()
 }
 
-type Apply = fn(&mut Heap, Text, &Params<'_>) -> Value;
+/// The code of a transformation.
+#[derive(Clone, Copy)]
+enum Apply {
+    /// Of text; NULL stays NULL.
+    Text(OfText),
+    /// Of any value, NULL included.
+    Value(fn(&mut Heap, Value) -> Value),
+}
+
+type OfText = fn(&mut Heap, Text, &Params<'_>) -> Value;
 
 /// A transformation without parameters.
-const fn plain(name: &'static str, apply: Apply) -> TransformSig {
+const fn plain(name: &'static str, apply: OfText) -> TransformSig {
     with(name, &[], 0, "no parameters", apply)
 }
 
@@ -181,7 +194,7 @@ const fn with(
     params: &'static [ParamKind],
     required: usize,
     doc: &'static str,
-    apply: Apply,
+    apply: OfText,
 ) -> TransformSig {
     TransformSig {
         name,
@@ -189,8 +202,15 @@ const fn with(
         required,
         doc,
         module: None,
-        apply,
+        apply: Apply::Text(apply),
     }
+}
+
+/// A transformation of any value, without parameters.
+const fn any(name: &'static str, apply: fn(&mut Heap, Value) -> Value) -> TransformSig {
+    let mut sig = plain(name, |_, input, _| Value::Str(input));
+    sig.apply = Apply::Value(apply);
+    sig
 }
 
 /// The transformation as one of this module.

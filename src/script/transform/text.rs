@@ -15,10 +15,10 @@ pub(super) const TABLE: &[TransformSig] = &[
         }
     }),
     plain("s.tolower", |heap, input, _| {
-        heap.build(|heap, out| out.extend(heap.bytes(input).to_ascii_lowercase()))
+        heap.build(|heap, out| out.extend(heap.bytes(input).iter().map(u8::to_ascii_lowercase)))
     }),
     plain("s.toupper", |heap, input, _| {
-        heap.build(|heap, out| out.extend(heap.bytes(input).to_ascii_uppercase()))
+        heap.build(|heap, out| out.extend(heap.bytes(input).iter().map(u8::to_ascii_uppercase)))
     }),
     plain("s.trim", |heap, input, _| {
         part_of(heap, input, |b| Some(trim(b, true, true)))
@@ -38,17 +38,6 @@ pub(super) const TABLE: &[TransformSig] = &[
             );
         })
     }),
-    with(
-        "s.corehash",
-        &[Int],
-        0,
-        "a size or nothing",
-        |heap, input, params| {
-            let size = u32::try_from(params.int(0, heap, 0)).unwrap_or(0);
-            let hash = fnv(heap.bytes(input));
-            Value::Int(i64::from(hash.checked_rem(size).unwrap_or(hash)))
-        },
-    ),
     with("s.rm", &[Str], 1, "the text to remove", remove),
     with(
         "s.strip",
@@ -197,6 +186,23 @@ pub(super) const TABLE: &[TransformSig] = &[
             part_of(heap, input, |b| b.get(rfind(b, stop)? + 1..))
         },
     ),
+    with(
+        "s.fmtlines",
+        &[Int, Int],
+        2,
+        "a length and a number of blanks",
+        |heap, input, params| lines(heap, input, params, b' '),
+    ),
+    with(
+        "s.fmtlinet",
+        &[Int, Int],
+        2,
+        "a length and a number of tabs",
+        |heap, input, params| lines(heap, input, params, b'\t'),
+    ),
+    plain("s.crc32", |heap, input, _| {
+        Value::Int(i64::from(crc32(heap.bytes(input))))
+    }),
     of_module(
         with(
             "re.subst",
@@ -241,12 +247,6 @@ fn trim(mut bytes: &[u8], left: bool, right: bool) -> &[u8] {
         bytes = rest;
     }
     bytes
-}
-
-/// A number for spreading texts over places, the same on every run (FNV-1a).
-fn fnv(text: &[u8]) -> u32 {
-    let step = |hash: u32, b: &u8| (hash ^ u32::from(*b)).wrapping_mul(0x0100_0193);
-    text.iter().fold(0x811c_9dc5, step)
 }
 
 /// The part with this index; negative ones count from the end.
@@ -316,6 +316,32 @@ fn replace_all(input: &[u8], wanted: &[u8], by: &[u8], out: &mut Vec<u8>) {
         }
     }
     out.extend_from_slice(&input[done..]);
+}
+
+/// Lines of at most so many characters; all but the first begin with so many blanks or tabs.
+fn lines(heap: &mut Heap, input: Text, params: &Params<'_>, fill: u8) -> Value {
+    let size = usize::try_from(params.int(0, heap, 0)).unwrap_or(0).max(1);
+    let margin = usize::try_from(params.int(1, heap, 0)).unwrap_or(0);
+    let margin = margin.min(crate::limits::TIME_FIELD_WIDTH_MAX);
+    heap.build(|heap, out| {
+        for (n, line) in heap.bytes(input).chunks(size).enumerate() {
+            if n > 0 {
+                out.extend_from_slice(b"\r\n");
+                out.resize(out.len() + margin, fill);
+            }
+            out.extend_from_slice(line);
+            if out.len() > crate::limits::SCRIPT_HEAP_SIZE_MAX {
+                return;
+            }
+        }
+    })
+}
+
+/// The check sum of Ethernet and zip, bit by bit.
+fn crc32(bytes: &[u8]) -> u32 {
+    let bit = |crc: u32| (crc >> 1) ^ (0xedb8_8320 & 0u32.wrapping_sub(crc & 1));
+    let step = |crc: u32, b: &u8| (0..8).fold(crc ^ u32::from(*b), |crc, _| bit(crc));
+    !bytes.iter().fold(u32::MAX, step)
 }
 
 /// All prefixes, with commas between: `1,12,123`.

@@ -37,6 +37,18 @@ pub(super) const TABLE: &[TransformSig] = &[
             of_uri(heap, input, |u| u.param(&name))
         },
     ),
+    with(
+        "uri.rmparam",
+        &[ParamKind::Text],
+        1,
+        "the name of a parameter",
+        |heap, input, params| {
+            let name = params.text(0, heap);
+            heap.build(|heap, out| {
+                without_param(heap.bytes(input), heap.bytes(name).trim_ascii(), out);
+            })
+        },
+    ),
     plain("uri.headers", |heap, input, _| {
         of_uri(heap, input, |u| Some(u.headers))
     }),
@@ -130,6 +142,25 @@ pub(super) const TABLE: &[TransformSig] = &[
 fn name(heap: &mut Heap, params: &Params<'_>) -> Vec<u8> {
     let name = params.text(0, heap);
     heap.bytes(name).trim_ascii().to_vec()
+}
+
+/// The URI without its parameters of this name. What is no URI stays as it is.
+fn without_param(text: &[u8], name: &[u8], out: &mut Vec<u8>) {
+    let params = Uri::parse(text).map_or(&[][..], |uri| uri.params);
+    let from = (params.as_ptr() as usize).wrapping_sub(text.as_ptr() as usize);
+    if params.is_empty() || from > text.len() {
+        return out.extend_from_slice(text);
+    }
+    // The semicolon before the first parameter goes and comes with it.
+    out.extend_from_slice(&text[..from - 1]);
+    for param in params.split(|b| *b == b';') {
+        let end = memchr::memchr(b'=', param).unwrap_or(param.len());
+        if !param[..end].eq_ignore_ascii_case(name) {
+            out.push(b';');
+            out.extend_from_slice(param);
+        }
+    }
+    out.extend_from_slice(&text[from + params.len()..]);
 }
 
 fn of_uri(
