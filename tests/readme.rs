@@ -245,6 +245,7 @@ fn variables() -> String {
                 InnerKind::None => String::new(),
                 InnerKind::Name | InnerKind::Declared(_) => "(name)".into(),
                 InnerKind::Item => "(table=>key)".into(),
+                InnerKind::PathFrom(_) => "(path)".into(),
                 InnerKind::OptionalName => "[(name)]".into(),
                 InnerKind::OneOf(words) => format!("({})", words.join(" ")),
                 InnerKind::Variable => "($variable)".into(),

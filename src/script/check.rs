@@ -119,7 +119,7 @@ fn custom(compiler: &mut Compiler<'_>, item: CustomItem) {
 /// The text with its variables expanded; they must be known at load.
 fn expanded(compiler: &mut Compiler<'_>, text: &[u8], at: Position) -> Result<Vec<u8>, Refused> {
     let format = compiler.names.format(text, at)?;
-    match compiler.names.constant_of(&format, compiler.source) {
+    match compiler.names.constant_of(&format) {
         Some(text) => Ok(text),
         None => compiler.names.refuse(
             at,

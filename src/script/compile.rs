@@ -101,6 +101,10 @@ impl<'a> Compiler<'a> {
     /// Compiles a block; a second body of the same block goes on behind the first.
     pub(super) fn route(&mut self, id: RouteId, item: &RouteItem) {
         self.kind = item.kind;
+        self.names.route = match (item.kind, &*item.name) {
+            (RouteKind::Request, "0") => "DEFAULT_ROUTE".into(),
+            (_, name) => name.into(),
+        };
         let start = self.here();
         self.statements(&item.body);
         let end = self.emit(Op::Leave(1), item.at);

@@ -415,6 +415,12 @@ pub(super) struct Diagnostics {
 }
 
 impl Diagnostics {
+    /// The name of the file of a place.
+    pub(super) fn file(&self, at: Position) -> &str {
+        let file = self.files.get(usize::from(at.file));
+        file.map_or("", |(name, _)| name)
+    }
+
     /// Notes a mistake.
     pub(super) fn error(&mut self, at: Position, kind: ErrorKind) {
         // A broken file of megabytes must not become an error text of gigabytes.

@@ -36,7 +36,7 @@ pub fn load(
         depth_max: limits::SCRIPT_DEPTH_MAX,
         ..Program::default()
     };
-    let names = Names::new(vocabulary, &defines, &mut diagnostics);
+    let names = Names::new(vocabulary, (&defines, &*source), &mut diagnostics);
     let mut compiler = Compiler::new(names, &*source, program, check::route_names(&items));
     check::items(&mut compiler, items);
     let mut program = compiler.finish();

@@ -27,6 +27,10 @@ type Resolved<T> = Result<T, Refused>;
 pub(super) struct Names<'a> {
     pub(super) vocabulary: &'a Vocabulary,
     pub(super) defines: &'a Defines,
+    /// For the environment.
+    source: &'a dyn Source,
+    /// The block that is compiled.
+    pub(super) route: Box<str>,
     pub(super) diagnostics: &'a mut Diagnostics,
     /// The modules loaded so far, the core first.
     pub(super) loaded: Vec<ModuleId>,
@@ -40,12 +44,14 @@ pub(super) struct Names<'a> {
 impl<'a> Names<'a> {
     pub(super) fn new(
         vocabulary: &'a Vocabulary,
-        defines: &'a Defines,
+        (defines, source): (&'a Defines, &'a dyn Source),
         diagnostics: &'a mut Diagnostics,
     ) -> Self {
         Names {
             vocabulary,
             defines,
+            source,
+            route: "".into(),
             diagnostics,
             loaded: vec![Vocabulary::CORE],
             constants: vec![],
@@ -92,7 +98,7 @@ impl<'a> Names<'a> {
     }
 
     /// The text that a format always is; `None` when it holds what only a run knows.
-    pub(super) fn constant_of(&self, format: &Format, source: &dyn Source) -> Option<Vec<u8>> {
+    pub(super) fn constant_of(&self, format: &Format) -> Option<Vec<u8>> {
         let mut out = vec![];
         for piece in &format.pieces {
             let variable = match piece {
@@ -108,13 +114,7 @@ impl<'a> Names<'a> {
                     out.extend_from_slice(text.of_constants(&self.constants));
                 }
                 Target::Constant(Value::Int(n)) => out.extend_from_slice(n.to_string().as_bytes()),
-                Target::Format(inner) => out.extend(self.constant_of(inner, source)?),
-                Target::Host(id, Inner::Text(name))
-                    if self.vocabulary.variable(*id).name == "env" =>
-                {
-                    let name = lossy(name.of_constants(&self.constants));
-                    out.extend_from_slice(source.env(&name)?.as_bytes());
-                }
+                Target::Format(inner) => out.extend(self.constant_of(inner)?),
                 Target::Constant(Value::Null) | Target::Rc | Target::Host(..) => return None,
             }
         }
@@ -309,9 +309,28 @@ impl<'a> Names<'a> {
                     Some(text) => Value::Str(self.intern(&text)),
                 })
             }
+            ("env", Some(name)) => match self.source.env(&lossy(name)) {
+                Some(text) => Target::Constant(Value::Str(self.intern(text.as_bytes()))),
+                None => Target::Constant(Value::Null),
+            },
+            ("cfg", Some(key)) => Target::Constant(self.place_of(key, at)?),
             _ => return Ok(None),
         };
         Ok(Some(target))
+    }
+
+    /// `$cfg(..)`: where in the configuration it stands.
+    fn place_of(&mut self, key: &[u8], at: Position) -> Resolved<Value> {
+        let text = match key {
+            b"line" => return Ok(Value::Int(at.line.into())),
+            b"name" | b"file" => self.diagnostics.file(at).to_owned(),
+            b"route" => self.route.to_string(),
+            _ => {
+                let (name, wanted) = ("cfg".into(), "one of line, name, file, route".into());
+                return self.refuse(at, ErrorKind::VariableInner { name, wanted });
+            }
+        };
+        Ok(Value::Str(self.intern(text.as_bytes())))
     }
 
     fn inner(&mut self, sig: &VariableSig, inner: Option<&[u8]>, at: Position) -> Resolved<Inner> {
@@ -353,6 +372,16 @@ impl<'a> Names<'a> {
                         self.refuse(at, wants(&format!("one of {list}")))
                     }
                 }
+            }
+            (InnerKind::PathFrom(words), text) => {
+                let text = text.unwrap_or(b"");
+                let end = text.iter().position(|b| matches!(b, b'.' | b'['));
+                let head = &text[..end.unwrap_or(text.len())];
+                if words.iter().any(|word| word.as_bytes() == head) {
+                    return Ok(Inner::Text(self.intern(text)));
+                }
+                let list = words.join(", ");
+                self.refuse(at, wants(&format!("a path that begins with one of {list}")))
             }
             (InnerKind::Variable, Some(text)) if text.first() == Some(&b'$') => {
                 Ok(Inner::Variable(Box::new(self.variable(text, at)?)))

@@ -161,6 +161,8 @@ pub enum InnerKind {
     OptionalName,
     /// One of these words, resolved at load to [`super::Key::Word`].
     OneOf(&'static [&'static str]),
+    /// A path whose first word is one of these: `$sel(ruri.user)`.
+    PathFrom(&'static [&'static str]),
     /// Another variable: `$cnt($avp(x))`.
     Variable,
     /// A name that this parameter of the module declared: `name=value`.

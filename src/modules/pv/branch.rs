@@ -1,6 +1,6 @@
 //! Flags, and the targets of the request: `$mf`, `$bf`, `$sf`, `$branch(..)`.
 
-use crate::modules::entry::{formatted, keyed, planned_variable, some, variable, word, writable};
+use crate::modules::entry::{formatted, keyed, some, variable, word, writable};
 use crate::modules::work::{Bytes, Target};
 use crate::modules::{Call, Variable};
 use crate::script::{Access, Heap, Index, InnerKind, Value, WriteError};
@@ -60,11 +60,22 @@ pub(super) const VARIABLES: [Variable; 8] = [
         ),
         set_attribute,
     ),
-    planned_variable(
-        "sbranch",
-        InnerKind::OneOf(&ATTRIBUTES),
-        true,
-        "The static branch.",
+    writable(
+        keyed(
+            "sbranch",
+            InnerKind::OneOf(&ATTRIBUTES),
+            |c, h, a| {
+                let target = c.env.state.variables.branch.clone();
+                shown(c, h, &target, word(a))
+            },
+            "The static branch of this core, kept from message to message.",
+        ),
+        |c, h, a, v| {
+            let mut target = c.env.state.variables.branch.clone();
+            change(c, h, &mut target, (word(a), v))?;
+            c.env.state.variables.branch = target;
+            Ok(())
+        },
     ),
 ];
 
@@ -118,7 +129,12 @@ fn attribute(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value
     let Some(at) = place(call, access.index) else {
         return Value::Null;
     };
-    let target = &call.work.appended[at];
+    let target = call.work.appended[at].clone();
+    shown(call, heap, &target, which)
+}
+
+/// An attribute of a target.
+fn shown(call: &Call<'_>, heap: &mut Heap, target: &Target, which: usize) -> Value {
     match which {
         0 => some(heap, target.uri.as_deref()),
         1 => some(heap, target.next_hop.as_deref()),
@@ -142,13 +158,28 @@ fn set_attribute(
     value: Value,
 ) -> Result<(), WriteError> {
     let at = place(call, access.index).ok_or(WriteError::NotHere)?;
+    let which = word(access);
+    if which == 0 && value.is_null() {
+        call.work.appended.remove(at);
+        return Ok(());
+    }
+    let mut target = call.work.appended[at].clone();
+    change(call, heap, &mut target, (which, value))?;
+    call.work.appended[at] = target;
+    Ok(())
+}
+
+/// Assigns an attribute of a target.
+fn change(
+    call: &Call<'_>,
+    heap: &Heap,
+    target: &mut Target,
+    (which, value): (usize, Value),
+) -> Result<(), WriteError> {
     let text = heap.str(value).map(Bytes::from);
     let setup = &call.env.state.setup;
-    let target: &mut Target = &mut call.work.appended[at];
-    match word(access) {
-        0 if value.is_null() => {
-            call.work.appended.remove(at);
-        }
+    match which {
+        0 if value.is_null() => target.uri = None,
         0 => {
             let uri = text.filter(|t| Uri::parse(t).is_ok());
             target.uri = Some(uri.ok_or(WriteError::Invalid)?);

@@ -1,8 +1,13 @@
 //! The functions of `pv`.
 
-use crate::modules::entry::{NO, YES, function, planned_function, text_of, truth};
+use crate::modules::entry::{NO, YES, function, text_of, truth};
+use crate::modules::work::Target;
 use crate::modules::{Call, Function};
 use crate::script::{Arg, CallSite, Heap, Outcome, ParamKind, RouteKinds, Value};
+use crate::sip::param;
+
+use super::avp::Stored;
+use super::uri::append_target;
 
 const ANY: RouteKinds = RouteKinds::ANY;
 const TEXT: ParamKind = ParamKind::Text;
@@ -39,25 +44,30 @@ pub(super) const FUNCTIONS: [Function; 9] = [
         ANY,
         (type_of, "Whether it is int, str or null."),
     ),
-    planned_function(
+    function(
         "xavp_params_explode",
         &[TEXT, TEXT],
-        2,
-        (ANY, "Parameters as fields of a record."),
+        ANY,
+        (explode, "Parameters as fields of a record."),
     ),
-    planned_function(
+    function(
         "sbranch_set_ruri",
         &[],
-        0,
-        (ANY, "The static branch as first target."),
+        ANY,
+        (set_target, "The static branch as first target."),
     ),
-    planned_function(
+    function(
         "sbranch_append",
         &[],
-        0,
-        (ANY, "Appends the static branch."),
+        ANY,
+        (append, "Appends the static branch."),
     ),
-    planned_function("sbranch_reset", &[], 0, (ANY, "Empties the static branch.")),
+    function(
+        "sbranch_reset",
+        &[],
+        ANY,
+        (reset, "Empties the static branch."),
+    ),
 ];
 
 fn argument(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Value {
@@ -96,4 +106,49 @@ fn type_of(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
         Value::Str(_) => b"str",
     };
     truth(text_of(call, heap, site, 1).as_deref() == Some(name))
+}
+
+fn explode(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let (Some(text), Some(name)) = (text_of(call, heap, site, 0), text_of(call, heap, site, 1))
+    else {
+        return NO;
+    };
+    let unquoted = |text: &[u8]| match text {
+        [b'"', inner @ .., b'"'] => Stored::Text(inner.into()),
+        text => Stored::Text(text.into()),
+    };
+    let fields: Vec<(Box<str>, Stored)> = param::Params::new(&text)
+        .map(|p| {
+            let name = String::from_utf8_lossy(p.name).into();
+            (name, unquoted(p.text()))
+        })
+        .collect();
+    let fields: Vec<(&str, Stored)> = fields.iter().map(|(n, v)| (&**n, v.clone())).collect();
+    truth(!fields.is_empty() && call.work.avps.push_record(&name, &fields))
+}
+
+/// The static branch, if it is filled.
+fn branch(call: &Call<'_>) -> Option<Target> {
+    let branch = &call.env.state.variables.branch;
+    branch.uri.is_some().then(|| branch.clone())
+}
+
+fn set_target(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
+    let Some(branch) = branch(call) else {
+        return NO;
+    };
+    call.work.target = branch;
+    YES
+}
+
+fn append(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
+    let Some(branch) = branch(call) else {
+        return NO;
+    };
+    truth(append_target(call, branch).is_ok())
+}
+
+fn reset(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
+    call.env.state.variables.branch = Target::default();
+    YES
 }

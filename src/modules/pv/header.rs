@@ -1,10 +1,8 @@
 //! Variables of the message: its start line, header fields and body.
 
-use crate::modules::entry::{
-    alias, filled, formatted, keyed, planned_variable, some, variable, word,
-};
+use crate::modules::entry::{alias, filled, formatted, keyed, some, variable, word, writable};
 use crate::modules::{Call, Variable};
-use crate::script::{Access, Heap, Index, InnerKind, Value};
+use crate::script::{Access, Heap, Index, InnerKind, Value, WriteError};
 use crate::sip::{HeaderName, Message, NameAddr, Span, Uri, param};
 
 use super::uri::{Piece, piece};
@@ -21,7 +19,7 @@ const HDR: Variable = keyed(
     "A header field of this name, in any form and case.",
 );
 
-pub(super) const VARIABLES: [Variable; 51] = [
+pub(super) const VARIABLES: [Variable; 52] = [
     RM,
     alias(RM, "method"),
     variable(
@@ -202,6 +200,15 @@ pub(super) const VARIABLES: [Variable; 51] = [
         msg,
         "Parts of the message: len, buf, body, hdrs, fline ...",
     ),
+    writable(
+        keyed(
+            "msgbuf",
+            InnerKind::Name,
+            byte,
+            "The character at this place of the message; assigning changes it as sent.",
+        ),
+        set_byte,
+    ),
     keyed(
         "expires",
         InnerKind::OneOf(&["min", "max"]),
@@ -269,14 +276,6 @@ pub(super) const VARIABLES: [Variable; 51] = [
         |c, h, _| piece(h, c.work.message.from().uri, Piece::User),
         "Its user.",
     ),
-];
-
-pub(super) const PLANNED: [Variable; 5] = [
-    planned_variable("msgbuf", InnerKind::Name, true, "Bytes of the message."),
-    planned_variable("via0", InnerKind::Name, false, "Fields of the top Via."),
-    planned_variable("via1", InnerKind::Name, false, "Fields of the second Via."),
-    planned_variable("viaZ", InnerKind::Name, false, "Fields of the last Via."),
-    planned_variable("sel", InnerKind::Name, false, "The select framework."),
 ];
 
 const PPI: HeaderName = HeaderName::PPreferredIdentity;
@@ -448,6 +447,39 @@ fn msg(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value {
         7 => Value::Int(line.len() as i64),
         8 => heap.string(&bytes[start..]),
         _ => Value::Int(call.env.state.counters.received as i64),
+    }
+}
+
+/// The place that `$msgbuf(..)` names, as a span of one byte of the message.
+fn byte_span(call: &Call<'_>, heap: &Heap, access: &Access<'_>) -> Option<Span> {
+    let at = crate::script::parse_int(heap.bytes(access.key.text()))?;
+    let start = u16::try_from(at).ok()?;
+    let size = call.work.message.bytes().len();
+    (usize::from(start) < size).then_some(Span {
+        start,
+        end: start + 1,
+    })
+}
+
+fn byte(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value {
+    let span = byte_span(call, heap, access);
+    some(heap, span.map(|span| call.work.message.text(span)))
+}
+
+/// The first character of what is assigned takes the place; the parsed message stays as it was.
+fn set_byte(
+    call: &mut Call<'_>,
+    heap: &mut Heap,
+    access: &Access<'_>,
+    value: Value,
+) -> Result<(), WriteError> {
+    let span = byte_span(call, heap, access).ok_or(WriteError::NotHere)?;
+    match heap.str(value) {
+        Some([first, ..]) => {
+            call.work.edits.replace(span, &[*first]);
+            Ok(())
+        }
+        _ => Err(WriteError::Invalid),
     }
 }
 

@@ -10,9 +10,11 @@ mod function;
 mod header;
 mod network;
 mod party;
+mod select;
 mod store;
 pub(crate) mod time;
 pub(crate) mod uri;
+mod via;
 mod xavp;
 
 use crate::script::ParamType;
@@ -36,7 +38,7 @@ pub const MODULE: Module = Module {
     ..super::EMPTY
 };
 
-const PARTS: [&[Variable]; 10] = [
+const PARTS: [&[Variable]; 11] = [
     &uri::VARIABLES,
     &party::VARIABLES,
     &header::VARIABLES,
@@ -46,7 +48,8 @@ const PARTS: [&[Variable]; 10] = [
     &xavp::VARIABLES,
     &store::VARIABLES,
     &time::VARIABLES,
-    &header::PLANNED,
+    &select::VARIABLES,
+    &via::VARIABLES,
 ];
 
 const VARIABLES: [Variable; total(&PARTS)] = join(&PARTS);
@@ -211,7 +214,20 @@ mod tests {
             ("$T_branch_idx|$T_reply_code|$T(id_index)", "0|0|<null>"),
             ("$shv(shared)|$var(none)|$vn(none)", "4|0|<null>"),
             ("$rdir(name)|$rdir(id)", "downstream|1"),
-            ("$via0(host)|$sbranch(uri)", "<null>|<null>"),
+            (
+                "$via0(host)|$via0(port)|$via0(branch)",
+                "192.0.2.1|5062|z9hG4bKa",
+            ),
+            (
+                "$via1(hostport)|$via1(proto)|$viaZ(host)",
+                "192.0.2.9|TCP|192.0.2.9",
+            ),
+            ("$msgbuf(0)|$msgbuf(2)|$msgbuf(99999)", "I|V|<null>"),
+            (
+                "$cfg(route)|$cfg(name)|$err.class",
+                "DEFAULT_ROUTE|text|<null>",
+            ),
+            ("$sbranch(uri)|$sbranch(q)", "<null>|<null>"),
         ];
         for (format, want) in table {
             assert_eq!(value("", format, INVITE), want, "{format}");
@@ -357,6 +373,23 @@ mod tests {
                 "$vn(v) = 5; $vn(w) = 1; $vn(w) = $null;",
                 "$vn(v)|$vn(w)",
                 "5|<null>",
+            ),
+            (
+                "$sbranch(uri) = \"sip:s@s.test\"; $sbranch(dst_uri) = \"sip:d.test\"; \
+                 $sbranch(q) = 300; $sbranch(flags) = 5; sbranch_append();",
+                "$sbranch(uri)|$(branch(uri)[0])|$(branch(dst_uri)[0])|$(branch(q)[0])|\
+                 $(branch(flags)[0])",
+                "sip:s@s.test|sip:s@s.test|sip:d.test|300|5",
+            ),
+            (
+                "$sbranch(uri) = \"sip:s@s.test\"; sbranch_set_ruri(); sbranch_reset();",
+                "$ru|$sbranch(uri)",
+                "sip:s@s.test|<null>",
+            ),
+            (
+                "xavp_params_explode(\"a=b;c=\\\"d e\\\";f\", \"xp\");",
+                "$xavp(xp=>a)|$xavp(xp=>c)|$xavp(xp=>f)",
+                "b|d e|",
             ),
             ("$shv(shared) = 9;", "$shv(shared)|$shvinc(shared)", "9|10"),
             (

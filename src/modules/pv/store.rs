@@ -1,10 +1,11 @@
 //! Variables that outlive the message: `$var` and `$vn` of the shard, `$shv`; and what the
-//! process is: `$env`, `$version`, `$sruid`.
+//! process is: `$version`, `$sruid`.
 
 use std::collections::BTreeMap;
 
 use crate::limits::SCRIPT_VARIABLE_COUNT_MAX;
-use crate::modules::entry::{alias, formatted, keyed, planned_variable, variable, word, writable};
+use crate::modules::entry::{alias, formatted, keyed, variable, word, writable};
+use crate::modules::work::Target;
 use crate::modules::{Call, Config, Variable, statistics};
 use crate::script::{Access, Heap, InnerKind, Key, Value, WriteError};
 use crate::sip::HeaderName;
@@ -20,6 +21,8 @@ pub struct Variables {
     vars: Store,
     shared: Store,
     is_filled: bool,
+    /// The static branch: what `$sbranch` shows.
+    pub(super) branch: Target,
     /// How many identifiers `$sruid` has given.
     serial: u64,
 }
@@ -92,14 +95,14 @@ const VAR: Variable = writable(
     |c, h, a, v| write(&mut variables(c).vars, h, a, v),
 );
 
-const ENV: Variable = planned_variable(
-    "env",
-    InnerKind::Name,
-    false,
-    "A variable of the environment.",
+/// `$err.class` and its kin speak of a message that could not be parsed: no script runs for one.
+const ERROR: Variable = variable(
+    "err.class",
+    |_, _, _| Value::Null,
+    "NULL: no script runs for a message that cannot be parsed.",
 );
 
-pub(super) const VARIABLES: [Variable; 14] = [
+pub(super) const VARIABLES: [Variable; 16] = [
     VAR,
     alias(VAR, "vz"),
     writable(
@@ -126,7 +129,6 @@ pub(super) const VARIABLES: [Variable; 14] = [
         increment,
         "A shared variable, increased by one and read.",
     ),
-    ENV,
     keyed(
         "cnt",
         InnerKind::Variable,
@@ -160,18 +162,11 @@ pub(super) const VARIABLES: [Variable; 14] = [
         statistic,
         "A counter of this core.",
     ),
-    planned_variable(
-        "cfg",
-        InnerKind::Name,
-        false,
-        "Where in the configuration the script is.",
-    ),
-    planned_variable(
-        "err.class",
-        InnerKind::None,
-        false,
-        "The class of the last error.",
-    ),
+    ERROR,
+    alias(ERROR, "err.level"),
+    alias(ERROR, "err.info"),
+    alias(ERROR, "err.rcode"),
+    alias(ERROR, "err.rreason"),
 ];
 
 fn increment(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value {

@@ -105,6 +105,13 @@ impl Adjustable {
     }
 }
 
+/// The value of a parameter that may change, for `$sel(cfg_get.GROUP.NAME)`.
+pub(crate) fn value(setup: &Setup, group: &[u8], name: &[u8]) -> Option<i64> {
+    let mut rows = rows(setup).filter(|r| r.is_of(group));
+    let found = rows.find(|r| r.name.as_bytes() == name)?;
+    Some((found.get)(&setup.config))
+}
+
 /// Those of the modules that are loaded.
 fn rows(setup: &Setup) -> impl Iterator<Item = &'static Adjustable> + '_ {
     TABLE
