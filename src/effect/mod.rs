@@ -167,6 +167,8 @@ pub struct Record {
     pub text: Box<str>,
     /// Whether a script wrote it (`xlog`): then it is marked `<script>:` and ends as written.
     pub from_script: bool,
+    /// What stands before it all: `log_prefix`.
+    pub prefix: Box<str>,
 }
 
 /// Where a shard puts its effects, in the order in which they are to be performed.

@@ -67,6 +67,7 @@ impl Log {
                 level,
                 text: text().into(),
                 from_script: false,
+                prefix: Box::default(),
             });
         }
     }
@@ -169,6 +170,7 @@ fn drop_notice(count: u64) -> Record {
         level: Level::Warn,
         text: format!("log_drops: {count} records came faster than they could be written").into(),
         from_script: false,
+        prefix: Box::default(),
     }
 }
 
@@ -198,11 +200,11 @@ impl Format {
             false => ("", "\n"),
         };
         let (pid, word) = (self.pid, record.level.word());
-        let (prefix, text) = (&self.prefix, &record.text);
+        let (own, prefix, text) = (&self.prefix, &record.prefix, &record.text);
         // Writing into memory cannot fail.
         let _ = write!(
             out,
-            "{on}{core:2}({pid}) {word}: {prefix}{mark}{text}{off}{end}"
+            "{on}{core:2}({pid}) {word}: {own}{prefix}{mark}{text}{off}{end}"
         );
     }
 }
@@ -239,6 +241,7 @@ mod tests {
             level,
             text: text.into(),
             from_script,
+            prefix: Box::default(),
         }
     }
 

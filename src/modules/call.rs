@@ -63,7 +63,13 @@ impl Host for Call<'_> {
 
     fn log(&mut self, level: Level, text: fmt::Arguments<'_>) {
         if level <= self.env.state.log_level() {
-            self.env.log(level, text.to_string());
+            let record = Record {
+                level,
+                text: text.to_string().into(),
+                from_script: false,
+                prefix: self.work.log_prefix.clone().unwrap_or_default(),
+            };
+            self.env.out.push(Effect::Log(record));
         }
     }
 }
@@ -76,8 +82,17 @@ impl Call<'_> {
                 level,
                 text: text.into(),
                 from_script: true,
+                prefix: self.work.log_prefix.clone().unwrap_or_default(),
             };
             self.env.out.push(Effect::Log(record));
+        }
+    }
+
+    /// With `log_prefix_mode` 1 the prefix is made anew for each line.
+    pub fn renew_log_prefix(&mut self, heap: &mut Heap) {
+        if self.env.state.setup.config.log.prefix_each_action {
+            let program = Arc::clone(self.program);
+            self.work.log_prefix = program.log_prefix(self, heap);
         }
     }
 

@@ -1,7 +1,11 @@
 //! Global and module parameters, typed: what a configuration file comes to.
 
-use crate::effect::Level;
+use std::fmt::Write;
+use std::net::SocketAddr;
+
+use crate::effect::{Address, Level};
 use crate::script::calendar::Zone;
+use crate::sip::{HeaderName, Message};
 use crate::time::Duration;
 
 use super::{
@@ -292,6 +296,26 @@ impl Core {
             _ if !self.server_signature => String::new(),
             line => format!("{line}\r\n"),
         }
+    }
+
+    /// The lines that every reply of our own gets: Server, and with `sip_warning` a Warning that
+    /// tells whoever traces the reply which request it answers (RFC 3261 §20.43).
+    pub fn reply_lines(&self, socket: &Address, source: SocketAddr, request: &Message) -> String {
+        let mut lines = self.server_line();
+        if self.sip_warning {
+            let uri = String::from_utf8_lossy(request.uri());
+            let vias = request.values(HeaderName::Via).count();
+            let (ip, port) = (source.ip(), source.port());
+            // Writing into memory does not fail.
+            let _ = write!(
+                lines,
+                "Warning: 392 {} \"Noisy feedback tells: req_src_ip={ip} req_src_port={port} \
+                 in_uri={} via_cnt=={vias}\"\r\n",
+                socket.local,
+                uri.replace(['"', '\\'], "")
+            );
+        }
+        lines
     }
 
     /// The Server line for replies of our own, with its line end; empty when none is wanted.

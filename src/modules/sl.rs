@@ -284,7 +284,8 @@ fn send_reply(
     let core = &env.state.setup.config.core;
     let force_rport = force_rport || core.force_rport;
     let mut headers = answer.headers.to_vec();
-    headers.extend_from_slice(core.server_line().as_bytes());
+    let socket = env.state.setup.address(flow.socket);
+    headers.extend_from_slice(core.reply_lines(socket, flow.remote, request).as_bytes());
     let made = Reply {
         status: answer.status,
         reason: answer.reason,

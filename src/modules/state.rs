@@ -113,6 +113,7 @@ impl Env<'_> {
                 level,
                 text: text.into(),
                 from_script: false,
+                prefix: Box::default(),
             }));
         }
     }

@@ -142,6 +142,8 @@ pub struct Work {
     pub finding: Option<Box<sanity::Finding>>,
     /// Whether a reply or forwarding has been sent for the message.
     pub is_answered: bool,
+    /// `log_prefix` as it was when the message came; `None`: not asked for yet.
+    pub log_prefix: Option<Box<str>>,
     /// `drop` was called where it matters, or `set_drop`.
     pub is_dropped: bool,
 }
@@ -196,6 +198,7 @@ impl Work {
             relay_error: 0,
             finding: None,
             is_answered: false,
+            log_prefix: None,
             is_dropped: false,
         }
     }

@@ -126,6 +126,7 @@ fn write(
     let value = site.text(index, call, heap);
     let text = heap.str(value).unwrap_or(b"<null>");
     let line = format!("{prefix}{}", String::from_utf8_lossy(text));
+    call.renew_log_prefix(heap);
     call.log_script(level, line);
     YES
 }

@@ -42,6 +42,20 @@ pub(super) fn items(compiler: &mut Compiler<'_>, items: Vec<Item>) {
             Item::Route(item) => route(compiler, &item),
         }
     }
+    log_prefix(compiler);
+}
+
+/// `log_prefix` stands before the modules whose variables it shows, so it is read last.
+fn log_prefix(compiler: &mut Compiler<'_>) {
+    let mut globals = compiler.program.globals.iter().rev();
+    let Some(global) = globals.find(|g| g.name == "log_prefix") else {
+        return;
+    };
+    let text = global.value.text().unwrap_or_default().to_vec();
+    // A mistake in it has been noted.
+    if let Ok(format) = compiler.names.format(&text, global.at) {
+        compiler.program.log_prefix = Some(format);
+    }
 }
 
 fn error(compiler: &mut Compiler<'_>, at: Position, kind: ErrorKind) {

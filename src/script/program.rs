@@ -5,9 +5,10 @@ use std::sync::Arc;
 use regex::bytes::Regex;
 
 use super::error::{ConfigError, Position};
-use super::host::CallSite;
+use super::format::Format;
+use super::host::{CallSite, Host};
 use super::signature::{ModuleId, RouteKind};
-use super::value::{Text, Value};
+use super::value::{Heap, Text, Value};
 use super::variable::Variable;
 use super::vm::Op;
 use crate::effect::Proto;
@@ -184,6 +185,8 @@ pub struct Program {
     pub(super) routes: Vec<Route>,
     pub(super) loop_max: u32,
     pub(super) depth_max: usize,
+    /// The global parameter `log_prefix`, which may hold variables.
+    pub(super) log_prefix: Option<Format>,
     /// The modules in the order of `loadmodule`, behind the core.
     pub modules: Vec<ModuleId>,
     /// Global parameters in the order of the file.
@@ -241,6 +244,17 @@ impl Program {
     pub fn global(&self, name: &str) -> Option<&Setting> {
         let set = self.globals.iter().rev().find(|g| g.name == name)?;
         Some(&set.value)
+    }
+
+    /// Whether lines of the log have a prefix.
+    pub fn has_log_prefix(&self) -> bool {
+        self.log_prefix.is_some()
+    }
+
+    /// The text that `log_prefix` gives now, in a run of this program.
+    pub fn log_prefix<H: Host + ?Sized>(&self, host: &mut H, heap: &mut Heap) -> Option<Box<str>> {
+        let text = self.log_prefix.as_ref()?.text(host, heap);
+        Some(String::from_utf8_lossy(heap.str(text)?).into())
     }
 
     /// The bytes of a constant.

@@ -169,6 +169,15 @@ impl Vm {
         self.resumed = Some(rc);
     }
 
+    /// The text that `log_prefix` gives now; `None` when the configuration has no such.
+    pub fn log_prefix<H: Host + ?Sized>(
+        &mut self,
+        program: &Program,
+        host: &mut H,
+    ) -> Option<Box<str>> {
+        program.log_prefix(host, &mut self.heap)
+    }
+
     /// Whether nothing runs and nothing waits.
     pub fn is_idle(&self) -> bool {
         self.frames.is_empty()

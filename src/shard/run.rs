@@ -103,6 +103,7 @@ impl Shard {
 
     /// Runs scripts and what follows them until all is done or something has to wait.
     pub(super) fn drive(&mut self, step: &mut Step<'_>, mut run: Run) {
+        self.log_prefix(step, &mut run);
         loop {
             let Run {
                 vm, work, program, ..
@@ -123,6 +124,23 @@ impl Shard {
                 Next::Parked => return self.park(step, run),
             }
         }
+    }
+
+    /// `log_prefix` is what it was when the message came.
+    fn log_prefix(&mut self, step: &mut Step<'_>, run: &mut Run) {
+        let Run {
+            vm, work, program, ..
+        } = run;
+        if work.log_prefix.is_some() || !program.has_log_prefix() {
+            return;
+        }
+        let env = Env {
+            now: step.now,
+            state: &mut self.state,
+            out: step.out,
+        };
+        let prefix = vm.log_prefix(program, &mut Call { env, work, program });
+        work.log_prefix = prefix;
     }
 
     fn ended(&mut self, step: &mut Step<'_>, run: &mut Run, end: End) -> Next {

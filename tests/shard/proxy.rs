@@ -198,7 +198,7 @@ impl Proxy {
                     text: String::from_utf8_lossy(&send.bytes).into_owned(),
                 }),
                 Effect::Resolve(token, query) => self.queries.push((token, query)),
-                Effect::Log(record) => self.log.push(record.text.to_string()),
+                Effect::Log(record) => self.log.push(format!("{}{}", record.prefix, record.text)),
                 Effect::Close(_) | Effect::Peer(..) | Effect::RpcReply(..) | Effect::Command(_) => {
                 }
             }

@@ -533,6 +533,7 @@ fn line(
     level: Level,
 ) -> Outcome {
     let text = text_of(call, heap, site, at).unwrap_or_else(|| Bytes::from(&[][..]));
+    call.renew_log_prefix(heap);
     call.log_script(level, String::from_utf8_lossy(&text).into_owned());
     YES
 }

@@ -135,7 +135,7 @@ const HONOURED: [Global; 18] = [
         },
         "onsend_route for replies too.",
     )),
-    unread(core(
+    core(
         "log_prefix",
         STR,
         |c, v| {
@@ -143,8 +143,8 @@ const HONOURED: [Global; 18] = [
             Ok(())
         },
         "Text before each line of the script.",
-    )),
-    unread(core(
+    ),
+    core(
         "sip_warning",
         INT,
         |c, v| {
@@ -152,7 +152,7 @@ const HONOURED: [Global; 18] = [
             Ok(())
         },
         "Warning header in replies of our own.",
-    )),
+    ),
     core(
         "advertised_address",
         STR,
@@ -418,7 +418,7 @@ const PROCESS: [Global; 19] = [
         },
         "The program's name in syslog.",
     ),
-    unread(global(
+    global(
         "log_prefix_mode",
         INT,
         |c, v| {
@@ -426,7 +426,7 @@ const PROCESS: [Global; 19] = [
             Ok(())
         },
         "1: the prefix anew for each line.",
-    )),
+    ),
     ignored("log_engine_type", "The kind of log."),
     ignored("log_engine_data", "Its data."),
     ignored("fork", "Never more than one process."),

@@ -154,7 +154,12 @@ pub fn reply(env: &mut Env<'_>, key: Key, status: u16, reason: &[u8], headers: &
     };
     let tag = t.to_tag();
     let mut lines = [headers, &t.saved.reply_headers].concat();
-    lines.extend_from_slice(env.state.setup.config.core.server_line().as_bytes());
+    let setup = &env.state.setup;
+    let (core, socket) = (&setup.config.core, setup.address(t.flow.socket));
+    lines.extend_from_slice(
+        core.reply_lines(socket, t.flow.remote, &t.request)
+            .as_bytes(),
+    );
     let body = t.saved.reply_body.as_ref().filter(|_| status > 100);
     let reply = Reply {
         status,
