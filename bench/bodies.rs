@@ -6,8 +6,10 @@
 
 use std::hint::black_box;
 
+use crate::allocations;
 use crate::dialog;
 use crate::path;
+use crate::script::{self, ALLOCATION_FREE};
 use dialcore::rng::Rng;
 use dialcore::slab::Table;
 use dialcore::steer;
@@ -41,6 +43,29 @@ pub(crate) const BODIES: &[Body] = &[
            iterations: 1_000, hash: 0xd672_6bc0_dde8_27e7, run: path::scan_call_id },
     Body { name: "parse", iteration: "read that INVITE",
            iterations: 1_000, hash: 0x3ba3_9eb4_381a_dd16, run: path::parse },
+    Body { name: "script-count", iteration: "$var(i) = $var(i) + 1;",
+           iterations: 10_000, hash: 0x2adf_0a62_dd3f_36a4,
+           run: |n| script::statement(n, "$var(i) = $var(i) + 1;") },
+    Body { name: "script-text", iteration: "$var(s) = $fU + \"@\" + $fd;",
+           iterations: 10_000, hash: 0x2adf_0a62_dd3f_36a4,
+           run: |n| script::statement(n, "$var(s) = $fU + \"@\" + $fd;") },
+    Body { name: "script-if", iteration: "if ($rm == \"INVITE\" && $rU != $null) setflag(1);",
+           iterations: 10_000, hash: 0x1e2e_1405_5a2e_b854,
+           run: |n| script::statement(n, "if ($rm == \"INVITE\" && $rU != $null) setflag(1);") },
+    Body { name: "script-match", iteration: "if ($ru =~ \"^sip:[0-9]+@\") setflag(1);",
+           iterations: 10_000, hash: 0x2adf_0a62_dd3f_36a4,
+           run: |n| script::statement(n, "if ($ru =~ \"^sip:[0-9]+@\") setflag(1);") },
+    Body { name: "script-part", iteration: "$var(n) = $(ru{uri.host}{s.len});",
+           iterations: 10_000, hash: 0x2adf_0a62_dd3f_36a4,
+           run: |n| script::statement(n, "$var(n) = $(ru{uri.host}{s.len});") },
+    Body { name: "script-call", iteration: "is_method(\"INVITE|BYE\");",
+           iterations: 10_000, hash: 0x2adf_0a62_dd3f_36a4,
+           run: |n| script::statement(n, "is_method(\"INVITE|BYE\");") },
+    Body { name: "script-route", iteration: "route(NOTHING);",
+           iterations: 10_000, hash: 0x2adf_0a62_dd3f_36a4,
+           run: |n| script::statement(n, "route(NOTHING);") },
+    Body { name: "script-proxy", iteration: "the route of a proxy of 80 lines, for an INVITE",
+           iterations: 1_000, hash: 0x30c0_fdd4_cdcd_713c, run: script::proxy },
     Body { name: "request", iteration: "relay a request and its 200, with script and transaction",
            iterations: 200, hash: 0x10cc_0d47_2212_6099, run: path::relay_request },
     Body { name: "response", iteration: "relay a 180",
@@ -68,12 +93,36 @@ impl Body {
     pub(crate) fn check(&self) -> Result<(), String> {
         let hash = (self.run)(self.iterations);
         if hash == self.hash {
-            return Ok(());
+            return self.check_allocations();
         }
         Err(format!(
             "{}: the result is {hash:#x}, not {:#x}",
             self.name, self.hash
         ))
+    }
+}
+
+impl Body {
+    /// Whether twice as many iterations allocate as much, where they must.
+    fn check_allocations(&self) -> Result<(), String> {
+        if !ALLOCATION_FREE.contains(&self.name) {
+            return Ok(());
+        }
+        let (once, twice) = (self.allocations(1), self.allocations(2));
+        if once == twice {
+            return Ok(());
+        }
+        let count = twice.saturating_sub(once);
+        Err(format!(
+            "{}: {count} allocations in {} iterations, where there must be none",
+            self.name, self.iterations
+        ))
+    }
+
+    fn allocations(&self, factor: u64) -> u64 {
+        let (before, _) = allocations::so_far();
+        black_box((self.run)(self.iterations * factor));
+        allocations::so_far().0 - before
     }
 }
 

@@ -24,6 +24,7 @@ mod kept;
 mod measure;
 mod path;
 mod report;
+mod script;
 
 use std::process::ExitCode;
 

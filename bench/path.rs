@@ -15,7 +15,7 @@ use crate::bodies::fold;
 const CFG: &str = include_str!("../src/default.cfg");
 
 /// An INVITE as phones send them: 12 header fields, SDP, about 750 bytes.
-const INVITE: &str = "INVITE sip:bob@192.0.2.2:5060 SIP/2.0\r\n\
+pub(crate) const INVITE: &str = "INVITE sip:bob@192.0.2.2:5060 SIP/2.0\r\n\
     Via: SIP/2.0/UDP 192.0.2.1:5060;rport;branch=z9hG4bK@CALL@\r\n\
     Max-Forwards: 70\r\n\
     From: \"Alice\" <sip:alice@atlanta.example.com>;tag=9fxced76sl\r\n\

@@ -581,6 +581,70 @@ fn changed_files_do_not_panic() {
     }
 }
 
+/// As `--cfg-print` shows it.
+#[test]
+fn a_listing_has_what_counts() {
+    struct Two;
+    impl Source for Two {
+        fn read(&mut self, path: &str) -> Option<Vec<u8>> {
+            let text: &str = match path {
+                "main" => {
+                    "#!KAMAILIO\n#!define WITH_A\n#!define LIMIT 7\n#!ifdef WITH_A\n\
+                     debug=2 # kept\n\
+                     #!else\ndebug=3\n#!endif\n/* kept */\nimport_file \"part\"\n#!ifndef WITH_A\n\
+                     not ' tokens\n#!endif\ninclude_file \"part\" import_file \"none\"\n\
+                     request_route { $var(x) = LIMIT; }\n"
+                }
+                "part" => "x.y=5\n",
+                _ => return None,
+            };
+            Some(text.into())
+        }
+
+        fn env(&self, _: &str) -> Option<String> {
+            None
+        }
+    }
+    let text = dialcore::script::listing("main", &mut Two, &[]).expect("a configuration");
+    let lines: Vec<_> = text
+        .split(|b| *b == b'\n')
+        .map(|line| String::from_utf8_lossy(line).trim().to_owned())
+        .filter(|line| !line.is_empty())
+        .collect();
+    let want = [
+        "#!KAMAILIO",
+        "#!define WITH_A",
+        "#!define LIMIT 7",
+        "debug=2 # kept",
+        "/* kept */",
+        "x.y=5",
+        "x.y=5",
+        "request_route { $var(x) = LIMIT; }",
+    ];
+    assert_eq!(lines, want);
+}
+
+/// A script that does not end is ended, and the log says where it was.
+#[test]
+fn an_endless_script_meets_its_budget() {
+    let text = format!(
+        "{MODULES}max_while_loops = 1000000\nrequest_route {{\n route(OUTER);\n}}\n\
+         route[OUTER] {{\n while (1) {{\n  while (1) {{\n   $var(x) = 1;\n  }}\n }}\n}}\n"
+    );
+    let program = load_text(text.as_bytes()).expect("a configuration");
+    let (mut world, mut vm) = (World::default(), Vm::new());
+    let end = world.run(&mut vm, &program, RouteKind::Request);
+    assert_eq!(end, Some(dialcore::script::End::Exit));
+    let line = world.lines.last().expect("a line");
+    let place = line.strip_prefix("ERROR: test.cfg:").expect("the place");
+    let (number, rest) = place.split_once(':').expect("a line number");
+    // The lines of the inner loop.
+    let number: u32 = number.parse().expect("a number");
+    assert!((8..=10).contains(&number), "{line}");
+    assert_eq!(rest, " the script ran 1000000 steps and was ended");
+    assert!(vm.is_idle());
+}
+
 /// What nests or doubles meets a bound.
 #[test]
 fn bounds_hold() {

@@ -1,12 +1,13 @@
 //! From arguments to a running proxy, or to the reason why not.
 
 use std::fmt;
+use std::io::Write;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use dialcore::io::{self, IoError, Plan, ReloadError, Sockets, process};
 use dialcore::modules::load::{self, Loaded, Request};
-use dialcore::script::ConfigErrors;
+use dialcore::script::{self, ConfigErrors};
 use dialcore::shard::{Input, Setup, Shard};
 use dialcore::steer::ShardId;
 
@@ -61,6 +62,9 @@ pub(crate) fn start(args: Args) -> Result<(), Failure> {
         return Ok(());
     }
     let mut files = Files::new(&args);
+    if args.print {
+        return print(&args, &mut files);
+    }
     let cores = cores(&args);
     let loaded = load(&args, &mut files, cores.len())?;
     for warning in &loaded.warnings {
@@ -73,6 +77,24 @@ pub(crate) fn start(args: Args) -> Result<(), Failure> {
         return Ok(());
     }
     run(args, &files, Arc::new(setup), cores)
+}
+
+/// `--cfg-print`. A reader that has gone wants no more of it.
+fn print(args: &Args, files: &mut Files) -> Result<(), Failure> {
+    let first = files.first().to_owned();
+    let defines = defines(args);
+    let defines: Vec<_> = defines.iter().map(|(id, text)| (&**id, &**text)).collect();
+    let text = script::listing(&first, files, &defines)?;
+    drop(std::io::stdout().write_all(&text));
+    Ok(())
+}
+
+fn defines(args: &Args) -> Vec<(String, String)> {
+    args.defines
+        .iter()
+        .map(|d| d.split_once('=').unwrap_or((d, "")))
+        .map(|(id, text)| (id.to_owned(), text.to_owned()))
+        .collect()
 }
 
 fn aliases(setup: &Setup) -> Vec<String> {
@@ -95,12 +117,7 @@ fn cores(args: &Args) -> Vec<usize> {
 }
 
 fn load(args: &Args, files: &mut Files, cores: usize) -> Result<Loaded, ConfigErrors> {
-    let defines: Vec<(String, String)> = args
-        .defines
-        .iter()
-        .map(|d| d.split_once('=').unwrap_or((d, "")))
-        .map(|(id, text)| (id.to_owned(), text.to_owned()))
-        .collect();
+    let defines = defines(args);
     let first = files.first().to_owned();
     let resolve = |name: &str| -> Vec<IpAddr> { super::files::addresses_of(name) };
     let mut loaded = load::load(

@@ -107,6 +107,16 @@ impl Lexer {
         self.fixed.is_none()
     }
 
+    /// How many bytes have been read.
+    pub(super) fn offset(&self) -> usize {
+        self.at
+    }
+
+    /// What has been read since then, as it is written.
+    pub(super) fn since(&self, offset: usize) -> &[u8] {
+        self.text.get(offset..self.at).unwrap_or_default()
+    }
+
     /// The place of the next byte.
     pub(super) fn place(&self) -> Position {
         self.fixed.unwrap_or(Position {

@@ -15,6 +15,20 @@ use crate::limits;
 /// Rounds of a `while` before it is left, the original's default.
 const LOOP_MAX: u32 = 100;
 
+/// The text of a configuration after preprocessing: with all files, without skipped branches.
+pub fn listing(
+    path: &str,
+    source: &mut dyn Source,
+    defines: &[(&str, &str)],
+) -> Result<Vec<u8>, ConfigErrors> {
+    let mut diagnostics = Diagnostics::default();
+    let text = Preprocessor::new(source, &mut diagnostics, defines).list(path);
+    match diagnostics.error_count() {
+        0 => Ok(text),
+        _ => Err(ConfigErrors(diagnostics.errors())),
+    }
+}
+
 /// Loads a configuration. `defines` are names given on the command line, with their texts.
 pub fn load(
     path: &str,

@@ -32,6 +32,8 @@ pub(super) struct Preprocessor<'a> {
     conditions: Vec<Condition>,
     include: Option<(bool, Position)>,
     tokens: Vec<Token>,
+    /// The text of what counts, as it is written, when somebody wants to see it.
+    listing: Option<Vec<u8>>,
 }
 
 struct Condition {
@@ -64,11 +66,25 @@ impl<'a> Preprocessor<'a> {
             conditions: vec![],
             include: None,
             tokens: vec![],
+            listing: None,
         }
+    }
+
+    /// The text of a configuration with its files included and without what does not count:
+    /// skipped branches and their conditions. Definitions stay as they are written.
+    pub(super) fn list(mut self, path: &str) -> Vec<u8> {
+        self.listing = Some(vec![]);
+        self.read_all(path);
+        self.listing.unwrap_or_default()
     }
 
     /// All tokens of the file at `path` and of what it includes, the end last.
     pub(super) fn run(mut self, path: &str) -> (Vec<Token>, Defines) {
+        self.read_all(path);
+        (self.tokens, self.defines)
+    }
+
+    fn read_all(&mut self, path: &str) {
         match self.source.read(path) {
             Some(text) => self.open(path, text, Position::default()),
             None => self.error(Position::default(), ErrorKind::FileMissing(path.into())),
@@ -76,7 +92,13 @@ impl<'a> Preprocessor<'a> {
         let mut end = Position::default();
         while let Some(reader) = self.readers.last_mut() {
             let before = reader.place();
-            match reader.next() {
+            let from = reader.offset();
+            let next = reader.next();
+            if self.listing.is_some() && reader.is_file() {
+                let text = reader.since(from).to_vec();
+                self.show(&text, next.as_ref().ok());
+            }
+            match next {
                 Ok(Lexeme::Token(token)) => self.token(token),
                 Ok(Lexeme::Directive(line, at)) => self.directive(&line, at),
                 Ok(Lexeme::End) => {
@@ -97,7 +119,31 @@ impl<'a> Preprocessor<'a> {
             kind: TokenKind::End,
             at: end,
         });
-        (self.tokens, self.defines)
+    }
+
+    /// Adds what was just read to the listing, unless it is a condition or an inclusion.
+    fn show(&mut self, text: &[u8], lexeme: Option<&Lexeme>) {
+        let Some(listing) = &mut self.listing else {
+            return;
+        };
+        let hidden = match lexeme {
+            Some(Lexeme::Token(token)) => match &token.kind {
+                TokenKind::Word(word) if is_inclusion(word) => Some(text.len() - word.len()),
+                TokenKind::Str { .. } if self.include.is_some() => Some(0),
+                _ => None,
+            },
+            Some(Lexeme::Directive(line, _)) => {
+                let word = line
+                    .split(|b| !b.is_ascii_alphabetic() && *b != b'_')
+                    .next();
+                let word = String::from_utf8_lossy(word.unwrap_or_default());
+                let is_hidden = matches!(&*word, "ifdef" | "ifndef" | "ifexp" | "else" | "endif")
+                    || is_inclusion(&word);
+                is_hidden.then(|| directive_start(text))
+            }
+            Some(Lexeme::End) | None => None,
+        };
+        listing.extend_from_slice(&text[..hidden.unwrap_or(text.len())]);
     }
 
     fn error(&mut self, at: Position, kind: ErrorKind) {
@@ -395,6 +441,26 @@ impl<'a> Preprocessor<'a> {
         let text = self.source.read(&path)?;
         Some((path, text))
     }
+}
+
+fn is_inclusion(word: &str) -> bool {
+    matches!(word, "include_file" | "import_file")
+}
+
+/// Where the directive begins that a text ends with.
+fn directive_start(text: &[u8]) -> usize {
+    let is_mark = |pair: &[u8]| matches!(pair, b"#!" | b"!!");
+    let mut starts = text
+        .windows(2)
+        .enumerate()
+        .filter(|(_, pair)| is_mark(pair));
+    let begins_line = |at: usize| {
+        let line = text[..at].rsplit(|b| *b == b'\n').next();
+        line.is_none_or(|before| before.trim_ascii().is_empty())
+    };
+    starts
+        .find(|(at, _)| begins_line(*at))
+        .map_or(0, |(at, _)| at)
 }
 
 /// What a second definition of a name does.

@@ -15,10 +15,32 @@ use super::avp::Stored;
 /// Names and values. Peers may choose names, so the order is by comparison and not by hash.
 pub(crate) type Store = BTreeMap<Box<[u8]>, Stored>;
 
+/// A value of `$var`. It keeps its memory when another takes its place, so that assigning text
+/// allocates nothing in the long run.
+#[derive(Debug)]
+enum Slot {
+    Int(i64),
+    Text(Vec<u8>),
+}
+
+impl Slot {
+    fn set(&mut self, heap: &Heap, value: Value) {
+        match (&mut *self, value) {
+            (Slot::Text(place), Value::Str(text)) => {
+                place.clear();
+                place.extend_from_slice(heap.bytes(text));
+            }
+            (_, Value::Str(text)) => *self = Slot::Text(heap.bytes(text).to_vec()),
+            (_, Value::Int(n)) => *self = Slot::Int(n),
+            (_, Value::Null) => *self = Slot::Int(0),
+        }
+    }
+}
+
 /// The variables of one shard.
 #[derive(Debug, Default)]
 pub struct Variables {
-    vars: Store,
+    vars: BTreeMap<Box<[u8]>, Slot>,
     shared: Store,
     is_filled: bool,
     /// The static branch: what `$sbranch` shows.
@@ -37,7 +59,12 @@ impl Variables {
     /// Puts in what the configuration says, before the first use.
     fn fill(&mut self, config: &Config) {
         if !self.is_filled {
-            self.vars.extend(config.pv.vars.iter().cloned());
+            let slot = |stored: &Stored| match stored {
+                Stored::Int(n) => Slot::Int(*n),
+                Stored::Text(text) => Slot::Text(text.to_vec()),
+            };
+            let vars = config.pv.vars.iter();
+            self.vars.extend(vars.map(|(n, v)| (n.clone(), slot(v))));
             self.shared.extend(config.pv.shared.iter().cloned());
             self.is_filled = true;
         }
@@ -77,12 +104,47 @@ fn write(
     Ok(())
 }
 
+/// `$vn`: NULL when unset.
+fn read_vn(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value {
+    let vars = &variables(call).vars;
+    match vars.get(heap.bytes(access.key.text())) {
+        None => Value::Null,
+        Some(Slot::Int(n)) => Value::Int(*n),
+        Some(Slot::Text(text)) => heap.string(text),
+    }
+}
+
 /// `$var` is never NULL: what was never assigned is 0.
 fn read_var(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value {
-    match read(&variables(call).vars, heap, access) {
+    match read_vn(call, heap, access) {
         Value::Null => Value::Int(0),
         value => value,
     }
+}
+
+fn write_var(
+    call: &mut Call<'_>,
+    heap: &mut Heap,
+    access: &Access<'_>,
+    value: Value,
+) -> Result<(), WriteError> {
+    let vars = &mut variables(call).vars;
+    let name = heap.bytes(access.key.text());
+    if value.is_null() {
+        vars.remove(name);
+        return Ok(());
+    }
+    if let Some(place) = vars.get_mut(name) {
+        place.set(heap, value);
+        return Ok(());
+    }
+    if vars.len() >= SCRIPT_VARIABLE_COUNT_MAX {
+        return Err(WriteError::Full);
+    }
+    let mut slot = Slot::Int(0);
+    slot.set(heap, value);
+    vars.insert(name.into(), slot);
+    Ok(())
 }
 
 const VAR: Variable = writable(
@@ -92,7 +154,7 @@ const VAR: Variable = writable(
         read_var,
         "A variable of the core, kept from message to message.",
     ),
-    |c, h, a, v| write(&mut variables(c).vars, h, a, v),
+    write_var,
 );
 
 /// `$err.class` and its kin speak of a message that could not be parsed: no script runs for one.
@@ -106,13 +168,8 @@ pub(super) const VARIABLES: [Variable; 16] = [
     VAR,
     alias(VAR, "vz"),
     writable(
-        keyed(
-            "vn",
-            InnerKind::Name,
-            |c, h, a| read(&variables(c).vars, h, a),
-            "As $var, NULL when unset.",
-        ),
-        |c, h, a, v| write(&mut variables(c).vars, h, a, v),
+        keyed("vn", InnerKind::Name, read_vn, "As $var, NULL when unset."),
+        write_var,
     ),
     writable(
         keyed(

@@ -1,8 +1,8 @@
 //! Transformations of variables: `$(ru{uri.host}{s.toupper})`.
 //!
 //! One table names them all, with their parameters, which are checked at load. NULL stays NULL,
-//! except where a transformation is about NULL. A result that is a part of its input is a handle to that part; only what is really new is
-//! written to the heap.
+//! except where a transformation is about NULL. A result that is a part of its input is a handle
+//! to that part; only what is really new is written to the heap.
 
 mod digest;
 mod encode;
