@@ -9,8 +9,8 @@ use crate::sip::{HeaderName, Message};
 use crate::time::Duration;
 
 use super::{
-    cfgutils, ctl, dialog, dispatcher, htable, jsonrpcs, maxfwd, pv, rr, sanity, siputils, sl,
-    statistics, tm, uac, xhttp, xlog,
+    auth, cfgutils, ctl, dialog, dispatcher, htable, jsonrpcs, maxfwd, pv, rr, sanity, siputils,
+    sl, statistics, tm, uac, xhttp, xlog,
 };
 
 /// Every parameter of every module, at its default until the file says otherwise.
@@ -20,6 +20,8 @@ pub struct Config {
     pub core: Core,
     /// `tm`.
     pub tm: tm::Config,
+    /// `auth`.
+    pub auth: auth::Config,
     /// `dialog`.
     pub dialog: dialog::Config,
     /// `rr`.

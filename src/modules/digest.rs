@@ -1,9 +1,9 @@
-//! Answering a challenge: digest access authentication by RFC 2617 and RFC 7616, as RFC 3261
-//! §22.4 uses them, with RFC 8760's SHA-256.
+//! Digest access authentication by RFC 2617 and RFC 7616, as RFC 3261 §22.4 uses them, with
+//! RFC 8760's SHA-256: answering a challenge, and judging an answer.
 //!
-//! MD5, MD5-sess, SHA-256 and SHA-256-sess; qop auth and auth-int, or none at all (RFC 2069). The
-//! nonce is used once, so that its count is always 1. Only the client's side is here: nobody is
-//! challenged.
+//! MD5, MD5-sess, SHA-256 and SHA-256-sess; qop auth and auth-int, or none at all (RFC 2069). As a
+//! client the nonce is used once, so that its count is always 1. Whom to challenge, and with which
+//! nonce, module `auth` knows.
 
 use std::fmt::Write as _;
 
@@ -32,9 +32,13 @@ impl Credential {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Algorithm {
+/// What hashes.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Algorithm {
+    /// RFC 1321.
+    #[default]
     Md5,
+    /// RFC 8760.
     Sha256,
 }
 
@@ -287,25 +291,131 @@ fn response(
     about: About<'_>,
     cnonce: &[u8],
 ) -> Vec<u8> {
-    let hash = challenge.algorithm;
-    let mut a1 = if credential.is_hash {
-        credential.password.to_vec()
-    } else {
-        hash.hex(&[&credential.user, &challenge.realm, &credential.password])
+    let exchange = Exchange {
+        algorithm: challenge.algorithm,
+        is_session: challenge.is_session,
+        qop: challenge.qop,
+        nonce: challenge.nonce,
+        count: b"00000001",
+        cnonce,
     };
-    if challenge.is_session {
-        a1 = hash.hex(&[&a1, challenge.nonce, cnonce]);
+    exchange.response(credential, &challenge.realm, about)
+}
+
+/// What both sides have said to each other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Exchange<'a> {
+    algorithm: Algorithm,
+    is_session: bool,
+    qop: Qop,
+    nonce: &'a [u8],
+    count: &'a [u8],
+    cnonce: &'a [u8],
+}
+
+impl Exchange<'_> {
+    fn response(&self, credential: &Credential, realm: &[u8], about: About<'_>) -> Vec<u8> {
+        let hash = self.algorithm;
+        let mut a1 = if credential.is_hash {
+            credential.password.to_ascii_lowercase()
+        } else {
+            hash.hex(&[&credential.user, realm, &credential.password])
+        };
+        if self.is_session {
+            a1 = hash.hex(&[&a1, self.nonce, self.cnonce]);
+        }
+        let a2 = match self.qop {
+            Qop::None | Qop::Auth => hash.hex(&[about.method, about.uri]),
+            Qop::AuthInt => hash.hex(&[about.method, about.uri, &hash.hex(&[about.body])]),
+        };
+        let qop: &[u8] = match self.qop {
+            Qop::None => return hash.hex(&[&a1, self.nonce, &a2]),
+            Qop::Auth => b"auth",
+            Qop::AuthInt => b"auth-int",
+        };
+        hash.hex(&[&a1, self.nonce, self.count, self.cnonce, qop, &a2])
     }
-    let a2 = match challenge.qop {
-        Qop::None | Qop::Auth => hash.hex(&[about.method, about.uri]),
-        Qop::AuthInt => hash.hex(&[about.method, about.uri, &hash.hex(&[about.body])]),
+}
+
+/// Credentials as a request carries them (RFC 7616 §3.4).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Given<'a> {
+    /// The user name, without escapes.
+    pub user: Vec<u8>,
+    /// The realm, without escapes.
+    pub realm: Vec<u8>,
+    /// The nonce.
+    pub nonce: &'a [u8],
+    /// What they are hashed with.
+    pub algorithm: Algorithm,
+    uri: &'a [u8],
+    response: &'a [u8],
+    exchange: Exchange<'a>,
+}
+
+/// Reads the value of Authorization or Proxy-Authorization.
+pub fn given(value: &[u8]) -> Option<Given<'_>> {
+    let value = value.trim_ascii();
+    let scheme = value.iter().position(u8::is_ascii_whitespace)?;
+    if !value[..scheme].eq_ignore_ascii_case(b"Digest") {
+        return None;
+    }
+    let params: Vec<(&[u8], &[u8])> = params(&value[scheme..]).collect();
+    let get = |name: &[u8]| {
+        let found = params.iter().find(|(n, _)| n.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| *value)
     };
-    let count: &[u8] = b"00000001";
-    match challenge.qop {
-        Qop::None => hash.hex(&[&a1, challenge.nonce, &a2]),
-        Qop::Auth => hash.hex(&[&a1, challenge.nonce, count, cnonce, b"auth", &a2]),
-        Qop::AuthInt => hash.hex(&[&a1, challenge.nonce, count, cnonce, b"auth-int", &a2]),
+    let (algorithm, is_session) = algorithm_of(get(b"algorithm"))?;
+    let qop = qop_of(get(b"qop"))?;
+    let nonce = get(b"nonce")?;
+    let has_count = qop == Qop::None || (get(b"nc").is_some() && get(b"cnonce").is_some());
+    has_count.then_some(())?;
+    Some(Given {
+        user: unescaped(get(b"username")?),
+        realm: unescaped(get(b"realm")?),
+        nonce,
+        algorithm,
+        uri: get(b"uri")?,
+        response: get(b"response")?,
+        exchange: Exchange {
+            algorithm,
+            is_session,
+            qop,
+            nonce,
+            count: get(b"nc").unwrap_or_default(),
+            cnonce: get(b"cnonce").unwrap_or_default(),
+        },
+    })
+}
+
+impl Given<'_> {
+    /// Whether they come from one who knows the password, or `HA1` if `is_hash`.
+    pub fn is_right(&self, password: &[u8], is_hash: bool, method: &[u8], body: &[u8]) -> bool {
+        let credential = Credential {
+            user: self.user.as_slice().into(),
+            realm: Box::default(),
+            password: password.into(),
+            is_hash,
+        };
+        let about = About {
+            method,
+            uri: self.uri,
+            body,
+        };
+        let want = self.exchange.response(&credential, &self.realm, about);
+        is_equal(&self.response.to_ascii_lowercase(), &want)
     }
+}
+
+/// Whether both are the same, in a time that does not tell where they differ.
+pub fn is_equal(a: &[u8], b: &[u8]) -> bool {
+    let difference = a.iter().zip(b).fold(0, |sum, (a, b)| sum | (a ^ b));
+    a.len() == b.len() && difference == 0
+}
+
+/// A text as a quoted string, without its quotes.
+pub fn quotable(text: &[u8]) -> Vec<u8> {
+    escaped(text)
 }
 
 /// Reads anything as a challenge and answers it.
@@ -323,6 +433,9 @@ pub fn fuzz_digest(data: &[u8]) {
     };
     if let Some(challenge) = challenge(data, data.len().is_multiple_of(2)) {
         let _ = answer(&challenge, &credential, about, 1);
+    }
+    if let Some(given) = given(data) {
+        let _ = given.is_right(data, data.len().is_multiple_of(2), b"INVITE", data);
     }
 }
 
@@ -383,6 +496,77 @@ mod tests {
             let got = response(&challenge, &credential, about, cnonce.as_bytes());
             assert_eq!(String::from_utf8(got).unwrap(), want, "{value}");
         }
+    }
+
+    /// Who answers a challenge is believed, and nobody else.
+    #[test]
+    fn an_answer_is_judged_as_it_was_made() {
+        let right = credential("u\"x", "p");
+        for challenged in [
+            "Digest realm=\"r\", nonce=\"n\"",
+            "Digest realm=\"r \\\"s\\\"\", nonce=\"n\", qop=\"auth\"",
+            "Digest realm=\"r\", nonce=\"n\", qop=\"auth-int\", algorithm=SHA-256",
+            "Digest realm=\"r\", nonce=\"n\", qop=\"auth\", algorithm=MD5-sess",
+        ] {
+            let challenge = challenge(challenged.as_bytes(), false).unwrap();
+            let about = About {
+                method: b"INVITE",
+                uri: b"sip:b@h",
+                body: b"v=0",
+            };
+            let line = answer(&challenge, &right, about, 7).unwrap();
+            let value = line.splitn(2, |b| *b == b':').nth(1).unwrap();
+            let given = given(value).unwrap();
+            assert_eq!(
+                (&given.user[..], &given.realm),
+                (&b"u\"x"[..], &challenge.realm)
+            );
+            let hash = given.algorithm.hex(&[&given.user, &given.realm, b"p"]);
+            let upper = hash.to_ascii_uppercase();
+            let judge =
+                |password, is_hash, method, body| given.is_right(password, is_hash, method, body);
+            assert!(judge(b"p", false, b"INVITE", b"v=0"), "{challenged}");
+            assert!(judge(&hash, true, b"INVITE", b"v=0"), "{challenged}");
+            assert!(judge(&upper, true, b"INVITE", b"v=0"));
+            assert!(!judge(b"q", false, b"INVITE", b"v=0"), "{challenged}");
+            assert!(!judge(b"p", true, b"INVITE", b"v=0"), "{challenged}");
+            assert!(!judge(b"p", false, b"BYE", b"v=0"), "{challenged}");
+            let is_covered = challenged.contains("auth-int");
+            assert_eq!(
+                judge(b"p", false, b"INVITE", b""),
+                !is_covered,
+                "{challenged}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_answer() {
+        let whole =
+            "Digest username=\"u\", realm=\"r\", nonce=\"n\", uri=\"sip:h\", response=\"x\"";
+        assert!(given(whole.as_bytes()).is_some());
+        for part in [
+            "username=\"u\", ",
+            "realm=\"r\", ",
+            "nonce=\"n\", ",
+            "uri=\"sip:h\", ",
+        ] {
+            assert!(
+                given(whole.replace(part, "").as_bytes()).is_none(),
+                "{part}"
+            );
+        }
+        for (more, want) in [
+            (", qop=auth", false),
+            (", qop=auth, nc=1", false),
+            (", qop=auth, nc=1, cnonce=\"c\"", true),
+            (", algorithm=SHA-512-256", false),
+            (", algorithm=sha-256", true),
+        ] {
+            let value = format!("{whole}{more}");
+            assert_eq!(given(value.as_bytes()).is_some(), want, "{more}");
+        }
+        assert!(given(whole.replace("Digest", "Basic").as_bytes()).is_none());
     }
 
     #[test]

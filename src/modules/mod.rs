@@ -8,6 +8,7 @@
 //! Adding a function is one entry: its signature and `run`. It is handed a [`Call`], which is the
 //! script's view of the shard, and gives an [`Outcome`].
 
+pub mod auth;
 pub mod call;
 pub mod cfgutils;
 pub mod config;
@@ -147,8 +148,9 @@ pub struct ParamError(pub &'static str);
 static ALL: [&Module; entry::total(&[&DONE, &planned::ALL])] = entry::join(&[&DONE, &planned::ALL]);
 
 /// The modules that do something.
-const DONE: [&Module; 25] = [
+const DONE: [&Module; 26] = [
     &core::MODULE,
+    &auth::MODULE,
     &cfgutils::MODULE,
     &corex::MODULE,
     &ctl::MODULE,

@@ -318,11 +318,11 @@ fn wanted(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> (u16, Vec<u8
 
 fn send_stateless(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
     let (status, reason) = wanted(call, heap, site);
-    stateless(call, status, &reason)
+    answer_stateless(call, status, &reason)
 }
 
 /// Answers statelessly, and has `event_route[sl:local-response]` look at the reply.
-fn stateless(call: &mut Call<'_>, status: u16, reason: &[u8]) -> Outcome {
+pub(super) fn answer_stateless(call: &mut Call<'_>, status: u16, reason: &[u8]) -> Outcome {
     if call.work.message.is_http() {
         return truth(xhttp::answer(call, (status, reason), (b"", b"")));
     }
@@ -395,7 +395,7 @@ fn send(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
 /// Answers by the transaction when there is one, else statelessly.
 pub(super) fn answer_by_any(call: &mut Call<'_>, status: u16, reason: &[u8]) -> Outcome {
     let Some(key) = call.work.transaction else {
-        return stateless(call, status, reason);
+        return answer_stateless(call, status, reason);
     };
     add_contacts(call, status);
     truth(answer(call, key, status, reason))
@@ -406,7 +406,7 @@ pub(super) fn answer_by_any(call: &mut Call<'_>, status: u16, reason: &[u8]) -> 
 fn send_error(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
     if call.work.relay_error == 0 && call.work.transaction.is_none() {
         let reason = b"I'm terribly sorry, server error occurred (1/SL)";
-        return stateless(call, 500, reason);
+        return answer_stateless(call, 500, reason);
     }
     let status = error_status(call.work.relay_error);
     answer_by_any(call, status, local_reason(status).as_bytes())

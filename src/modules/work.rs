@@ -13,7 +13,7 @@ use crate::time::Duration;
 use super::pv::avp::Avps;
 use crate::steer::ShardId;
 
-use super::{dialog, rr, sanity, tm, uac};
+use super::{auth, dialog, rr, sanity, tm, uac};
 
 /// Bytes that several owners keep.
 pub type Bytes = Rc<[u8]>;
@@ -138,6 +138,8 @@ pub struct Work {
     /// The return code of a failed `t_relay`, answered at the end of the script if the script
     /// does not answer itself; 0: none.
     pub relay_error: i64,
+    /// What is known of the message's credentials.
+    pub auth: auth::Seen,
     /// What `sanity_check` found and `sanity_reply` is to answer.
     pub finding: Option<Box<sanity::Finding>>,
     /// Whether a reply or forwarding has been sent for the message.
@@ -196,6 +198,7 @@ impl Work {
             sending: None,
             ask: None,
             relay_error: 0,
+            auth: auth::Seen::default(),
             finding: None,
             is_answered: false,
             log_prefix: None,

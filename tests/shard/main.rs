@@ -1,5 +1,6 @@
 //! One shard against the wire: what comes in, what goes out, message by message.
 
+mod auth;
 mod dispatcher;
 mod cases;
 mod cluster;

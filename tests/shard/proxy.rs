@@ -116,6 +116,8 @@ pub(crate) struct Proxy {
     pub(crate) queries: Vec<(Token, Query)>,
     /// Lines of the log.
     pub(crate) log: Vec<String>,
+    /// Its configuration, if that was one text.
+    pub(crate) text: String,
 }
 
 impl Proxy {
@@ -163,18 +165,31 @@ impl Proxy {
 
     /// A proxy with this configuration.
     pub(crate) fn from_text(text: &str) -> Proxy {
-        Proxy::from_files(&[("text", text)])
+        Proxy::seeded(text, 1)
+    }
+
+    /// The same, of a process that draws other numbers.
+    pub(crate) fn seeded(text: &str, seed: u64) -> Proxy {
+        let setup = Setup::from_text(text, 1).unwrap_or_else(|errors| panic!("{errors}"));
+        let mut proxy = Proxy::of(setup, seed);
+        proxy.text = text.to_owned();
+        proxy
     }
 
     /// A proxy with a configuration of several files, the main one first.
     pub(crate) fn from_files(files: &[(&str, &str)]) -> Proxy {
         let setup = Setup::from_files(files, 1).unwrap_or_else(|errors| panic!("{errors}"));
+        Proxy::of(setup, 1)
+    }
+
+    fn of(setup: Setup, seed: u64) -> Proxy {
         Proxy {
-            shard: Shard::new(ShardId(0), Arc::new(setup), 1),
+            shard: Shard::new(ShardId(0), Arc::new(setup), seed),
             out: Outbox::new(),
             now: Instant::ZERO,
             queries: vec![],
             log: vec![],
+            text: String::new(),
         }
     }
 
