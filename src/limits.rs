@@ -152,6 +152,27 @@ pub const DIALOG_COUNT_MAX: usize = 1 << 22;
 /// make every look-up long. Above: as [`DIALOG_COUNT_MAX`].
 pub const DIALOG_COUNT_PER_CALL_ID_MAX: usize = 64;
 
+/// Transfers at work in one shard, each about 400 bytes and its strings. Above: `dlg_refer` and
+/// `dlg_bridge` fail.
+pub const TRANSFER_COUNT_MAX: usize = 1 << 14;
+
+/// Dialogs that the INVITE of one transfer may make when it forks. Above: acknowledged, and left to
+/// the far end's own timers.
+pub const TRANSFER_FORK_COUNT_MAX: usize = BRANCH_COUNT_MAX;
+
+/// How long the INVITE of a transfer may ring, the original's longest. Above: cancelled.
+pub const TRANSFER_RING_TIME: Duration = Duration::from_secs(180);
+
+/// How long a REFER may be unanswered: twice what its transaction lasts. Above: the BYE follows.
+pub const TRANSFER_REFER_TIME: Duration = Duration::from_secs(64);
+
+/// How long NOTIFYs of a transfer are answered once the BYE has left: as long as the new call may
+/// ring. Above: they are the script's.
+pub const TRANSFER_NOTIFY_TIME: Duration = TRANSFER_RING_TIME;
+
+/// How long messages may be repeated that end a transfer: 64 × T1. Above: they are the script's.
+pub const TRANSFER_LINGER_TIME: Duration = Duration::from_secs(32);
+
 /// Variables of one dialog. Above: the assignment fails and is logged.
 pub const DIALOG_VARIABLE_COUNT_MAX: usize = 64;
 

@@ -32,6 +32,9 @@ pub enum Timer {
     /// A dialog has lived as long as it may, or its state has lasted as long as it may
     /// (`dialog.default_timeout` and its kin, `early_timeout`, `noack_timeout`, `end_timeout`).
     Dialog(Key),
+    /// A transfer has been in its stage for as long as it may (`limits::TRANSFER_RING_TIME` and its
+    /// kin).
+    Transfer(Key),
     /// Sizes of profiles have changed: the other shards are to learn it.
     PeerBatch,
     /// Items of other servers in profiles may have expired.

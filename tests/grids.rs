@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use dialcore::modules::dialog::state;
+use dialcore::modules::dialog::transfer::stage;
 use dialcore::modules::tm::{client, server};
 
 #[test]
@@ -17,6 +18,7 @@ fn the_documented_grids_are_those_of_the_code() {
             format!("{}\n{}", server::print(), client::print()),
         ),
         ("src/modules/dialog/grid.md", state::print()),
+        ("src/modules/dialog/transfer/grid.md", stage::print()),
     ];
     for (file, want) in files {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);

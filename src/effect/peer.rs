@@ -96,6 +96,13 @@ pub enum Order {
         /// The callee does.
         callee: bool,
     },
+    /// Refer a party to an address (`dlg_refer`).
+    Refer {
+        /// The caller is referred, else the callee.
+        is_caller: bool,
+        /// To whom.
+        to: Box<[u8]>,
+    },
     /// Give a variable this value, or none.
     SetVariable(Box<[u8]>, Option<Box<[u8]>>),
     /// Change flags of the script.

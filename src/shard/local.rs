@@ -244,11 +244,11 @@ impl Shard {
         else {
             return Next::Done;
         };
-        let request = local.request.clone();
+        let (request, flow) = (local.request.clone(), run.work.flow);
         let is_success = (200..=299).contains(&status);
         if is_success && &*request.method == b"INVITE" {
             // §13.2.2.4: each of them, however often it comes.
-            local::send(&mut self.state, local::ack(&request, &response));
+            local::send(&mut self.state, local::ack(&request, &response, flow));
         }
         if matches!(status, 401 | 407)
             && let Some(again) = local::authorized(&mut self.state, &request, &response)
@@ -256,12 +256,12 @@ impl Shard {
         {
             // As the original, a script hears of the challenge too.
             if matches!(request.owner, Owner::Uac(_)) {
-                self.told(step, id.transaction, Answer::Response(response));
+                self.told(step, id.transaction, Answer::Response(response, flow));
             }
             local::finished(&mut self.env(step), id.transaction, false);
             return Next::Done;
         }
-        self.told(step, id.transaction, Answer::Response(response));
+        self.told(step, id.transaction, Answer::Response(response, flow));
         if status >= 200 {
             local::finished(&mut self.env(step), id.transaction, is_success);
         }
@@ -304,7 +304,12 @@ impl Shard {
                 dispatcher::ping::answered(&mut self.env(step), *ping, &answer);
             }
             Owner::Dialog(sent) => {
-                dialog::request::answered(&mut self.env(step), *sent, request, &answer);
+                let heard = heard(request, &answer, key);
+                dialog::request::answered(&mut self.env(step), *sent, heard);
+            }
+            Owner::Transfer(sent) => {
+                let heard = heard(request, &answer, key);
+                dialog::transfer::answered(&mut self.env(step), *sent, heard);
             }
         }
     }
@@ -324,9 +329,9 @@ impl Shard {
         };
         let transaction = key.and_then(|key| self.state.tm.get(key));
         let flow = transaction.map_or_else(|| self.own_flow(), |t| t.flow);
-        self.state.uac = sent.answered(status, matches!(answer, Answer::Response(_)));
+        self.state.uac = sent.answered(status, matches!(answer, Answer::Response(..)));
         let message = match answer {
-            Answer::Response(response) => response,
+            Answer::Response(response, _) => response,
             Answer::Failed(_) | Answer::Dropped => event::request(),
         };
         let mut run = self.new_run(program, Work::new(RouteKind::Event, message, flow));
@@ -366,5 +371,17 @@ impl Shard {
             remote: first.map_or(nowhere, |a| a.local),
             conn: None,
         }
+    }
+}
+
+fn heard<'a>(
+    request: &'a LocalRequest,
+    answer: &'a Answer,
+    transaction: Option<Key>,
+) -> dialog::transfer::Heard<'a> {
+    dialog::transfer::Heard {
+        request,
+        answer,
+        transaction,
     }
 }

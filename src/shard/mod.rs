@@ -291,10 +291,12 @@ impl Shard {
         if self.is_idle() {
             // Every dialog has one timer, items of tables may have one, nothing else may be left.
             let dialogs = self.state.dialogs.table.len() + self.state.dialogs.peers.timer_count();
+            let transfers = self.state.dialogs.transfers.len();
             let items = self.state.stores.tables.timer_count();
             let timers = self.state.wheel.len();
             let pings = usize::from(self.state.dispatcher.timer.is_some());
-            assert_eq!(timers, dialogs + items + pings, "timers of an idle shard");
+            let all = dialogs + transfers + items + pings;
+            assert_eq!(timers, all, "timers of an idle shard");
         }
     }
 

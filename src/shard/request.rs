@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::effect::{Flow, Level};
-use crate::modules::dialog::life;
+use crate::modules::dialog::{life, transfer};
 use crate::modules::work::Work;
 use crate::modules::{sl, tm};
 use crate::script::RouteKind;
@@ -31,6 +31,9 @@ impl Shard {
         if message.method() == Method::Ack && sl::is_own_tag(&self.state, &message) {
             self.state.counters.stateless_acks += 1;
             return self.filtered_ack(step, message, flow);
+        }
+        if transfer::take(&mut self.env(step), &message, flow) {
+            return self.recycle(message);
         }
         if self.state.is_draining && self.is_new_work(&message) {
             self.state.counters.drain_refused += 1;

@@ -69,6 +69,7 @@ impl Shard {
             Timer::Ping => dispatcher::ping::fired(&mut self.env(step)),
             Timer::Item(item) => self.item_expired(step, item),
             Timer::Dialog(key) => dialog::fired(&mut self.env(step), key),
+            Timer::Transfer(key) => dialog::transfer::fired(&mut self.env(step), key),
             Timer::PeerBatch => dialog::peers::fired(&mut self.env(step)),
             Timer::RemoteItems => dialog::peers::look_at_remotes(&mut self.env(step)),
             Timer::Unresolved(key) => {
@@ -125,6 +126,7 @@ fn transaction_of(timer: Timer) -> Option<Key> {
         | Timer::Ping
         | Timer::Item(_)
         | Timer::Dialog(_)
+        | Timer::Transfer(_)
         | Timer::PeerBatch
         | Timer::RemoteItems
         | Timer::Unresolved(_)

@@ -3,11 +3,13 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use dialcore::effect::rpc::Part;
 use dialcore::effect::{
     ConnId, Effect, Flow, Hop, Outbox, Proto, Query, ResolveError, SendError, SocketId, Token,
 };
 use dialcore::modules::dialog::listing::{Cursor, Filter, View, list, profile_size};
 use dialcore::modules::dialog::stats::STATISTICS;
+use dialcore::modules::rpc::Question;
 use dialcore::shard::{Input, Setup, Shard};
 use dialcore::steer::ShardId;
 use dialcore::time::{Duration, Instant, Now, WallTime};
@@ -116,6 +118,8 @@ pub(crate) struct Proxy {
     pub(crate) queries: Vec<(Token, Query)>,
     /// Lines of the log.
     pub(crate) log: Vec<String>,
+    /// What operators have been answered.
+    pub(crate) parts: Vec<Part>,
     /// Its configuration, if that was one text.
     pub(crate) text: String,
 }
@@ -189,6 +193,7 @@ impl Proxy {
             now: Instant::ZERO,
             queries: vec![],
             log: vec![],
+            parts: vec![],
             text: String::new(),
         }
     }
@@ -214,8 +219,8 @@ impl Proxy {
                 }),
                 Effect::Resolve(token, query) => self.queries.push((token, query)),
                 Effect::Log(record) => self.log.push(format!("{}{}", record.prefix, record.text)),
-                Effect::Close(_) | Effect::Peer(..) | Effect::RpcReply(..) | Effect::Command(_) => {
-                }
+                Effect::RpcReply(_, part) => self.parts.push(part),
+                Effect::Close(_) | Effect::Peer(..) | Effect::Command(_) => {}
             }
         }
         sent
@@ -254,6 +259,11 @@ impl Proxy {
             },
             bytes,
         })
+    }
+
+    /// An operator asks.
+    pub(crate) fn ask(&mut self, question: Question) -> Vec<Sent> {
+        self.input(Input::Rpc(question))
     }
 
     /// A new configuration comes.

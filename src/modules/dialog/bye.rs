@@ -16,6 +16,7 @@ use super::life::{self, Cause};
 use super::request::{self, Purpose, Sent};
 use super::state::Event;
 use super::table::{Dialog, dflag};
+use super::transfer;
 
 /// To both sides, the caller first.
 pub const ALL: [Direction; 2] = [Direction::Upstream, Direction::Downstream];
@@ -77,12 +78,50 @@ const fn flag(way: Direction) -> u32 {
     }
 }
 
+/// Whether the side has had a BYE of ours.
+pub(super) fn is_told(dialog: &Dialog, way: Direction) -> bool {
+    dialog.dflags & flag(way) != 0
+}
+
+/// The same, because the call was to end.
+fn is_hung_up(dialog: &Dialog, way: Direction) -> bool {
+    is_told(dialog, way) && !dialog.is_referred[way as usize]
+}
+
 /// One BYE to one side: while the call lives, or while only the other side has been told that it
 /// is over.
 fn may_send(dialog: &Dialog, way: Direction) -> bool {
-    let has = |flag| dialog.dflags & flag != 0;
-    let is_half_over = has(flag(way.reversed()));
-    !has(flag(way)) && (dialog.state().is_active() || is_half_over)
+    let is_half_over = is_hung_up(dialog, way.reversed());
+    !is_told(dialog, way) && (dialog.state().is_active() || is_half_over)
+}
+
+/// Whether a side of a call that is up can be told to leave it.
+pub(super) fn may_leave(dialog: &Dialog, way: Direction) -> bool {
+    dialog.state().is_active() && may_send(dialog, way)
+}
+
+/// A BYE to a side that has been referred elsewhere. The dialog stays as it is, with the other
+/// side in it; if that has left as well, nobody is in it any more, and it ends.
+pub(super) fn leave(env: &mut Env<'_>, key: Key, way: Direction, transfer: Key) {
+    let dialog = env.state.dialogs.table.get(key);
+    let Some(dialog) = dialog.filter(|dialog| may_send(dialog, way)) else {
+        return;
+    };
+    if is_told(dialog, way.reversed()) {
+        hang_up(env, key, &[way], b"");
+        return;
+    }
+    let sent = Sent {
+        dialog: key,
+        way,
+        purpose: Purpose::Leave(transfer),
+    };
+    if deliver(env, sent, b"")
+        && let Some(dialog) = env.state.dialogs.table.get_mut(key)
+    {
+        dialog.dflags |= flag(way);
+        dialog.is_referred[way as usize] = true;
+    }
 }
 
 fn send(env: &mut Env<'_>, key: Key, way: Direction, headers: &[u8]) -> bool {
@@ -95,19 +134,24 @@ fn send(env: &mut Env<'_>, key: Key, way: Direction, headers: &[u8]) -> bool {
         way,
         purpose: Purpose::Bye,
     };
-    let Some(mut bye) = request::within(env, sent) else {
-        return false;
-    };
-    let extra = &*env.state.setup.config.dialog.dlg_extra_hdrs;
-    bye.headers = [extra, headers, &*bye.headers].concat().into();
-    if !local::send(env.state, bye) {
+    if !deliver(env, sent, headers) {
         return false;
     }
+    transfer::party_left(env, key, way);
     if let Some(dialog) = env.state.dialogs.table.get_mut(key) {
         dialog.dflags |= flag(way);
         dialog.pending_byes += 1;
     }
     true
+}
+
+fn deliver(env: &mut Env<'_>, sent: Sent, headers: &[u8]) -> bool {
+    let Some(mut bye) = request::within(env, sent) else {
+        return false;
+    };
+    let extra = &*env.state.setup.config.dialog.dlg_extra_hdrs;
+    bye.headers = [extra, headers, &*bye.headers].concat().into();
+    local::send(env.state, bye)
 }
 
 /// A BYE has been answered, or nobody has: the first ends it for observers, the last takes the
@@ -116,8 +160,8 @@ pub(super) fn answered(env: &mut Env<'_>, key: Key) {
     let Some(dialog) = env.state.dialogs.table.get_mut(key) else {
         return;
     };
-    let sent = (dialog.dflags & (dflag::BYE_CALLER | dflag::BYE_CALLEE)).count_ones();
-    let is_first = u32::from(dialog.pending_byes) == sent;
+    let sent = ALL.iter().filter(|way| is_hung_up(dialog, **way)).count();
+    let is_first = usize::from(dialog.pending_byes) == sent;
     dialog.pending_byes = dialog.pending_byes.saturating_sub(1);
     let is_last = dialog.pending_byes == 0;
     if is_first {

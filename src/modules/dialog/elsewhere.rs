@@ -25,7 +25,7 @@ use super::leg::Direction;
 use super::scope::Context;
 use super::table::dflag;
 use super::var::Vars;
-use super::{bye, functions, life, timeout, variables};
+use super::{bye, functions, life, timeout, transfer, variables};
 
 /// A dialog of another shard.
 #[derive(Clone, Debug)]
@@ -155,6 +155,13 @@ fn obey(env: &mut Env<'_>, key: Key, order: &Order) -> bool {
             };
             let ways: Vec<_> = bye::ALL.into_iter().filter(wanted).collect();
             bye::hang_up(env, key, &ways, b"")
+        }
+        Order::Refer { is_caller, to } => {
+            let way = match is_caller {
+                true => Direction::Upstream,
+                false => Direction::Downstream,
+            };
+            transfer::refer(env, key, way, to)
         }
         Order::Join(profile, value) => life::join(env, key, *profile, value),
         Order::Leave(profile, value) => life::leave(env, key, *profile, value.as_deref()),

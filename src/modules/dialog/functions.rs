@@ -1,5 +1,6 @@
 //! The functions of `dialog`.
 
+use crate::effect::Level;
 use crate::effect::peer::{Bits, Command, Order, Which};
 use crate::modules::entry::{NO, YES, function, planned_function, renamed, text_of, truth};
 use crate::modules::work::{Ask, Bytes};
@@ -13,7 +14,8 @@ use super::identity::DialogId;
 use super::leg::Direction;
 use super::strings::Field;
 use super::table::{dflag, iflag};
-use super::{bye, elsewhere, keepalive, life, matching, peers, timeout};
+use super::transfer::Bridge;
+use super::{bye, elsewhere, keepalive, life, matching, peers, timeout, transfer};
 
 const TEXT: ParamKind = ParamKind::Text;
 const CONST: ParamKind = ParamKind::Const;
@@ -100,17 +102,23 @@ pub(super) const FUNCTIONS: [Function; 25] = [
         ANY,
         (hang_up, "Hangs up: caller, callee or all."),
     ),
-    planned_function(
+    function(
         "dlg_refer",
         &[CONST, TEXT],
-        2,
-        (ANY, "Transfers caller or callee."),
+        ANY,
+        (
+            refer,
+            "Refers caller or callee to an address, and hangs up on them.",
+        ),
     ),
-    planned_function(
+    function(
         "dlg_bridge",
         &[TEXT, TEXT, TEXT],
-        3,
-        (ANY, "Calls one and transfers to the other."),
+        ANY,
+        (
+            bridge,
+            "Calls the first, by a proxy, and refers them to the second.",
+        ),
     ),
     function(
         "dlg_get",
@@ -406,6 +414,47 @@ fn hang_up(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
     }
     let found = current(call);
     truth(found.is_some_and(|(key, _)| bye::hang_up(&mut call.env, key, ways, b"")))
+}
+
+fn refer(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let way = match text_of(call, heap, site, 0).as_deref() {
+        Some(b"caller") => Direction::Upstream,
+        Some(b"callee") => Direction::Downstream,
+        _ => return NO,
+    };
+    let Some(to) = text_of(call, heap, site, 1) else {
+        return NO;
+    };
+    let order = || Order::Refer {
+        is_caller: way == Direction::Upstream,
+        to: (*to).into(),
+    };
+    if let Some(waits) = elsewhere::order(call, order) {
+        return waits;
+    }
+    let found = current(call);
+    truth(found.is_some_and(|(key, _)| transfer::refer(&mut call.env, key, way, &to)))
+}
+
+fn bridge(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let mut text = |index| text_of(call, heap, site, index);
+    let (Some(from), Some(to), proxy) = (text(0), text(1), text(2)) else {
+        return NO;
+    };
+    let wanted = Bridge {
+        from: &from,
+        to: &to,
+        proxy: proxy.as_deref().unwrap_or_default(),
+        body: None,
+    };
+    match transfer::bridge(&mut call.env, wanted) {
+        Ok(()) => YES,
+        Err(refused) => {
+            let text = format!("dlg_bridge: {}", refused.text());
+            call.env.log(Level::Err, text);
+            NO
+        }
+    }
 }
 
 fn is_known(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {

@@ -13,6 +13,7 @@ use crate::modules::tm::local::{self, Answer};
 use crate::slab::Key;
 use crate::time::{Duration, Instant};
 
+use super::bye;
 use super::leg::Direction;
 use super::request::{self, Purpose, Sent};
 use super::state::State;
@@ -36,7 +37,7 @@ pub struct KeepAlive {
     lifetime_s: Option<u32>,
 }
 
-/// The ways to the sides that are to be pinged.
+/// The ways to the sides that are to be pinged: those that nobody has told to leave.
 fn ways(dialog: &Dialog) -> impl Iterator<Item = Direction> {
     let iflags = dialog.iflags;
     let flags = [
@@ -45,7 +46,7 @@ fn ways(dialog: &Dialog) -> impl Iterator<Item = Direction> {
     ];
     let wanted = flags
         .into_iter()
-        .filter(move |(flag, _)| iflags & flag != 0);
+        .filter(move |(flag, way)| iflags & flag != 0 && !bye::is_told(dialog, *way));
     wanted.map(|(_, way)| way)
 }
 
@@ -113,7 +114,7 @@ pub(super) fn fired(env: &mut Env<'_>, key: Key) {
 /// Whether an answer says that the party is gone.
 fn is_failure(answer: &Answer) -> bool {
     match answer {
-        Answer::Response(response) => matches!(response.status(), 408 | 481),
+        Answer::Response(response, _) => matches!(response.status(), 408 | 481),
         // Nobody has answered, it could not be sent, the name has no address.
         Answer::Failed(status) => matches!(status, 408 | 477 | 478),
         Answer::Dropped => false,
@@ -126,14 +127,15 @@ pub(super) fn answered(env: &mut Env<'_>, sent: Sent, answer: &Answer) {
     let Some(dialog) = env.state.dialogs.table.get_mut(sent.dialog) else {
         return;
     };
-    let (is_live, lifetime_s) = (dialog.state() == State::Confirmed, dialog.lifetime_s);
-    let Some(known) = dialog.keepalive.as_mut().filter(|_| is_live) else {
+    let is_there = dialog.state() == State::Confirmed && !bye::is_told(dialog, sent.way);
+    let lifetime_s = dialog.lifetime_s;
+    let Some(known) = dialog.keepalive.as_mut().filter(|_| is_there) else {
         return;
     };
     let failures = &mut known.failures[sent.way as usize];
     if is_failure(answer) {
         *failures = failures.saturating_add(1);
-    } else if matches!(answer, Answer::Response(_)) {
+    } else if matches!(answer, Answer::Response(..)) {
         *failures = 0;
     }
     if *failures >= limit && known.lifetime_s.is_none() {

@@ -22,7 +22,7 @@ use super::scope::{Link, Role};
 use super::state::{self, Act, Event, State};
 use super::strings::{Field, Strings};
 use super::table::{Birth, dflag, iflag};
-use super::{Happening, Route, cookie, keepalive, timeout};
+use super::{Happening, Route, bye, cookie, keepalive, timeout, transfer};
 
 /// The message behind an event.
 #[derive(Clone, Copy, Default, Debug)]
@@ -643,6 +643,11 @@ fn end(env: &mut Env<'_>, key: Key, event: Event, cause: Cause<'_>) {
     let limit = env.now.mono + env.state.setup.config.dialog.end_timeout;
     let now = now_s(env);
     leave_all(env, key);
+    if event == Event::Bye {
+        bye::ALL
+            .iter()
+            .for_each(|way| transfer::party_left(env, key, *way));
+    }
     let Some(dialog) = env.state.dialogs.table.get_mut(key) else {
         return;
     };

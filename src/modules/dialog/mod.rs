@@ -17,8 +17,8 @@
 //! one dialog, however many phones ring; the first 2xx decides which tag is the callee's.
 //!
 //! What the proxy itself sends in a dialog is made in request.rs and numbered by numbers.rs;
-//! bye.rs ends calls with it, keepalive.rs asks whether they still live. Database and replication
-//! are not here.
+//! bye.rs ends calls with it, keepalive.rs asks whether they still live, transfer/ sends parties
+//! elsewhere. Database and replication are not here.
 //!
 //! # The grid
 //!
@@ -47,6 +47,7 @@ pub mod stats;
 pub mod strings;
 pub mod table;
 mod timeout;
+pub mod transfer;
 pub mod var;
 mod variables;
 
@@ -130,6 +131,8 @@ pub struct Dialogs {
     pub profiles: profile::Profiles,
     /// What is exchanged with other shards.
     pub peers: peers::Peers,
+    /// Parties that are transferred from here.
+    pub transfers: transfer::Transfers,
     /// What has happened and is not done yet.
     pub happenings: VecDeque<Happening>,
     /// What has been counted.
@@ -153,6 +156,7 @@ impl Dialogs {
             table: table::Table::new(rng.hasher()),
             profiles,
             peers: peers::Peers::default(),
+            transfers: transfer::Transfers::new(rng.hasher()),
             happenings: VecDeque::new(),
             counts: stats::Counts::default(),
             observers: event::Observers::default(),
@@ -168,6 +172,7 @@ impl Dialogs {
     /// Panics when the tables disagree with each other; for debug builds and the simulator.
     pub fn check_invariants(&self) {
         self.table.check_invariants();
+        self.transfers.check_invariants();
         let memberships = self.table.iter().map(|(_, d)| d.memberships.len()).sum();
         self.profiles.check_invariants(memberships);
         assert!(self.happenings.is_empty(), "a step ends when all is done");

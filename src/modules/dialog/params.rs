@@ -62,6 +62,10 @@ pub struct Config {
     pub ka_interval_s: u32,
     /// How many pings in a row may fail.
     pub ka_failed_limit: u32,
+    /// The URI of From in calls that this server makes, and of Referred-By.
+    pub bridge_controller: Box<str>,
+    /// The URI of Contact in calls that this server makes.
+    pub bridge_contact: Box<str>,
 }
 
 impl Default for Config {
@@ -92,6 +96,8 @@ impl Default for Config {
             ka_timer_s: 0,
             ka_interval_s: 0,
             ka_failed_limit: 1,
+            bridge_controller: "sip:controller@kamailio.org".into(),
+            bridge_contact: "sip:controller@kamailio.org:5060".into(),
         }
     }
 }
@@ -342,17 +348,23 @@ pub(super) const PARAMS: [Param; 62] = [
             "Profiles that count everything.",
         ),
     ),
-    checked(
+    param(
         "bridge_controller",
         STR,
         "sip:controller@kamailio.org",
-        (|_, v| sip_address(v), "From of the INVITE of dlg_bridge."),
+        (
+            |c, v| sip_address(v, &mut c.dialog.bridge_controller),
+            "From of the INVITE of dlg_bridge, and Referred-By.",
+        ),
     ),
-    checked(
+    param(
         "bridge_contact",
         STR,
         "sip:controller@kamailio.org:5060",
-        (|_, v| sip_address(v), "Contact of it."),
+        (
+            |c, v| sip_address(v, &mut c.dialog.bridge_contact),
+            "Contact of the requests of dlg_bridge and dlg_refer.",
+        ),
     ),
     param(
         "initial_cbs_inscript",
@@ -487,10 +499,13 @@ pub(super) const PARAMS: [Param; 62] = [
 ];
 
 /// A SIP address of the operator's. It is read once, so by the slower and stricter reader.
-fn sip_address(setting: &Setting) -> Stored {
+fn sip_address(setting: &Setting, to: &mut Box<str>) -> Stored {
     let text = std::str::from_utf8(setting.text().unwrap_or_default()).unwrap_or_default();
     match rsip::Uri::try_from(text) {
-        Ok(uri) if uri.scheme.is_some() => Ok(()),
+        Ok(uri) if uri.scheme.is_some() => {
+            *to = text.into();
+            Ok(())
+        }
         Ok(_) | Err(_) => Err(ParamError("a SIP URI such as sip:controller@example.com")),
     }
 }

@@ -22,6 +22,7 @@ use super::leg::{Direction, Leg};
 use super::strings::Field;
 use super::table::Dialog;
 use super::table::iflag;
+use super::transfer::{self, Heard};
 use super::{bye, keepalive, scope::Role};
 
 /// How far a number is put ahead when the requests of a side do not come through here, so that
@@ -35,6 +36,10 @@ pub enum Purpose {
     Bye,
     /// It asks whether that side is still there.
     Ping,
+    /// It refers the side to somebody else, for this transfer.
+    Refer(Key),
+    /// It tells a side that was referred that it is over here.
+    Leave(Key),
 }
 
 /// A request of ours in a dialog, as its answer finds it again.
@@ -51,7 +56,8 @@ pub struct Sent {
 impl Purpose {
     fn method(self) -> &'static [u8] {
         match self {
-            Purpose::Bye => b"BYE",
+            Purpose::Bye | Purpose::Leave(_) => b"BYE",
+            Purpose::Refer(_) => b"REFER",
             Purpose::Ping => b"OPTIONS",
         }
     }
@@ -97,7 +103,9 @@ pub(super) fn within(env: &mut Env<'_>, sent: Sent) -> Option<LocalRequest> {
             let last = dialog.sender_mut(sent.way).cseq.unwrap_or(0);
             last.saturating_sub(1)
         }
-        Purpose::Bye | Purpose::Ping => next_number(dialog, sent.way),
+        Purpose::Bye | Purpose::Ping | Purpose::Refer(_) | Purpose::Leave(_) => {
+            next_number(dialog, sent.way)
+        }
     };
     Some(LocalRequest { cseq, ..request })
 }
@@ -241,7 +249,11 @@ fn route_set(joined: &[u8]) -> Vec<Bytes> {
 /// nothing here. With a route set the next hop is a proxy, which says where it wants to be
 /// reached; only a connection of its comes before that.
 fn flow_of(side: Side<'_>, uri: &[u8], is_direct: bool) -> Option<Destination> {
-    let flow = side.leg.flow?;
+    along(side.leg.flow?, uri, is_direct)
+}
+
+/// The same for the flow that this target has spoken on.
+pub fn along(flow: Flow, uri: &[u8], is_direct: bool) -> Option<Destination> {
     if flow.conn.is_some() {
         let wanted = Uri::parse(uri).ok().and_then(|uri| uri.transport());
         let is_wanted =
@@ -283,24 +295,30 @@ fn is_private(ip: IpAddr) -> bool {
 }
 
 /// A request of ours in a dialog has been answered, or has failed.
-pub fn answered(env: &mut Env<'_>, sent: Sent, request: &LocalRequest, answer: &Answer) {
-    if matches!(answer, Answer::Failed(477)) && request.along.is_some() {
-        // The flow is gone (RFC 5626 §5.3 would give up): the target may still be there.
-        let again = LocalRequest {
-            along: None,
-            ..request.clone()
-        };
-        if local::send(env.state, again) {
-            return;
-        }
+pub fn answered(env: &mut Env<'_>, sent: Sent, heard: Heard<'_>) {
+    if goes_again(env, heard.request, heard.answer) {
+        return;
     }
-    if answer.status().is_some_and(|status| status < 200) {
+    if heard.answer.status().is_some_and(|status| status < 200) {
         return;
     }
     match sent.purpose {
         Purpose::Bye => bye::answered(env, sent.dialog),
-        Purpose::Ping => keepalive::answered(env, sent, answer),
+        Purpose::Ping => keepalive::answered(env, sent, heard.answer),
+        Purpose::Refer(transfer) => transfer::refer_answered(env, transfer, heard),
+        Purpose::Leave(transfer) => transfer::bye_answered(env, transfer),
     }
+}
+
+/// Whether the request has only met a flow that is gone (RFC 5626 §5.3 would give up): the target
+/// may still be there, and the request goes to it.
+pub(super) fn goes_again(env: &mut Env<'_>, request: &LocalRequest, answer: &Answer) -> bool {
+    let is_unreached = matches!(answer, Answer::Failed(477)) && request.along.is_some();
+    let again = || LocalRequest {
+        along: None,
+        ..request.clone()
+    };
+    is_unreached && local::send(env.state, again())
 }
 
 /// The changes to a request in a dialog on its way out: its number as the other side counts, in

@@ -119,6 +119,9 @@ pub struct Dialog {
     pub invite: Option<Key>,
     /// BYEs of our own that have not been answered.
     pub pending_byes: u8,
+    /// By direction: the side has had its BYE because it was referred elsewhere, which has not
+    /// ended the dialog.
+    pub is_referred: [bool; 2],
     /// Whether requests in it come through here: our own Record-Route was in the answer.
     pub is_in_path: bool,
     /// Its keep-alives, if it has any.
@@ -181,6 +184,7 @@ impl Dialog {
             ended_by: None,
             invite: None,
             pending_byes: 0,
+            is_referred: [false; 2],
             is_in_path: true,
             keepalive: None,
             raised: None,

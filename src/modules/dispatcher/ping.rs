@@ -109,14 +109,14 @@ pub fn answered(env: &mut Env<'_>, ping: Ping, answer: &Answer) {
     }
     let setup = Arc::clone(&env.state.setup);
     let config = &setup.config.dispatcher;
-    let is_good = matches!(answer, Answer::Response(_))
+    let is_good = matches!(answer, Answer::Response(..))
         && (status == 200
             || config
                 .reply_codes
                 .iter()
                 .any(|(a, b)| (*a..=*b).contains(&status)));
     if config.latency_stats {
-        let took = matches!(answer, Answer::Response(_)).then(|| env.now.mono.since(ping.at));
+        let took = matches!(answer, Answer::Response(..)).then(|| env.now.mono.since(ping.at));
         let alpha = config.latency_alpha as f64 / 1_000.0;
         env.state.dispatcher.measured(ping.place, took, alpha);
     }

@@ -11,6 +11,7 @@ use crate::modules::dialog::bye;
 use crate::modules::dialog::identity::DialogId;
 use crate::modules::dialog::listing::{self, Filter, LegView, MatchKey, View};
 use crate::modules::dialog::state::State;
+use crate::modules::dialog::transfer::{self, Bridge};
 use crate::modules::{Env, Setup};
 use crate::slab::Key;
 
@@ -133,13 +134,13 @@ pub const DLG: [Command; 16] = [
         "FROM TO [OUTBOUND_PROXY] [BODY]",
         "Bridge two SIP addresses in a call using INVITE(hold)-REFER-BYE mechanism.",
         (
-            |_, args| {
+            |desk, args| {
                 let invalid = |_| stop(500, INVALID);
-                args.text(0).map_err(invalid)?;
+                let from = args.text(0).map_err(invalid)?;
                 args.text(1).map_err(invalid)?;
-                Err(not_done())
+                Ok(Whom::One(owner_of(desk, &from)))
             },
-            |_, _, _| Part::whole(Vec::new()),
+            bridge,
         ),
     ),
 ];
@@ -517,11 +518,25 @@ fn extra_headers(args: &Args) -> Result<Vec<u8>, Stop> {
     bye::header_lines(&text).ok_or_else(|| stop(500, INVALID))
 }
 
-fn not_done() -> Stop {
-    Stop::Fault(Fault::new(
-        500,
-        "known but not done yet: requests of our own",
-    ))
+fn bridge(env: &mut Env<'_>, args: &Args, _: Slice) -> Part {
+    let text = |index| args.text(index).unwrap_or_default();
+    let (from, to, proxy) = (text(0), text(1), text(2));
+    // kamcmd sends an empty text as the number 0.
+    let body = match args.all().get(3) {
+        Some(Value::Text(text)) => Some(&text[..]),
+        Some(Value::Int(0)) => Some(&b""[..]),
+        _ => None,
+    };
+    let wanted = Bridge {
+        from: &from,
+        to: &to,
+        proxy: &proxy,
+        body,
+    };
+    match transfer::bridge(env, wanted) {
+        Ok(()) => Part::whole(Vec::new()),
+        Err(refused) => fault(500, refused.text()),
+    }
 }
 
 fn profile_place(setup: &Setup, name: &[u8]) -> Result<u16, Stop> {

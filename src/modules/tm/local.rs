@@ -52,13 +52,16 @@ pub enum Owner {
     Dispatcher(dispatcher::Ping),
     /// A dialog.
     Dialog(dialog::request::Sent),
+    /// A transfer outside of a tracked dialog.
+    Transfer(dialog::transfer::Sent),
 }
 
 /// What became of a request. Provisional responses come any number of times before the others.
 #[derive(Clone, Debug)]
 pub enum Answer {
-    /// A response; of a 2xx to an INVITE every repetition, already acknowledged.
-    Response(Rc<Message>),
+    /// A response, and what it came in on; of a 2xx to an INVITE every repetition, already
+    /// acknowledged.
+    Response(Rc<Message>, Flow),
     /// None: this status stands for it (408 nobody answered, 477 it could not be sent, 478 the name
     /// has no address, 400 it cannot be written, 503 too many wait).
     Failed(u16),
@@ -70,7 +73,7 @@ impl Answer {
     /// The status, received or made here; a dropped request has none.
     pub fn status(&self) -> Option<u16> {
         match self {
-            Answer::Response(response) => Some(response.status()),
+            Answer::Response(response, _) => Some(response.status()),
             Answer::Failed(status) => Some(*status),
             Answer::Dropped => None,
         }
@@ -338,8 +341,9 @@ pub fn finished(env: &mut Env<'_>, key: Key, is_success: bool) {
 }
 
 /// The ACK to a 2xx (§13.2.2.4): in the dialog that the response has made (§12.1.2), with the
-/// credentials of the INVITE.
-pub fn ack(request: &LocalRequest, response: &Message) -> LocalRequest {
+/// credentials of the INVITE. It takes the flow of the response where the target alone would not
+/// be reached.
+pub fn ack(request: &LocalRequest, response: &Message, flow: Flow) -> LocalRequest {
     let uri_of = |value: &[u8]| NameAddr::parse(value).ok().map(|a| Bytes::from(a.uri));
     let contact = response.values(HeaderName::Contact).next();
     let target = contact.and_then(|c| uri_of(c.of(response.bytes())));
@@ -348,16 +352,17 @@ pub fn ack(request: &LocalRequest, response: &Message) -> LocalRequest {
         .map(|r| Bytes::from(r.of(response.bytes())))
         .collect();
     routes.reverse();
+    // An INVITE in a dialog keeps the dialog's route set (§12.2.1.2).
+    if has_tag(&request.to) {
+        routes.clone_from(&request.routes);
+    }
     let to = response.first(HeaderName::To);
+    let uri = target.unwrap_or_else(|| Rc::clone(&request.uri));
     LocalRequest {
         method: Rc::from(&b"ACK"[..]),
-        uri: target.unwrap_or_else(|| Rc::clone(&request.uri)),
-        // An INVITE in a dialog keeps the dialog's route set (§12.2.1.2).
-        routes: if has_tag(&request.to) {
-            request.routes.clone()
-        } else {
-            routes
-        },
+        along: dialog::request::along(flow, &uri, routes.is_empty()),
+        uri,
+        routes,
         next_hop: None,
         to: to.map_or_else(
             || Rc::clone(&request.to),

@@ -9,6 +9,7 @@ mod observer;
 mod profiles;
 mod scripts;
 mod timers;
+mod transfers;
 
 use crate::proxy::{ALICE, BOB, Proxy, Script, Sent, answer, request};
 
