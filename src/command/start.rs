@@ -155,7 +155,7 @@ fn run(args: Args, files: &Files, setup: Arc<Setup>, cores: Vec<usize>) -> Resul
         .map(process::PidFile::write)
         .transpose()?;
     process::become_user(args.user.as_deref(), args.group.as_deref())?;
-    eprint!("{}", text::cores(&cores));
+    eprint!("{}", text::cores(&cores, sockets.steering()));
     if files.is_built_in() {
         eprint!("{}", text::first_steps(&setup.addresses));
     }

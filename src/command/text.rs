@@ -2,6 +2,7 @@
 
 use dialcore::effect::flow::bracketed;
 use dialcore::effect::{Address, Proto};
+use dialcore::io::Steering;
 
 /// Name and version.
 pub(crate) const VERSION: &str = concat!("dialcore ", env!("CARGO_PKG_VERSION"));
@@ -61,12 +62,12 @@ pub(crate) fn listening(addresses: &[Address], aliases: &[String]) -> String {
 }
 
 /// How many cores run, and how a message finds its own.
-pub(crate) fn cores(cores: &[usize]) -> String {
+pub(crate) fn cores(cores: &[usize], steering: &Steering) -> String {
     let names: Vec<_> = cores.iter().map(usize::to_string).collect();
     match cores.len() {
         1 => format!("1 core ({}) owns every call\n", names[0]),
         n => format!(
-            "{n} cores ({}), one shard each; steering: by Call-ID, handed over between cores\n",
+            "{n} cores ({}), one shard each; steering: {steering}\n",
             names.join(", ")
         ),
     }

@@ -38,11 +38,14 @@ counters! {
     udp_send_drops,
     /// Datagrams without a Call-ID; they belong to the owner of the empty one.
     no_call_id,
+    /// Datagrams that the kernel brought to this core because it owns their call.
+    kernel_steered,
     /// Messages received here and handed to the core that owns their call.
     handed_over,
     /// Messages that another core handed over to this one.
     taken_over,
-    /// Messages handed over to this core that it does not own; handled all the same.
+    /// Messages that came to this core by mistake: the kernel's, then they are handed over, or
+    /// another core's, then they are handled all the same.
     misrouted,
     /// Items dropped because the queue to another core was full.
     mesh_drops,

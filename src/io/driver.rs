@@ -139,7 +139,12 @@ impl Core {
         for (index, socket) in sockets.listen.into_iter().enumerate() {
             let (id, tag) = (SocketId(index as u16), OTHER | index as u64);
             match socket {
-                Listen::Udp(socket) => self.datagrams.adopt(id, socket, tag)?,
+                Listen::Udp { socket, is_steered } => {
+                    self.datagrams.adopt(id, socket, tag)?;
+                    if is_steered {
+                        self.datagrams.set_steered(id);
+                    }
+                }
                 Listen::Tcp(listener) => self.streams.listen(id, listener, tag)?,
             }
         }
@@ -194,8 +199,12 @@ impl Core {
         if event.readable {
             // An index is a datagram socket or a listener; the other one does not know it.
             let door = &mut self.door;
-            self.datagrams
-                .receive(id, batch, |flow, bytes| door.steer(flow, bytes));
+            let is_steered = self.datagrams.is_steered(id);
+            self.datagrams.receive(id, batch, |flow, bytes| {
+                let is_here = door.steer(flow, bytes);
+                door.counters.kernel_steered += u64::from(is_steered && is_here);
+                door.counters.misrouted += u64::from(is_steered && !is_here);
+            });
             self.streams.accept(id, self.door.now.mono);
         }
         self.settle();
@@ -505,25 +514,28 @@ impl Door {
     /// connection lives.
     fn take(&mut self, flow: Flow, brought: Brought<'_>) {
         match brought {
-            Brought::Message(bytes) => self.steer(flow, bytes),
+            Brought::Message(bytes) => {
+                self.steer(flow, bytes);
+            }
             Brought::Http(bytes) => self.handle(Input::Http { flow, bytes }),
         }
     }
 
-    /// A message that arrived here: to its owner.
-    fn steer(&mut self, flow: Flow, bytes: &[u8]) {
+    /// A message that arrived here: to its owner. Says whether that is this core.
+    fn steer(&mut self, flow: Flow, bytes: &[u8]) -> bool {
         let call_id = scan::call_id(bytes);
         self.counters.no_call_id += u64::from(call_id.is_none());
         let owner = steer::owner(call_id.unwrap_or_default(), self.port.core_count());
         if owner == self.port.id() {
             self.handle(Input::Received { flow, bytes });
-            return;
+            return true;
         }
         let bytes = bytes.into();
         match self.port.post(owner, Item::Received { flow, bytes }) {
             Ok(()) => self.counters.handed_over += 1,
             Err(_) => self.counters.mesh_drops += 1,
         }
+        false
     }
 
     /// A message that another core found to belong here.

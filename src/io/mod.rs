@@ -8,7 +8,8 @@
 //!   dns.rs       RFC 3263                           log.rs       a thread that writes
 //!   signals.rs   what stops it                      process.rs   pid file, user, directory
 //!   counters.rs  what a core counts                 clock.rs     both clocks
-//!   sys.rs       system calls; all `unsafe`         error.rs     why it cannot start
+//!   sys.rs       system calls, most `unsafe`        error.rs     why it cannot start
+//!   steering/    the kernel program that brings datagrams to the core that owns their call
 //! ```
 //!
 //! Each core is a glommio executor pinned to its CPU that owns one shard, its sockets and its
@@ -20,6 +21,7 @@ pub mod counters;
 pub mod process;
 pub mod signals;
 pub mod sockets;
+pub mod steering;
 mod clock;
 mod control;
 mod dns;
@@ -48,6 +50,7 @@ pub use plan::{
 };
 pub use signals::Stopper;
 pub use sockets::Sockets;
+pub use steering::Steering;
 
 use crate::effect::{Address, Level};
 use crate::rng::Rng;
@@ -99,6 +102,7 @@ pub fn run(
     let Sockets {
         cpus,
         cores,
+        steering,
         control: operators,
         events: (events, heard),
         ..
@@ -133,6 +137,7 @@ pub fn run(
         events,
     };
     sockets::log_buffers(&cores, &log);
+    steering.log(&log);
     let mut running = BTreeSet::new();
     let mut outcome = Ok(());
     for ((cpu, sockets), port) in cpus.into_iter().zip(cores).zip(ports) {

@@ -1,8 +1,9 @@
 //! Opening all listening sockets before anything runs, and telling all that is wrong at once.
 //!
 //! Each core gets its own socket for each address; the kernel spreads what arrives over the
-//! group (`SO_REUSEPORT`). The sockets of a group are opened in the order of the cores, so the
-//! place of a socket in its group is the number of its core.
+//! group (`SO_REUSEPORT`), for datagrams by the Call-ID where it lets itself be told how
+//! ([`steering`]). The sockets of a group are opened in the order of the cores, so the place of a
+//! socket in its group is the number of its core.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -15,6 +16,7 @@ use super::error::IoError;
 use super::log::Log;
 use super::plan::{Plan, UdpOptions};
 use super::signals::{Event, Stopper};
+use super::steering::{self, Steering};
 use super::sys;
 use crate::effect::{Address, Level, Proto};
 
@@ -34,6 +36,7 @@ pub struct Sockets {
     pub(crate) cpus: Vec<usize>,
     pub(crate) cores: Vec<CoreSockets>,
     pub(crate) control: Vec<Listener>,
+    pub(crate) steering: Steering,
     pub(crate) events: (Sender<Event>, Receiver<Event>),
 }
 
@@ -46,7 +49,11 @@ pub(crate) struct CoreSockets {
 /// One listening socket.
 #[derive(Debug)]
 pub(crate) enum Listen {
-    Udp(UdpSocket),
+    Udp {
+        socket: UdpSocket,
+        /// The kernel chooses among the sockets of this address by Call-ID.
+        is_steered: bool,
+    },
     Tcp(TcpListener),
 }
 
@@ -89,11 +96,13 @@ impl Sockets {
         if !errors.is_empty() {
             return Err(errors);
         }
+        let steering = steer(&mut cores);
         Ok(Sockets {
             addresses,
             cpus,
             cores,
             control,
+            steering,
             events: mpsc::channel(),
         })
     }
@@ -108,6 +117,11 @@ impl Sockets {
         self.cpus.len() as u16
     }
 
+    /// How messages in datagrams find the core that owns their call.
+    pub fn steering(&self) -> &Steering {
+        &self.steering
+    }
+
     /// A handle that stops [`super::run`] as SIGTERM does.
     pub fn stopper(&self) -> Stopper {
         Stopper::new(self.events.0.clone())
@@ -118,7 +132,7 @@ impl Sockets {
 /// for all. It counts its own overhead in, so a full grant shows as twice what was asked.
 pub(crate) fn log_buffers(cores: &[CoreSockets], log: &Log) {
     for socket in cores.iter().take(1).flat_map(|core| &core.listen) {
-        if let Listen::Udp(socket) = socket
+        if let Listen::Udp { socket, .. } = socket
             && let Ok(local) = socket.local_addr()
         {
             let socket = SockRef::from(socket);
@@ -206,9 +220,40 @@ fn bind_sockets(
             socket.set_recv_buffer_size(udp.receive_buffer_size)?;
             socket.set_send_buffer_size(udp.send_buffer_size)?;
             sys::report_drops(&socket)?;
-            Ok(Listen::Udp(socket.into()))
+            Ok(Listen::Udp {
+                socket: socket.into(),
+                is_steered: false,
+            })
         })
         .collect()
+}
+
+/// Lets the kernel steer on every address of datagrams, as far as it does.
+fn steer(cores: &mut [CoreSockets]) -> Steering {
+    let address_count = cores.first().map_or(0, |core| core.listen.len());
+    let mut steering = Steering::Needless;
+    if cores.len() < 2 {
+        return steering;
+    }
+    for index in 0..address_count {
+        let mut group = Vec::with_capacity(cores.len());
+        let mut marks = Vec::with_capacity(cores.len());
+        for core in cores.iter_mut() {
+            if let Listen::Udp { socket, is_steered } = &mut core.listen[index] {
+                group.push(&*socket);
+                marks.push(is_steered);
+            }
+        }
+        if group.is_empty() {
+            continue;
+        }
+        if let Err(refusal) = steering::attach(&group) {
+            return Steering::HandOver(refusal);
+        }
+        marks.into_iter().for_each(|mark| *mark = true);
+        steering = Steering::Kernel;
+    }
+    steering
 }
 
 /// A bound socket that does not block.
@@ -266,7 +311,7 @@ mod tests {
         for core in &sockets.cores {
             for (socket, address) in core.listen.iter().zip(sockets.addresses()) {
                 let local = match socket {
-                    Listen::Udp(socket) => socket.local_addr(),
+                    Listen::Udp { socket, .. } => socket.local_addr(),
                     Listen::Tcp(listener) => listener.local_addr(),
                 };
                 assert_eq!(local.unwrap(), address.local);

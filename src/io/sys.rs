@@ -1,6 +1,7 @@
 //! The system calls that the standard library does not offer, each behind a safe function.
 //!
-//! All `unsafe` of the product stands in this file. Each block says why its pointers are good.
+//! All `unsafe` of the product stands in this file, and that of `bpf` in
+//! [`steering`](super::steering). Each block says why its pointers are good.
 //! Costs: one system call for each function; a batch builds its headers on every call (a few
 //! kilobytes of stores) so that no pointer outlives the call that uses it.
 #![allow(unsafe_code)]

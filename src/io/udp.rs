@@ -22,6 +22,8 @@ struct Outlet {
     queue: Vec<Datagram>,
     /// The kernel takes no more; it will say when it does again.
     is_blocked: bool,
+    /// The kernel brings only what belongs to this core.
+    is_steered: bool,
     /// What the kernel had dropped when it was last asked.
     drops_seen: u32,
 }
@@ -55,9 +57,23 @@ impl Datagrams {
             tag,
             queue: Vec::with_capacity(sys::BATCH_SIZE),
             is_blocked: false,
+            is_steered: false,
             drops_seen: 0,
         });
         Ok(())
+    }
+
+    /// From now on the kernel chooses what this socket gets by the Call-ID.
+    pub(crate) fn set_steered(&mut self, id: SocketId) {
+        if let Some(Some(outlet)) = self.outlets.get_mut(usize::from(id.0)) {
+            outlet.is_steered = true;
+        }
+    }
+
+    /// Whether the kernel chooses what this socket gets by the Call-ID.
+    pub(crate) fn is_steered(&self, id: SocketId) -> bool {
+        let outlet = self.outlets.get(usize::from(id.0));
+        outlet.is_some_and(|o| o.as_ref().is_some_and(|o| o.is_steered))
     }
 
     /// Reads one batch from a socket and gives each datagram to `take`, in order. Whatever is

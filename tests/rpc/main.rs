@@ -17,9 +17,10 @@ mod abuse;
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
+use std::net::UdpSocket;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dialcore::modules::rpc::Value;
 use dialcore::modules::rpc::binrpc::{self, Kind};
@@ -76,6 +77,50 @@ fn kamcmd_is_answered() {
     assert_eq!(server.kamcmd(&["core.reload"]), "Done\n");
     let shards = server.kamcmd(&["core.shards"]);
     assert_eq!(shards.matches("rpc_slices_long: 0").count(), 2, "{shards}");
+}
+
+/// The sum of a counter over all cores.
+fn sum_of(shards: &str, name: &str) -> u64 {
+    let values = shards.lines().filter_map(|line| {
+        let (found, value) = line.trim().split_once(": ")?;
+        (found == name).then(|| value.parse::<u64>().expect("a count"))
+    });
+    values.sum()
+}
+
+#[test]
+fn the_kernel_brings_every_datagram_to_its_core() {
+    const COUNT: u64 = 2_000;
+    /// What may be under way without filling the receive queue.
+    const FLIGHT: u64 = 500;
+    let server = Server::dialcore("");
+    if !server.is_steered {
+        eprintln!("not tested: the kernel does not steer for this process");
+        return;
+    }
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let here = socket.local_addr().expect("it is bound");
+    let names = ["Call-ID: ", "i:", "CALL-ID \t:\r\n ", "I :\t", "call-id:"];
+    let begin = Instant::now();
+    let mut shards = String::new();
+    for n in 0..COUNT {
+        let name = names[n as usize % names.len()];
+        let text = format!(
+            "OPTIONS sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP {here};branch=z9hG4bK{n}\r\n\
+             From: <sip:c@d>;tag=1\r\nTo: <sip:a@b>\r\n{name}{n}-steered@{here}\r\n\
+             CSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+        );
+        socket
+            .send_to(text.as_bytes(), ("127.0.0.1", server.port))
+            .expect("it listens");
+        while n % FLIGHT == FLIGHT - 1 && sum_of(&shards, "udp_received") <= n {
+            assert!(begin.elapsed() < PATIENCE * 3, "{shards}");
+            shards = server.kamcmd(&["core.shards"]);
+        }
+    }
+    let counts = ["kernel_steered", "handed_over", "taken_over", "misrouted"];
+    let found = counts.map(|name| sum_of(&shards, name));
+    assert_eq!(found, [COUNT, 0, 0, 0], "{shards}");
 }
 
 #[test]

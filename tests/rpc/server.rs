@@ -105,6 +105,8 @@ pub(crate) struct Server {
     pub(crate) dir: PathBuf,
     /// Of SIP.
     pub(crate) port: u16,
+    /// The kernel brings datagrams to the core that owns their call.
+    pub(crate) is_steered: bool,
     /// What it wrote to its log since it was ready.
     log: Arc<Mutex<Vec<String>>>,
 }
@@ -136,12 +138,13 @@ impl Server {
         // Its sockets are open before it says on how many cores it runs.
         let stderr = process.stderr.take().expect("it is piped");
         let mut lines = BufReader::new(stderr).lines();
-        let mut is_ready = false;
+        let (mut is_ready, mut is_steered) = (false, false);
         let said: Vec<String> = lines
             .by_ref()
             .map(|line| line.expect("text"))
             .take_while(|line| {
                 is_ready = line.contains("steering:") || line.contains("owns every call");
+                is_steered = line.contains("in the kernel");
                 !is_ready
             })
             .collect();
@@ -150,6 +153,7 @@ impl Server {
             process,
             dir,
             port,
+            is_steered,
             log: log.clone(),
         };
         assert!(is_ready, "it did not start: {:?}", server.log());
@@ -191,6 +195,7 @@ impl Server {
             process,
             dir,
             port,
+            is_steered: false,
             log: Arc::default(),
         };
         let begin = Instant::now();
