@@ -254,8 +254,8 @@ impl Observers {
             return;
         }
         let is_of_all = kind.only().is_of_all_dialogs();
-        let registered = if is_of_all {
-            self.all_dialogs.clone()
+        let registered: Box<[Registration]> = if is_of_all {
+            self.all_dialogs.as_slice().into()
         } else {
             dialog.observers.clone()
         };
@@ -308,11 +308,14 @@ impl Dialog {
         if self.observers.len() >= usize::from(u8::MAX) {
             return Err(RegisterError::TooMany);
         }
-        self.observers.push(Registration {
+        // Most dialogs have none, and each entry of the table would pay for room to grow.
+        let mut observers = std::mem::take(&mut self.observers).into_vec();
+        observers.push(Registration {
             observer,
             kinds,
             param,
         });
+        self.observers = observers.into();
         Ok(())
     }
 }

@@ -54,12 +54,19 @@ struct Other {
     version: u64,
 }
 
+/// The items of other servers under one value.
+#[derive(Default, Debug)]
+struct Remotes {
+    list: Vec<Remote>,
+}
+
 #[derive(Debug)]
 struct Value {
     hash: u64,
     bytes: Box<[u8]>,
     members: Table<Key>,
-    remote: Vec<Remote>,
+    /// Items of other servers; most values have none.
+    remote: Option<Box<Remotes>>,
     others: Vec<Other>,
     /// The other shards have yet to learn the count.
     is_news: bool,
@@ -67,7 +74,15 @@ struct Value {
 
 impl Value {
     fn own(&self) -> usize {
-        self.members.len() + self.remote.len()
+        self.members.len() + self.remotes().len()
+    }
+
+    fn remotes(&self) -> &[Remote] {
+        self.remote.as_ref().map_or(&[], |remote| &remote.list)
+    }
+
+    fn remotes_mut(&mut self) -> &mut Vec<Remote> {
+        &mut self.remote.get_or_insert_default().list
     }
 
     fn total(&self) -> usize {
@@ -181,7 +196,7 @@ impl Profiles {
             hash,
             bytes: bytes.into(),
             members: Table::new(),
-            remote: Vec::new(),
+            remote: None,
             others: Vec::new(),
             is_news: false,
         });
@@ -302,11 +317,11 @@ impl Profiles {
         let Some(v) = self.value_mut(profile, value) else {
             return false;
         };
-        if v.remote.len() >= PROFILE_REMOTE_COUNT_MAX || uid.len() > PROFILE_VALUE_SIZE_MAX {
+        if v.remotes().len() >= PROFILE_REMOTE_COUNT_MAX || uid.len() > PROFILE_VALUE_SIZE_MAX {
             self.tidy(profile, value);
             return false;
         }
-        v.remote.push(Remote {
+        v.remotes_mut().push(Remote {
             uid: uid.into(),
             expires_s,
         });
@@ -322,10 +337,10 @@ impl Profiles {
         let Some(v) = self.value_mut(profile, value) else {
             return false;
         };
-        let Some(at) = v.remote.iter().position(|r| *r.uid == *uid) else {
+        let Some(at) = v.remotes().iter().position(|r| *r.uid == *uid) else {
             return false;
         };
-        v.remote.remove(at);
+        v.remotes_mut().remove(at);
         self.changed(profile, value);
         true
     }
@@ -338,12 +353,12 @@ impl Profiles {
             let values = p
                 .values
                 .iter()
-                .filter(|(_, v)| v.remote.iter().any(is_over));
+                .filter(|(_, v)| v.remotes().iter().any(is_over));
             over.extend(values.map(|(value, _)| (profile, value)));
         }
         for (profile, value) in over {
             if let Some(v) = self.value_mut(profile, value) {
-                v.remote.retain(|r| !is_over(r));
+                v.remotes_mut().retain(|r| !is_over(r));
                 self.changed(profile, value);
             }
         }
@@ -353,7 +368,7 @@ impl Profiles {
     pub fn has_remotes(&self) -> bool {
         self.all
             .iter()
-            .any(|p| p.values.iter().any(|(_, v)| !v.remote.is_empty()))
+            .any(|p| p.values.iter().any(|(_, v)| !v.remotes().is_empty()))
     }
 
     /// The oldest news: profile, value and how many members it has here.

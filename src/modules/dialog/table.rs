@@ -112,7 +112,7 @@ pub struct Dialog {
     /// Its places in profiles, the newest last.
     pub memberships: Vec<Membership>,
     /// Observers of this dialog, the last registered last.
-    pub observers: Vec<Registration>,
+    pub observers: Box<[Registration]>,
     /// The transaction that ends it: when that is gone, so is what could come late.
     pub ended_by: Option<Key>,
     /// The transaction of its INVITE.
@@ -180,7 +180,7 @@ impl Dialog {
             timeout_route: None,
             vars: Vars::default(),
             memberships: Vec::new(),
-            observers: Vec::new(),
+            observers: Box::default(),
             ended_by: None,
             invite: None,
             pending_byes: 0,
