@@ -438,7 +438,8 @@ mod tests {
 
     #[test]
     fn places() {
-        let table: [(&str, Option<(&str, Which, Option<&str>)>); 9] = [
+        type Want = Option<(&'static str, Which, Option<&'static str>)>;
+        let table: [(&str, Want); 9] = [
             ("A", Some(("A", Which::Unsaid, None))),
             ("A[2]", Some(("A", Which::At(2), None))),
             ("A[-1].p", Some(("A", Which::At(-1), Some("p")))),
