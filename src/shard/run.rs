@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::effect::Level;
 use crate::limits::PARKED_RUN_COUNT_MAX;
 use crate::modules::work::{Ask, Work};
-use crate::modules::{Call, Env, tm};
+use crate::modules::{Call, Env, dialog, tm};
 use crate::script::{End, Pause, Program, RouteId, RouteKind, Vm};
 use crate::slab::Key;
 use crate::steer;
@@ -285,6 +285,9 @@ impl Shard {
             work.avps = std::mem::take(&mut t.saved.avps);
             work.flags = t.saved.flags;
             work.plan = t.plan.clone();
+            if work.dialog.current.is_none() {
+                work.dialog = dialog::Context::of(t.dialog);
+            }
         }
     }
 

@@ -574,7 +574,22 @@ fn confirm(env: &mut Env<'_>, key: Key, cause: Cause<'_>) {
     tell(env, key, Kind::Confirmed, cause);
 }
 
-/// A request in the dialog: lifetime, target and CSeq follow it (§12.2.2).
+/// A request in the dialog has used up its number (§12.2.1.1), whatever state the dialog is in. One
+/// that was overtaken on its way must not turn the count back: the next request made here would be
+/// refused as too old.
+pub(super) fn count_number(env: &mut Env<'_>, key: Key, message: &Message, way: Direction) {
+    // These bear the number of their INVITE.
+    if matches!(message.method(), Method::Ack | Method::Cancel) {
+        return;
+    }
+    let number = message.cseq().number;
+    if let Some(dialog) = env.state.dialogs.table.get_mut(key) {
+        let leg = dialog.sender_mut(way);
+        leg.cseq = Some(leg.cseq.map_or(number, |known| known.max(number)));
+    }
+}
+
+/// A request in the dialog: lifetime and target follow it (§12.2.2).
 fn follow(env: &mut Env<'_>, key: Key, cause: Cause<'_>) {
     let (Some(message), Some(direction)) = (cause.message, cause.direction) else {
         return;
@@ -586,11 +601,7 @@ fn follow(env: &mut Env<'_>, key: Key, cause: Cause<'_>) {
     };
     dialog.dflags |= dflag::CHANGED;
     if message.method() != Method::Ack {
-        let number = message.cseq().number;
         let leg = dialog.sender_mut(direction);
-        // A request that was overtaken on its way must not turn the count back: the next request
-        // made here would be refused as too old.
-        leg.cseq = Some(leg.cseq.map_or(number, |known| known.max(number)));
         leg.flow = cause.flow.or(leg.flow);
     }
     if is_target_refresh(message.method()) {
@@ -632,7 +643,7 @@ fn refresh_by_response(env: &mut Env<'_>, key: Key, status: u16, cause: Cause<'_
         .dialogs
         .table
         .get(key)
-        .is_some_and(|d| d.state() == State::Confirmed);
+        .is_some_and(|d| matches!(d.state(), State::Early) || d.state().is_active());
     if is_live && status >= 200 && is_target_refresh(message.method()) {
         refresh_target(env, key, message, direction);
     }

@@ -56,6 +56,7 @@ pub(super) fn follow(env: &mut Env<'_>, work: &mut Work, mode: Mode) {
         (work.dialog.current, work.dialog.direction) = (Some(key), Some(direction));
         return;
     }
+    life::count_number(env, key, &message, direction);
     let is_bye = message.method() == Method::Bye;
     let role = if is_bye {
         Role::Bye(direction)

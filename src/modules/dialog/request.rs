@@ -166,10 +166,12 @@ fn party(dialog: &Dialog, way: Direction) -> Bytes {
 /// The number of the next request that goes this way and does not come from its sender.
 pub(super) fn next_number(dialog: &mut Dialog, way: Direction) -> u32 {
     let last = dialog.sender_mut(way).cseq.unwrap_or(0);
-    if !dialog.is_in_path {
-        return last.saturating_add(UNSEEN_CSEQ_GAP);
-    }
-    dialog.raised_mut(way).take(last.saturating_add(1))
+    let gap = if dialog.is_in_path {
+        1
+    } else {
+        UNSEEN_CSEQ_GAP
+    };
+    dialog.raised_mut(way).take(last.saturating_add(gap))
 }
 
 /// A challenge to a request of ours is answered with the next number (§22.2, §8.1.3.5).
@@ -351,8 +353,10 @@ pub fn retried(env: &mut Env<'_>, work: &Work) {
     let (Some(way), Some(dialog)) = (way, dialog) else {
         return;
     };
+    let number = work.message.cseq().number;
+    let last = dialog.sender_mut(way).cseq.unwrap_or(number);
     let raised = dialog.raised_mut(way);
-    raised.raise(work.message.cseq().number);
+    raised.again(number, last);
     if way == Direction::Downstream {
         let difference = raised.latest().to_string();
         dialog.iflags |= iflag::CSEQ_DIFF;

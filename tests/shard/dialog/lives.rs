@@ -262,7 +262,7 @@ fn requests_while_it_rings() {
         assert_eq!(c.state(), 2, "{method}");
     }
     let d = &c.p.dialogs()[0];
-    assert_eq!((d.iflags, d.caller.cseq.as_deref()), (32, Some("6")));
+    assert_eq!((d.iflags, d.caller.cseq.as_deref()), (32, Some("8")));
     assert_eq!(d.callee.cseq.as_deref(), Some("7"));
 }
 
