@@ -104,19 +104,26 @@ fn follow(message: &Message, next: Span, is_last: bool, work: &mut Work) {
     work.target.next_hop = None;
 }
 
-/// §16.4: the last Route is where the request is meant to go; the first is the next hop.
+/// §16.4: the last Route is where the request is meant to go; the first is the next hop. The
+/// Request-URI is our own entry, which the strict router has put there: what it says counts as
+/// that of a Route of ours.
 fn after_strict_router(message: &Message, routes: &[Span], work: &mut Work) -> Found {
-    let last = routes[routes.len() - 1];
-    let Some(target) = uri_of(message, last) else {
+    let (first, last) = (routes[0], routes[routes.len() - 1]);
+    let (Some(next), Some(target)) = (uri_of(message, first), uri_of(message, last)) else {
         return Found::Nothing;
     };
+    let own = Bytes::from(work.uri());
+    work.rr.route_params = Uri::parse(&own).ok().map(|uri| Bytes::from(uri.params));
+    work.rr.route_uri = Some(own);
+    let is_loose = Uri::parse(next).is_ok_and(|u| u.is_loose());
+    if routes.len() > 1 && !is_loose {
+        // Another strict router behind us: the target is the last Route already.
+        work.target.uri = Some(Bytes::from(next));
+        cut(message, first, &mut work.edits);
+        return Found::NextHop;
+    }
     if routes.len() > 1 {
-        let Some(first) = uri_of(message, routes[0]) else {
-            return Found::Nothing;
-        };
-        if Uri::parse(first).is_ok_and(|u| u.is_loose()) {
-            work.target.next_hop = Some(Bytes::from(first));
-        }
+        work.target.next_hop = Some(Bytes::from(next));
     }
     work.target.uri = Some(Bytes::from(target));
     cut(message, last, &mut work.edits);
