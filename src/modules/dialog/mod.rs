@@ -24,6 +24,16 @@
 //!
 //! A cell reads `next state: what is done`; without a state the state stays, `-` absorbs the event.
 #![doc = include_str!("grid.md")]
+//!
+//! # The matrix
+//!
+//! Requests of our own, as a strict user agent has seen them (`tests/matrix` runs the cells and
+//! prints them). A cell reads `m < n`: the last number that the side had seen before, and that of
+//! the request. *Near* is the side that it goes to, *far* the other; `-` is what cannot be. Every
+//! cell also holds route set, target, tags and way to what the standard says, and where the call
+//! goes on, both sides go on talking.
+//!
+#![doc = include_str!("matrix.md")]
 
 pub mod bye;
 pub mod cookie;
