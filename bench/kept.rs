@@ -4,7 +4,9 @@
 use std::net::SocketAddr;
 
 use dialcore::effect::{Effect, Flow, Outbox, Proto, SocketId};
+use dialcore::limits::JOURNAL_ENTRY_COUNT_MAX;
 use dialcore::modules::dialog::state::State;
+use dialcore::modules::journal::Entry;
 use dialcore::shard::{Input, Setup, Shard};
 use dialcore::steer::ShardId;
 use dialcore::time::{Duration, Instant, Now, WallTime};
@@ -124,13 +126,16 @@ fn clock(now: Instant) -> Now {
     }
 }
 
+/// Bytes of the journal, which a core reserves once and whatever it holds.
+const JOURNAL: u64 = (JOURNAL_ENTRY_COUNT_MAX * size_of::<Entry>()) as u64;
+
 /// Bytes per dialog.
 fn kept(count: u64, sharing: u64) -> u64 {
     let before = allocations::alive();
     let shard = filled(count, sharing);
     let bytes = allocations::alive() - before;
     drop(shard);
-    bytes / count
+    bytes.saturating_sub(JOURNAL) / count
 }
 
 /// Whether a dialog keeps at most a KiB.

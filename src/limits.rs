@@ -209,6 +209,10 @@ pub const PEER_BATCH_SIZE_MAX: usize = 512;
 /// than the shard that does not answer is slow.
 pub const PEER_BATCH_COUNT_MAX: usize = 256;
 
+/// Events of one core that are kept to explain a call: 64 bytes each, so 4 MiB. Above: the oldest
+/// make room.
+pub const JOURNAL_ENTRY_COUNT_MAX: usize = 1 << 16;
+
 /// Bytes of one command for operators, the original's bound. Above: refused, and a stream is
 /// closed.
 pub const RPC_REQUEST_SIZE_MAX: usize = 65_535;

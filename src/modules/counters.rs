@@ -70,6 +70,8 @@ pub struct Counters {
     pub ringing: u64,
     /// Final responses that went upstream by transactions, by the first digit (2 to 6).
     pub final_replies: [u64; 7],
+    /// Requests passed on without a transaction.
+    pub requests_forwarded: u64,
     /// Responses passed on.
     pub responses_relayed: u64,
     /// Responses that belong to a transaction.
@@ -99,6 +101,7 @@ impl Counters {
             ("parse_errors", self.parse_errors),
             ("violations", self.violations),
             ("responses_dropped", self.responses_dropped),
+            ("requests_forwarded", self.requests_forwarded),
             ("responses_relayed", self.responses_relayed),
             ("shard_misrouted", self.misrouted),
             ("queue_drops", self.queue_drops),
@@ -106,8 +109,11 @@ impl Counters {
             ("transactions_refused", self.transactions_refused),
             ("drain_refused", self.drain_refused),
             ("stale_answers", self.stale_answers),
+            ("local_drops", self.local_drops),
+            ("bad_uris", self.bad_uris),
             ("loops", self.loops),
             ("transactions", self.transactions),
+            ("local_requests", self.local_requests),
             ("branches", self.branches),
             ("requests_repeated", self.requests_repeated),
             ("responses_repeated", self.responses_repeated),

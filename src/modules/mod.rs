@@ -23,6 +23,7 @@ mod entry;
 pub mod event;
 pub mod htable;
 pub mod ipops;
+pub mod journal;
 pub mod jsonrpcs;
 pub mod kex;
 pub mod load;

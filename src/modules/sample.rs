@@ -139,6 +139,7 @@ pub(super) fn state(cfg: &str) -> State {
         variables: Variables::default(),
         stores: Stores::default(),
         counters: Counters::default(),
+        journal: Default::default(),
         is_draining: false,
     }
 }

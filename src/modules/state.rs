@@ -11,6 +11,7 @@ use crate::timer::Timer;
 use crate::wheel::{TimerKey, Wheel};
 
 use super::counters::Counters;
+use super::journal::{Entry, Journal, What};
 use super::pv::Variables;
 use super::setup::Setup;
 use super::stores::Stores;
@@ -44,6 +45,8 @@ pub struct State {
     pub stores: Stores,
     /// What has been counted.
     pub counters: Counters,
+    /// What has happened last.
+    pub journal: Journal,
     /// Secret of stateless To tags: the same on every shard and after every restart with the same
     /// seed, different between processes.
     pub tag_secret: u64,
@@ -104,6 +107,12 @@ impl Env<'_> {
             bytes: Rc::clone(&bytes),
             token,
         }));
+    }
+
+    /// Keeps what happened to the call of this hash, for an operator who asks.
+    pub fn note(&mut self, call: u32, what: What) {
+        let at = self.now.wall.as_micros();
+        self.state.journal.add(Entry { at, call, what });
     }
 
     /// Writes to the log, if the level is wanted.

@@ -44,6 +44,7 @@ use crate::effect::{
 use crate::modules::counters::Counters;
 use crate::modules::dialog::Dialogs;
 use crate::modules::dialog::event::{Kinds, Observer, ObserverId, RegisterError};
+use crate::modules::journal::{Journal, Line, What};
 use crate::modules::pv::Variables;
 use crate::modules::stores::Stores;
 use crate::modules::{Env, State, dispatcher, rpc, tm, uac};
@@ -140,6 +141,7 @@ impl Shard {
                 variables: Variables::default(),
                 stores: Stores::default(),
                 counters: Counters::default(),
+                journal: Journal::default(),
                 is_draining: false,
             },
             runs: Table::new(),
@@ -241,6 +243,24 @@ impl Shard {
         &self.state.counters
     }
 
+    /// What has been counted and what is held, by name, for an operator.
+    pub fn figures(&self) -> Vec<(&'static str, u64)> {
+        let state = &self.state;
+        let dialogs = &state.dialogs;
+        let mut figures = state.counters.figures();
+        figures.extend([
+            ("dialogs_refused", dialogs.counts.refused),
+            ("bad_cookies", dialogs.counts.bad_cookies),
+            ("strange_cookies", dialogs.counts.strange_cookies),
+            ("held_dialogs", dialogs.table.len() as u64),
+            ("held_transactions", state.tm.len() as u64),
+            ("held_timers", state.wheel.len() as u64),
+            ("held_scripts", self.runs.len() as u64),
+            ("held_messages", self.queue.len() as u64),
+        ]);
+        figures
+    }
+
     /// Takes in code built on top of dialogs; before the first input.
     pub fn observe(&mut self, observer: Box<dyn Observer>) -> ObserverId {
         self.state.dialogs.observers.add(observer)
@@ -318,6 +338,8 @@ impl Shard {
         // counted and the message is handled here, where it is.
         self.state.counters.misrouted += u64::from(owner != self.state.id);
         let call = steer::hash(message.call_id());
+        let what = What::Received(Line::of(&message), flow.proto, flow.remote);
+        self.env(step).note(call, what);
         if self.queue.is_waiting(call) {
             let is_kept = self.queue.push(call, Waiting::Message(message, flow));
             self.state.counters.queue_drops += u64::from(!is_kept);

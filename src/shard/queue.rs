@@ -50,6 +50,11 @@ impl Queue {
         !self.calls.is_empty() && self.calls.get(&call).is_some_and(|line| !line.is_moving)
     }
 
+    /// How much waits behind scripts that wait; the calls of which are few.
+    pub(super) fn len(&self) -> usize {
+        self.calls.values().map(|line| line.items.len()).sum()
+    }
+
     /// A script of this call waits from now on.
     pub(super) fn begin(&mut self, call: u32) {
         let line = self.calls.entry(call).or_default();

@@ -13,11 +13,13 @@ use std::sync::Arc;
 use crate::effect::{Destination, Flow, Hop, Proto, Query, ResolveError};
 use crate::limits::{BRANCH_COUNT_MAX, HOP_COUNT_MAX};
 use crate::modules::dialog;
+use crate::modules::journal::{Line, What};
 use crate::modules::tm::{self, branch, server};
 use crate::modules::work::{Bytes, RelayOptions, Target};
 use crate::script::{End, RouteKind};
 use crate::sip::{Edits, HeaderName, Message, Method, Scheme, Uri};
 use crate::slab::Key;
+use crate::steer;
 use crate::timer;
 
 use super::outgoing::{self, Own};
@@ -222,12 +224,7 @@ impl Shard {
         if !is_first {
             return;
         }
-        let answered = branch::cancel(&mut self.env(step), key, branch::Which::All);
-        tm::upstream::mark_cancelled(&mut self.env(step), key, &answered);
-        let is_over = self.state.tm.get(key).is_some_and(|t| !t.has_pending());
-        if is_over {
-            tm::serve::reply(&mut self.env(step), key, 487, b"Request canceled", &[]);
-        }
+        tm::upstream::cancel(&mut self.env(step), key);
     }
 
     /// Serves the next target, or ends the relay.
@@ -453,7 +450,12 @@ impl Shard {
         };
         relay.sent += 1;
         let Some(key) = relay.key else {
-            return self.env(step).send(to, bytes);
+            self.state.counters.requests_forwarded += 1;
+            let message = &run.work.message;
+            let (call, line) = (steer::hash(message.call_id()), Line::of(message));
+            let mut env = self.env(step);
+            env.note(call, What::Sent(line, to.proto, to.remote));
+            return env.send(to, bytes);
         };
         let is_wanted = self.state.setup.config.dns.failover;
         let fails_over = is_wanted && !relay.options.no_failover && !run.work.plan.no_failover;

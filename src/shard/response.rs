@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use crate::effect::{Flow, Level};
 use crate::modules::dialog::{self, life};
+use crate::modules::journal::{Line, What};
 use crate::modules::tm::branch::{self, Told, Which};
 use crate::modules::tm::client::Event;
 use crate::modules::tm::upstream::{self, Decision};
@@ -20,6 +21,7 @@ use crate::modules::work::{Bytes, Work};
 use crate::script::{End, RouteKind};
 use crate::sip::{Edits, Message, Method};
 use crate::slab::Key;
+use crate::steer;
 use crate::timer::Branch;
 
 use super::outgoing;
@@ -102,7 +104,10 @@ impl Shard {
                 let number = dialog::request::sent_number(&self.state, message);
                 let bytes = upstream::without_our_via(message, &run.work.edits, number);
                 self.state.counters.responses_relayed += 1;
-                self.env(step).send(to, bytes);
+                let (call, line) = (steer::hash(message.call_id()), Line::of(message));
+                let mut env = self.env(step);
+                env.note(call, What::Sent(line, to.proto, to.remote));
+                env.send(to, bytes);
             }
             None => self.state.counters.responses_dropped += 1,
         }

@@ -8,11 +8,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::effect::{Flow, Level};
+use crate::modules::journal::What;
 use crate::modules::state::Env;
 use crate::modules::work::Work;
 use crate::script::Program;
 use crate::sip::{Message, Method};
 use crate::slab::Key;
+use crate::steer;
 use crate::time::Duration;
 
 use super::event::{Kind, Told};
@@ -454,9 +456,12 @@ pub fn happen(env: &mut Env<'_>, key: Key, event: Event, cause: Cause<'_>) -> Ac
     let Some(dialog) = env.state.dialogs.table.get(key) else {
         return Act::NOTHING;
     };
-    let (old, id) = (dialog.state(), dialog.id);
+    let (old, id, call) = (dialog.state(), dialog.id, steer::hash(dialog.call_id()));
     let cell = state::step(old, event);
     env.state.dialogs.table.set_state(key, cell.next);
+    if cell.next != old {
+        env.note(call, What::Dialog(id.h_id, old, cell.next));
+    }
     let act = cell.act;
     if act.has(Act::ODD) {
         env.log(
@@ -708,6 +713,11 @@ pub fn remove(env: &mut Env<'_>, key: Key) {
 pub fn force_state(env: &mut Env<'_>, key: Key, state: State) {
     let limit = env.now.mono + env.state.setup.config.dialog.end_timeout;
     let now = now_s(env);
+    if let Some(dialog) = env.state.dialogs.table.get(key) {
+        let what = What::Dialog(dialog.id.h_id, dialog.state(), state);
+        let call = steer::hash(dialog.call_id());
+        env.note(call, what);
+    }
     env.state.dialogs.table.set_state(key, state);
     let Some(dialog) = env.state.dialogs.table.get_mut(key) else {
         return;

@@ -3,10 +3,12 @@
 use std::rc::Rc;
 
 use crate::effect::{Destination, Effect, Proto, Send, Token};
+use crate::modules::journal::{Line, What};
 use crate::modules::state::Env;
 use crate::modules::work::Bytes;
-use crate::sip::Message;
+use crate::sip::{Message, Method};
 use crate::slab::Key;
+use crate::steer;
 use crate::timer::{Branch as BranchId, Timer};
 
 use super::client::{self, Event, State};
@@ -54,7 +56,10 @@ pub fn open(env: &mut Env<'_>, id: BranchId) {
         return;
     };
     let (times, to, bytes) = (t.times, branch.to, Rc::clone(&branch.sent));
+    let (call, method) = (steer::hash(t.request.call_id()), t.request.method());
     send_request(env, id, to, bytes);
+    let line = Line::Request(method);
+    env.note(call, What::Sent(line, to.proto, to.remote));
     let final_timer = env.start(times.final_response, Timer::FinalResponse(id));
     let repeat_timer = (to.proto == Proto::Udp)
         .then(|| env.start(times.repeat_first, Timer::RetransmitRequest(id)));
@@ -161,6 +166,8 @@ fn acknowledge(env: &mut Env<'_>, id: BranchId, response: &Message) {
     };
     let mut bytes = Vec::with_capacity(512);
     hop::ack(&sent, response, &mut bytes);
+    let (line, call) = (Line::Request(Method::Ack), steer::hash(sent.call_id()));
+    env.note(call, What::Sent(line, to.proto, to.remote));
     env.send(to, bytes.into());
 }
 
@@ -212,7 +219,9 @@ fn send_cancel(env: &mut Env<'_>, id: BranchId) {
     };
     let mut bytes = Vec::with_capacity(512);
     hop::cancel(&sent, &t.cancel_reason, &mut bytes);
-    let bytes: Bytes = bytes.into();
+    let (bytes, call): (Bytes, _) = (bytes.into(), steer::hash(sent.call_id()));
+    let line = Line::Request(Method::Cancel);
+    env.note(call, What::Sent(line, to.proto, to.remote));
     env.send(to, Rc::clone(&bytes));
     let repeat_timer = (to.proto == Proto::Udp)
         .then(|| env.start(times.repeat_first, Timer::RetransmitCancel(id)));

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use crate::effect::{Destination, Proto};
 use crate::modules::dialog::life;
+use crate::modules::journal::{Line, What};
 use crate::modules::state::Env;
 use crate::modules::work::Bytes;
 use crate::sip::reply::{self, Reply};
 use crate::slab::Key;
+use crate::steer;
 use crate::timer::Timer;
 
 use super::grid::Act;
@@ -50,6 +52,7 @@ pub fn step(env: &mut Env<'_>, key: Key, event: Event, outgoing: Option<Outgoing
         return false;
     }
     let to = t.reply_to;
+    let (call, method) = (steer::hash(t.request.call_id()), t.request.method());
     if let Some(Outgoing { status, bytes }) = outgoing {
         if cell.act.has(Act::SEND) {
             if status >= 200 {
@@ -62,6 +65,10 @@ pub fn step(env: &mut Env<'_>, key: Key, event: Event, outgoing: Option<Outgoing
             env.send(to, bytes);
         } else if cell.act.has(Act::SEND_ONCE) {
             env.send(to, bytes);
+        }
+        if cell.act.has(Act::SEND) || cell.act.has(Act::SEND_ONCE) {
+            let line = Line::Response(status, method);
+            env.note(call, What::Sent(line, to.proto, to.remote));
         }
     }
     if cell.act.has(Act::RESEND) {

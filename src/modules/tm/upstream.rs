@@ -142,6 +142,17 @@ pub fn mark_cancelled(env: &mut Env<'_>, key: Key, indexes: &[u8]) {
     }
 }
 
+/// §9.1, §16.10: gives up every branch that has no final answer; when none has been asked at all,
+/// the caller is answered here.
+pub fn cancel(env: &mut Env<'_>, key: Key) {
+    let answered = branch::cancel(env, key, Which::All);
+    mark_cancelled(env, key, &answered);
+    let is_over = env.state.tm.get(key).is_some_and(|t| !t.has_pending());
+    if is_over {
+        serve::reply(env, key, 487, b"Request canceled", &[]);
+    }
+}
+
 /// Sends the failure of this branch upstream: its response, or one of our own when the branch
 /// has none or the response must not leave this hop.
 pub fn send_best(env: &mut Env<'_>, key: Key, best: u8) {
