@@ -252,14 +252,14 @@ pub const RPC_CHUNK_SIZE: u64 = 64 << 10;
 pub const RPC_ANSWER_SIZE_MAX: u64 = u32::MAX as u64;
 
 /// Items of a listing that a shard gives at once at the most. How many it is, the time of the last
-/// slice says: a call is to wait behind an operator for half a millisecond and no longer than one.
-pub const RPC_SLICE_ITEM_COUNT_MAX: usize = 256;
+/// slice says: no call is to wait behind an operator for longer than a millisecond.
+pub const RPC_SLICE_ITEM_COUNT_MAX: usize = 128;
 
 /// Items of the first slice, while nobody knows yet how long one takes.
 pub const RPC_SLICE_ITEM_COUNT_FIRST: usize = 16;
 
-/// How long a slice should take.
-pub const RPC_SLICE_TIME: Duration = Duration::from_micros(500);
+/// How long a slice should take; one that finds its memory cold takes three times as long.
+pub const RPC_SLICE_TIME: Duration = Duration::from_micros(300);
 
 /// Things looked at in place of one item, when most of them are only looked at.
 pub const RPC_LOOKS_PER_ITEM: usize = 16;

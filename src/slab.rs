@@ -23,6 +23,11 @@ impl Key {
         (self.index as u64) << 32 | self.generation as u64
     }
 
+    /// The place of the entry in its table.
+    pub const fn place(self) -> usize {
+        self.index as usize
+    }
+
     /// The key that [`Key::to_u64`] gave.
     pub const fn from_u64(n: u64) -> Self {
         Key {
@@ -128,17 +133,26 @@ impl<T> Table<T> {
         })
     }
 
-    /// The entries from this place on, in index order, each with its place.
-    pub fn iter_from(&self, place: usize) -> impl Iterator<Item = (usize, Key, &T)> {
-        let end = self.entries.iter().next_back().map_or(0, |(i, _)| i + 1);
-        (place..end).filter_map(|i| {
+    /// The entries in so many places from this one on, in index order, each with its place; and
+    /// the place behind them, unless nothing can be there. What is empty is looked at too, so the
+    /// cost is bounded whatever has been removed.
+    pub fn window(
+        &self,
+        from: usize,
+        place_count: usize,
+    ) -> (impl Iterator<Item = (usize, Key, &T)>, Option<usize>) {
+        let end = from
+            .saturating_add(place_count)
+            .min(self.entries.capacity());
+        let found = (from..end).filter_map(|i| {
             let (generation, value) = self.entries.get(i)?;
             let key = Key {
                 index: i as u32,
                 generation: *generation,
             };
             Some((i, key, value))
-        })
+        });
+        (found, (end < self.entries.capacity()).then_some(end))
     }
 
     /// Gives memory back that a peak left behind.

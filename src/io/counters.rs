@@ -79,8 +79,12 @@ counters! {
     deadlines,
     /// Slices of answers to operators.
     rpc_slices,
-    /// Microseconds that the longest of them took.
+    /// Microseconds that the core worked on the longest of them.
     rpc_slice_us_max,
+    /// Microseconds that passed meanwhile, with what else ran on its CPU.
+    rpc_slice_wall_us_max,
+    /// Values of the largest of them.
+    rpc_slice_values_max,
     /// Slices that took more than a millisecond.
     rpc_slices_long,
 }

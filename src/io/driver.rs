@@ -22,7 +22,7 @@ use super::mesh::{Asked, Item, Port};
 use super::signals::Event;
 use super::sockets::{CoreSockets, Listen};
 use super::stream::Asker;
-use super::sys::{Interest, Poll, Ready, ReceiveBatch};
+use super::sys::{self, Interest, Poll, Ready, ReceiveBatch};
 use super::tcp::{Brought, Notice, Outgoing, Streams};
 use super::udp::Datagrams;
 use crate::effect::{
@@ -34,7 +34,7 @@ use crate::shard::{Input, Shard};
 use crate::sip::scan;
 use crate::slab::Key;
 use crate::steer::{self, ShardId};
-use crate::time::Now;
+use crate::time::{Instant, Now};
 
 /// Marks what is not a stream in what the poll reports; stream keys do not reach this bit.
 const OTHER: u64 = 1 << 63;
@@ -446,7 +446,7 @@ impl Core {
         }
     }
 
-    /// Lets the shard answer one question, and measures how long everything else waited for it.
+    /// Lets the shard answer one question, and measures how long it worked on that.
     fn answer_one(&mut self) {
         let Some(Asked { question, reply }) = self.asked.pop_front() else {
             return;
@@ -454,19 +454,25 @@ impl Core {
         if reply.is_closed() {
             return;
         }
-        let begin = self.door.clock.mono();
+        let (begin, busy) = (self.door.clock.mono(), sys::thread_time());
         self.door.handle(Input::Rpc(question));
         self.perform();
         self.flush();
-        let time = self.door.clock.mono().since(begin);
+        // What others do on this CPU meanwhile makes no slice too large.
+        let time = sys::thread_time().since(busy);
+        let mut value_count = 0;
         if let Some(part) = self.part.take() {
+            value_count = part.values.as_ref().map_or(0, Vec::len) as u64;
             // Whoever asked may have gone away: then nobody asks for the next slice.
             let _ = reply.send((part, time));
         }
-        let time_us = time.as_nanos() / 1_000;
+        let (time_us, wall) = (time.as_nanos() / 1_000, self.door.clock.mono().since(begin));
         let counters = &mut self.door.counters;
         counters.rpc_slices += 1;
         counters.rpc_slice_us_max = counters.rpc_slice_us_max.max(time_us);
+        let wall_us = wall.as_nanos() / 1_000;
+        counters.rpc_slice_wall_us_max = counters.rpc_slice_wall_us_max.max(wall_us);
+        counters.rpc_slice_values_max = counters.rpc_slice_values_max.max(value_count);
         counters.rpc_slices_long += u64::from(time_us > 1_000);
     }
 
@@ -476,16 +482,18 @@ impl Core {
         sum.add(&self.datagrams.counters);
         sum.add(&self.streams.counters);
         let shard = &self.door.shard;
-        let held = [
-            ("held_transactions", shard.transaction_count() as u64),
-            ("held_timers", shard.timer_count() as u64),
+        let own = [
             ("held_questions", self.asked.len() as u64),
+            ("held_answers", self.answers.len() as u64),
+            (
+                "cpu_us",
+                sys::thread_time().since(Instant::ZERO).as_nanos() / 1_000,
+            ),
         ];
         shard
-            .counters()
             .figures()
             .into_iter()
-            .chain(held)
+            .chain(own)
             .chain(sum.iter())
             .collect()
     }

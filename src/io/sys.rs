@@ -19,6 +19,7 @@ use socket2::{SockAddr, SockAddrStorage};
 use crate::effect::Token;
 use crate::limits::MESSAGE_SIZE_MAX;
 use crate::script::calendar::Change;
+use crate::time::Instant;
 
 /// Datagrams that one system call reads or writes.
 pub(crate) const BATCH_SIZE: usize = 64;
@@ -304,6 +305,20 @@ pub(crate) fn report_drops(fd: &impl AsRawFd) -> io::Result<()> {
         ))?
     };
     Ok(())
+}
+
+/// The clock of the calling thread, which goes only while it is on a CPU.
+pub(crate) fn thread_time() -> Instant {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: it writes to the place it is given, which lives until it returns.
+    let result = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    if result != 0 {
+        return Instant::ZERO;
+    }
+    Instant::from_nanos(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
 }
 
 /// 64 bits of the kernel's randomness.

@@ -22,6 +22,7 @@ pub const MODULE: Module = Module {
     functions: &FUNCTIONS,
     variables: &VARIABLES,
     params: &PARAMS,
+    commands: &super::rpc::corex::COREX,
     ..super::EMPTY
 };
 

@@ -4,7 +4,7 @@ use crate::effect::Level;
 use crate::script::{CallSite, Heap, Outcome, ParamKind, RouteKinds};
 use crate::sip::Uri;
 
-use super::entry::{NO, YES, function, optional, text_of, truth};
+use super::entry::{self, NO, YES, function, optional, text_of, truth};
 use super::{Call, Function, Module, rpc};
 
 /// The module's table.
@@ -15,9 +15,12 @@ pub const MODULE: Module = Module {
     functions: &FUNCTIONS,
     variables: &[],
     params: &[],
-    commands: &rpc::stats::STATS,
+    commands: &COMMANDS,
     ..super::EMPTY
 };
+
+const COMMANDS: [rpc::Command; entry::total(&[&rpc::stats::STATS, &rpc::memory::MEMORY])] =
+    entry::join(&[&rpc::stats::STATS, &rpc::memory::MEMORY]);
 
 const INT: ParamKind = ParamKind::Int;
 const FLAG: ParamKind = ParamKind::Flag;

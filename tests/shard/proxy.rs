@@ -7,7 +7,7 @@ use dialcore::effect::rpc::Part;
 use dialcore::effect::{
     ConnId, Effect, Flow, Hop, Outbox, Proto, Query, ResolveError, SendError, SocketId, Token,
 };
-use dialcore::modules::dialog::listing::{Cursor, Filter, View, list, profile_size};
+use dialcore::modules::dialog::listing::{Cursor, View, list, profile_size};
 use dialcore::modules::dialog::stats::STATISTICS;
 use dialcore::modules::rpc::Question;
 use dialcore::shard::{Input, Setup, Shard};
@@ -317,7 +317,7 @@ impl Proxy {
     pub(crate) fn dialogs(&mut self) -> Vec<View> {
         let now = self.clock();
         let env = self.shard.command(now, &mut self.out);
-        list(&env, Cursor::default(), usize::MAX, &Filter::All).dialogs
+        list(&env, Cursor::default(), (usize::MAX, usize::MAX), &[]).dialogs
     }
 
     /// The states of all dialogs, in the order of the table.

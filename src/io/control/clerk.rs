@@ -322,11 +322,14 @@ impl Job<'_> {
             Run::Here(run) => self.at_desk(|desk| run(desk, &self.args))?,
             Run::Shards(shards) => return self.ask_shards(shards, sheet, outlet).await,
             Run::Change(change) => {
-                self.change(change(&self.setup, &self.args)?);
-                Vec::new()
+                let (setup, values) = change(&self.setup, &self.args)?;
+                if let Some(setup) = setup {
+                    self.change(setup);
+                }
+                values
             }
             Run::Cores(make) => make(&self.figures().await?),
-            Run::Reload => self.reload().await?,
+            Run::Reload(said) => self.reload(said).await?,
         };
         add_all(sheet, values)
     }
@@ -351,6 +354,7 @@ impl Job<'_> {
         let asked = match whom {
             Whom::One(shard) => shard.0..shard.0 + 1,
             Whom::All => 0..self.clerk.office.core_count,
+            Whom::From(shard) => shard.0..self.clerk.office.core_count,
         };
         let asked = asked.map(ShardId);
         match shards.fold {
@@ -370,6 +374,10 @@ impl Job<'_> {
             Fold::File => self.list_to_file(asked).await,
             Fold::First => {
                 let values = self.first(asked).await?;
+                add_all(sheet, values)
+            }
+            Fold::Each => {
+                let values = self.each(asked).await?;
                 add_all(sheet, values)
             }
             Fold::Sum => {
@@ -434,6 +442,15 @@ impl Job<'_> {
             }
         }
         Ok(last?)
+    }
+
+    async fn each(&self, asked: impl Iterator<Item = ShardId>) -> Result<Vec<Value>, Failure> {
+        let mut first = None;
+        for shard in asked {
+            let values = self.ask(shard, Cursor::default()).await?.values?;
+            first.get_or_insert(values);
+        }
+        Ok(first.unwrap_or_default())
     }
 
     async fn sums(&self, asked: impl Iterator<Item = ShardId>) -> Result<Vec<Value>, Failure> {
@@ -507,7 +524,7 @@ impl Job<'_> {
         office.mesh.post_all(|| Item::Reload(reload.clone()));
     }
 
-    async fn reload(&self) -> Result<Vec<Value>, Fault> {
+    async fn reload(&self, said: &'static str) -> Result<Vec<Value>, Fault> {
         let (tell, told) = oneshot::channel();
         let ending = || Fault::new(503, "the process is ending");
         self.clerk
@@ -517,7 +534,7 @@ impl Job<'_> {
             .map_err(|_| ending())?;
         let limit = Duration::from_nanos(RPC_RELOAD_TIMEOUT.as_nanos());
         match timeout(limit, told).await {
-            Ok(Ok(Ok(()))) => Ok(vec![Value::text("Done")]),
+            Ok(Ok(Ok(()))) => Ok(vec![Value::text(said)]),
             Ok(Ok(Err(ReloadError(words)))) => Err(Fault::new(500, String::from(words))),
             Ok(Err(_)) => Err(Fault::new(500, "there is nothing to read anew")),
             Err(_) => Err(Fault::new(503, "the configuration is still being read")),

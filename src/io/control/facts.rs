@@ -15,6 +15,10 @@ pub(crate) fn look() -> Facts {
         resident_size: kilobytes(&status, "VmRSS:"),
         resident_size_max: kilobytes(&status, "VmHWM:"),
         memory_size: kilobytes(&machine, "MemTotal:"),
+        directory: std::env::current_dir().map_or_else(
+            |_| String::new(),
+            |path| path.to_string_lossy().into_owned(),
+        ),
         command_line: arguments
             .split(|b| *b == 0)
             .map(|word| String::from_utf8_lossy(word).into_owned())

@@ -28,8 +28,14 @@ pub const MODULE: Module = Module {
     statistics: &statistic::STATISTICS,
 };
 
-const COMMANDS: [rpc::Command; entry::total(&[&rpc::core::CORE, &rpc::core::RELOAD, &SYSTEM])] =
-    entry::join(&[&rpc::core::CORE, &rpc::core::RELOAD, &SYSTEM]);
+const COMMANDS: [rpc::Command; entry::total(&OWN)] = entry::join(&OWN);
+
+const OWN: [&[rpc::Command]; 4] = [
+    &rpc::core::CORE,
+    &rpc::core::RELOAD,
+    &rpc::call::CALL,
+    &SYSTEM,
+];
 
 /// Whether a URI's host and port are ours; a sips URI without a port means 5061.
 pub fn is_own_uri(setup: &Setup, uri: &Uri<'_>) -> bool {

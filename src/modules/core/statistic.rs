@@ -29,7 +29,7 @@ fn class(state: &State, class: usize) -> u64 {
     state.counters.responses[class].iter().sum()
 }
 
-const SUMS: [Statistic; 12] = [
+const SUMS: [Statistic; 16] = [
     of_core("rcv_requests", |s| s.counters.requests.iter().sum()),
     of_core("rcv_replies", |s| (1..7).map(|n| class(s, n)).sum()),
     of_core("rcv_replies_18x", |s| s.counters.ringing),
@@ -38,6 +38,15 @@ const SUMS: [Statistic; 12] = [
     of_core("rcv_replies_407", |s| watched(s, 407)),
     of_core("rcv_replies_480", |s| watched(s, 480)),
     of_core("rcv_replies_486", |s| watched(s, 486)),
+    of_core("bad_URIs_rcvd", |s| s.counters.bad_uris),
+    of_core("unsupported_methods", |s| {
+        s.counters.requests[Counters::place(Method::Other)]
+    }),
+    of_core("fwd_requests", |s| s.counters.requests_forwarded),
+    of_core("fwd_replies", |s| {
+        let c = &s.counters;
+        c.responses_relayed.saturating_sub(c.answers_relayed)
+    }),
     of_core("bad_msg_hdr", |s| s.counters.violations),
     of_core("err_requests", |s| s.counters.parse_errors),
     of_core("drop_requests", |s| {

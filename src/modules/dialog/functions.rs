@@ -13,7 +13,7 @@ use crate::steer;
 use super::identity::DialogId;
 use super::leg::Direction;
 use super::strings::Field;
-use super::table::{dflag, iflag};
+use super::table::iflag;
 use super::transfer::Bridge;
 use super::{bye, elsewhere, keepalive, life, matching, peers, timeout, transfer};
 
@@ -334,7 +334,6 @@ fn change_flags(call: &mut Call<'_>, bits: Bits) -> Outcome {
     let key = call.work.dialog.current;
     if let Some(dialog) = key.and_then(|key| call.env.state.dialogs.table.get_mut(key)) {
         dialog.sflags = bits.of(dialog.sflags);
-        dialog.dflags |= dflag::CHANGED;
     }
     YES
 }

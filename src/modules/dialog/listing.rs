@@ -203,8 +203,6 @@ pub enum MatchKey {
 /// What a dialog is matched by.
 #[derive(Debug)]
 pub enum Filter {
-    /// Every dialog.
-    All,
     /// The string is this.
     Equals(MatchKey, Vec<u8>),
     /// It begins so.
@@ -217,10 +215,14 @@ pub enum Filter {
     StartedBefore(u64),
     /// A member of this profile.
     InProfile(u16, Option<Vec<u8>>),
+    /// In the state of this number.
+    InState(i64),
+    /// Answered at least so many seconds ago.
+    AnsweredFor(u64),
 }
 
 impl Filter {
-    fn accepts(&self, shard: &Shard, dialog: &Dialog) -> bool {
+    fn accepts(&self, env: &Env<'_>, dialog: &Dialog) -> bool {
         let field = |key: &MatchKey| {
             dialog.strings.get(match key {
                 MatchKey::Ruri => Field::Ruri,
@@ -230,14 +232,17 @@ impl Filter {
             })
         };
         match self {
-            Filter::All => true,
             Filter::Equals(key, want) => field(key) == want,
             Filter::StartsWith(key, want) => field(key).starts_with(want),
             Filter::Matches(key, regex) => regex.is_match(field(key)),
             Filter::StartedAfter(at) => dialog.start_s > *at,
             Filter::StartedBefore(at) => dialog.start_s < *at,
             Filter::InProfile(profile, value) => {
-                is_member(shard, dialog, *profile, value.as_deref())
+                is_member(env.state, dialog, *profile, value.as_deref())
+            }
+            Filter::InState(state) => dialog.state().number() == *state,
+            Filter::AnsweredFor(seconds) => {
+                dialog.start_s > 0 && duration_s(dialog, env.now.wall.as_secs()) >= *seconds
             }
         }
     }
@@ -252,34 +257,39 @@ fn is_member(shard: &Shard, dialog: &Dialog, profile: u16, value: Option<&[u8]>)
         .any(|m| m.profile == profile && value.is_none_or(|v| profiles.value_of(*m) == v))
 }
 
-/// The next dialogs that the filter accepts. Looks at no more than `limit`, so that a slice has a
-/// bounded cost whatever the filter is.
-pub fn list(env: &Env<'_>, from: Cursor, limit: usize, filter: &Filter) -> Slice {
+/// The next dialogs that all filters accept, `item_count` at the most. Looks at no more than
+/// `place_count` places of the table, so that a slice has a bounded cost whatever the filters are
+/// and however many dialogs are gone.
+pub fn list(
+    env: &Env<'_>,
+    from: Cursor,
+    (item_count, place_count): (usize, usize),
+    filters: &[Filter],
+) -> Slice {
+    let (found, next) = env.state.dialogs.table.window(from.0, place_count);
     let mut slice = Slice {
         dialogs: Vec::new(),
-        next: None,
+        next: next.map(Cursor),
     };
-    for (n, (place, _, dialog)) in env.state.dialogs.table.iter_from(from.0).enumerate() {
-        if n == limit {
+    for (place, _, dialog) in found {
+        if slice.dialogs.len() == item_count {
             slice.next = Some(Cursor(place));
             return slice;
         }
-        if filter.accepts(env.state, dialog) {
+        if filters.iter().all(|filter| filter.accepts(env, dialog)) {
             slice.dialogs.push(view(env, dialog));
         }
     }
     slice
 }
 
-/// The dialogs of a profile.
-pub fn profile_list(
-    env: &Env<'_>,
-    from: Cursor,
-    limit: usize,
-    (profile, value): (u16, Option<&[u8]>),
-) -> Slice {
-    let filter = Filter::InProfile(profile, value.map(<[u8]>::to_vec));
-    list(env, from, limit, &filter)
+/// Where a listing goes on behind a dialog: the one of this Call-ID and number, or the last one of
+/// this Call-ID. `None`: it is gone.
+pub fn behind(shard: &Shard, call_id: &[u8], h_id: Option<u32>) -> Option<Cursor> {
+    let found = shard.dialogs.table.of_call(call_id);
+    let is_it = |d: &Dialog| h_id.is_none_or(|h_id| d.id.h_id == h_id);
+    let places = found.filter(|(_, d)| is_it(d)).map(|(key, _)| key.place());
+    places.max().map(|place| Cursor(place + 1))
 }
 
 /// The dialogs of a Call-ID, with the caller's tag if one is given (`dlg.dlg_list`).

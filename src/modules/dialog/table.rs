@@ -388,9 +388,14 @@ impl Table {
         self.entries.iter()
     }
 
-    /// The dialogs from a place of the table on, for slices of a listing: each with its place.
-    pub fn iter_from(&self, place: usize) -> impl Iterator<Item = (usize, Key, &Dialog)> {
-        self.entries.iter_from(place)
+    /// What is in so many places from this one on, for slices of a listing: each with its place;
+    /// and the place behind them, unless that was all.
+    pub fn window(
+        &self,
+        from: usize,
+        place_count: usize,
+    ) -> (impl Iterator<Item = (usize, Key, &Dialog)>, Option<usize>) {
+        self.entries.window(from, place_count)
     }
 
     /// Panics when indexes, slab and counts disagree; for debug builds and the simulator.

@@ -8,17 +8,20 @@ use std::sync::Arc;
 
 use crate::effect::rpc::{Fault, Part, Value};
 use crate::modules::rpc::args::Args;
-use crate::modules::rpc::command::{Command, Container, Fold, Run, Shards, Slice, Stop, Whom};
+use crate::modules::rpc::command::{
+    Changed, Command, Container, Fold, Run, Shards, Slice, Stop, Whom, stop,
+};
 use crate::modules::rpc::desk::Desk;
+use crate::modules::setup::Setup;
 use crate::modules::state::Env;
 use crate::steer::ShardId;
 
 use super::functions::state_of;
-use super::list::Destination;
+use super::list::{Destination, Sets};
 use super::live::Condition;
 
 /// The commands.
-pub(super) const COMMANDS: [Command; 4] = [
+pub(super) const COMMANDS: [Command; 7] = [
     Command {
         name: "dispatcher.list",
         help: "Return the content of dispatcher sets.",
@@ -38,7 +41,7 @@ pub(super) const COMMANDS: [Command; 4] = [
         run: Run::Shards(Shards {
             whom: everyone,
             part: set_state,
-            fold: Fold::First,
+            fold: Fold::Each,
         }),
     },
     Command {
@@ -49,7 +52,7 @@ pub(super) const COMMANDS: [Command; 4] = [
         run: Run::Shards(Shards {
             whom: everyone,
             part: ping_active,
-            fold: Fold::First,
+            fold: Fold::Each,
         }),
     },
     Command {
@@ -57,7 +60,32 @@ pub(super) const COMMANDS: [Command; 4] = [
         help: "Reload dispatcher destination sets, with the whole configuration.",
         params: "",
         container: Container::Last,
-        run: Run::Reload,
+        run: Run::Reload("Ok. Dispatcher successfully reloaded."),
+    },
+    Command {
+        name: "dispatcher.set_duid_state",
+        help: "Set the state of a destination by duid.",
+        params: "STATE SET DUID|all",
+        container: Container::Last,
+        run: Run::Shards(Shards {
+            whom: everyone,
+            part: set_state_of_duid,
+            fold: Fold::Each,
+        }),
+    },
+    Command {
+        name: "dispatcher.add",
+        help: "Add a destination address in memory, until the next reload.",
+        params: "SET URI [FLAGS]",
+        container: Container::Last,
+        run: Run::Change(add),
+    },
+    Command {
+        name: "dispatcher.remove",
+        help: "Remove a destination address from memory, until the next reload.",
+        params: "SET URI",
+        container: Container::Last,
+        run: Run::Change(remove),
     },
 ];
 
@@ -81,7 +109,8 @@ fn list(env: &mut Env<'_>, _: &Args, _: Slice) -> Part {
     if live.sets().sets().is_empty() {
         return fault(500, "No Destination Sets");
     }
-    let stats = env.state.setup.config.dispatcher.latency_stats;
+    let config = &env.state.setup.config.dispatcher;
+    let more = (config.latency_stats, config.shows_load);
     let sets = live
         .sets()
         .sets()
@@ -89,7 +118,7 @@ fn list(env: &mut Env<'_>, _: &Args, _: Slice) -> Part {
         .map(|(id, places): &(i64, Range<usize>)| {
             let targets = places.clone().map(|at| {
                 let destination = &live.sets().destinations()[at];
-                ("DEST", target(destination, live.condition(at), stats))
+                ("DEST", target(destination, live.condition(at), more))
             });
             let set = [
                 ("ID", Value::Int(*id)),
@@ -103,7 +132,12 @@ fn list(env: &mut Env<'_>, _: &Args, _: Slice) -> Part {
     ])])
 }
 
-fn target(destination: &Destination, condition: Condition, stats: bool) -> Value {
+/// A destination; with its latency and its load where the configuration says so.
+fn target(
+    destination: &Destination,
+    condition: Condition,
+    (has_latency, has_load): (bool, bool),
+) -> Value {
     let attrs = &destination.attrs;
     let mut members = vec![
         ("URI", Value::text(&destination.uri)),
@@ -125,7 +159,7 @@ fn target(destination: &Destination, condition: Condition, stats: bool) -> Value
         ]);
         members.push(("ATTRS", attrs));
     }
-    if stats {
+    if has_latency {
         let latency = condition.latency;
         let latency = Value::members([
             ("AVG", Value::Double(latency.average)),
@@ -136,14 +170,67 @@ fn target(destination: &Destination, condition: Condition, stats: bool) -> Value
         ]);
         members.push(("LATENCY", latency));
     }
-    let load = Value::members([("DLGLOAD", Value::count(condition.load.into()))]);
-    members.push(("RUNTIME", load));
+    if has_load {
+        let load = Value::members([("DLGLOAD", Value::count(condition.load.into()))]);
+        members.push(("RUNTIME", load));
+    }
     Value::members(members)
 }
 
+const INVALID: &str = "Invalid Parameters";
+
+/// Set and URI.
+fn destination_of(args: &Args) -> Result<(i64, std::borrow::Cow<'_, [u8]>), Stop> {
+    let invalid = |_| stop(500, INVALID);
+    Ok((
+        args.int(0).map_err(invalid)?,
+        args.text(1).map_err(invalid)?,
+    ))
+}
+
+fn add(setup: &Setup, args: &Args) -> Changed {
+    let (set, uri) = destination_of(args)?;
+    let flags = args.optional(2, Args::word);
+    let flags = flags.map_err(|_| stop(500, INVALID))?.unwrap_or_default();
+    let line = [set.to_string().as_bytes(), &uri, &flags].join(&b' ');
+    // A blank or a line end in a parameter would be more than one word of the line.
+    let is_word = |w: &[u8]| !w.iter().any(|b| b.is_ascii_whitespace());
+    let sets = setup.config.dispatcher.sets.with(&line, setup);
+    let sets = sets.ok().filter(|_| is_word(&uri) && is_word(&flags));
+    let sets = sets.ok_or_else(|| stop(500, "Adding dispatcher dst failed"))?;
+    Ok(changed(setup, sets, "Ok. Dispatcher destination added."))
+}
+
+fn remove(setup: &Setup, args: &Args) -> Changed {
+    let (set, uri) = destination_of(args)?;
+    let sets = setup.config.dispatcher.sets.without(set, &uri);
+    Ok(changed(setup, sets, "Ok. Dispatcher destination removed."))
+}
+
+fn changed(setup: &Setup, sets: Sets, said: &str) -> (Option<Setup>, Vec<Value>) {
+    let mut changed = setup.clone();
+    changed.config.dispatcher.sets = Arc::new(sets);
+    (Some(changed), vec![Value::text(said)])
+}
+
+fn set_state_of_duid(env: &mut Env<'_>, args: &Args, _: Slice) -> Part {
+    set_state_where(env, args, |destination, name| {
+        destination.attrs.duid.as_deref() == Some(name)
+    })
+}
+
 fn set_state(env: &mut Env<'_>, args: &Args, _: Slice) -> Part {
+    set_state_where(env, args, |destination, name| *destination.uri == *name)
+}
+
+/// Sets the state of one destination of a set, or of all.
+fn set_state_where(
+    env: &mut Env<'_>,
+    args: &Args,
+    is_it: impl Fn(&Destination, &[u8]) -> bool,
+) -> Part {
     let (Ok(letters), Ok(set), Ok(uri)) = (args.text(0), args.int(1), args.text(2)) else {
-        return fault(500, "Invalid Parameters");
+        return fault(500, INVALID);
     };
     let flags = match state_of(&letters) {
         Some(flags) if !letters.is_empty() => flags,
@@ -152,10 +239,13 @@ fn set_state(env: &mut Env<'_>, args: &Args, _: Slice) -> Part {
     let sets = Arc::clone(env.state.dispatcher.sets());
     let places: Vec<usize> = match &*uri {
         b"all" => sets.set(set).unwrap_or_default().collect(),
-        uri => match sets.place(set, uri) {
-            Some(place) => vec![place],
-            None => return fault(500, "State Update Failed"),
-        },
+        name => {
+            let mut places = sets.set(set).unwrap_or_default();
+            match places.find(|at| is_it(&sets.destinations()[*at], name)) {
+                Some(place) => vec![place],
+                None => return fault(500, "State Update Failed"),
+            }
+        }
     };
     for place in places {
         // Every shard is told by the command itself.
@@ -168,7 +258,8 @@ fn ping_active(env: &mut Env<'_>, args: &Args, _: Slice) -> Part {
     let live = &mut env.state.dispatcher;
     let old = live.ping_active;
     match args.optional(0, Args::int) {
-        Ok(None) => Part::whole(vec![Value::members([("OldPingState", Value::Int(old))])]),
+        // What is no number says as much as nothing.
+        Ok(None) | Err(_) => Part::whole(vec![Value::members([("OldPingState", Value::Int(old))])]),
         Ok(Some(new)) => {
             live.ping_active = new;
             Part::whole(vec![Value::members([
@@ -176,6 +267,5 @@ fn ping_active(env: &mut Env<'_>, args: &Args, _: Slice) -> Part {
                 ("OldPingState", Value::Int(old)),
             ])])
         }
-        Err(_) => fault(500, "Invalid Ping State Parameter"),
     }
 }

@@ -103,6 +103,26 @@ impl Sets {
             .find(|at| *self.destinations[*at].uri == *uri)
     }
 
+    /// The same with the destination of one more line of a list; what it names stands in front of
+    /// its equals.
+    pub(super) fn with(&self, line: &[u8], setup: &Setup) -> Result<Sets, &'static str> {
+        if self.destinations.len() >= DESTINATION_COUNT_MAX {
+            return Err("there are too many destinations");
+        }
+        let added = destination(line, setup)?;
+        // In the order of a file, whose later lines come first.
+        let mut lines: Vec<Destination> = self.destinations.iter().rev().cloned().collect();
+        lines.push(added);
+        Ok(Sets::from_lines(lines))
+    }
+
+    /// The same without every destination of a set that has this URI.
+    pub(super) fn without(&self, set: i64, uri: &[u8]) -> Sets {
+        let is_kept = |d: &&Destination| d.set != set || *d.uri != *uri;
+        let lines = self.destinations.iter().rev().filter(is_kept);
+        Sets::from_lines(lines.cloned().collect())
+    }
+
     fn from_lines(mut destinations: Vec<Destination>) -> Sets {
         destinations.reverse();
         // Stable: what came later in the file stays in front of its equals.

@@ -71,6 +71,8 @@ pub struct Config {
     pub reply_codes: Vec<(u16, u16)>,
     /// `ds_ping_latency_stats`.
     pub latency_stats: bool,
+    /// `ds_hash_size`: whether the list shows the load.
+    pub shows_load: bool,
     /// `ds_latency_estimator_alpha`, in thousandths.
     pub latency_alpha: i64,
     /// `ds_probing_mode`.
@@ -103,6 +105,7 @@ impl Default for Config {
             ping_interval: Duration::ZERO,
             reply_codes: Vec::new(),
             latency_stats: false,
+            shows_load: false,
             latency_alpha: 900,
             probing_mode: 0,
             thresholds: Thresholds { down: 1, up: 1 },
@@ -502,7 +505,18 @@ const PARAMS: [Param; 34] = [
             "Pings that must succeed.",
         ),
     ),
-    planned_param("ds_hash_size", INT, "0", "The table of call load."),
+    param(
+        "ds_hash_size",
+        INT,
+        "0",
+        (
+            |c, s| {
+                c.dispatcher.shows_load = is_on(s);
+                Ok(())
+            },
+            "Whether dispatcher.list shows the load, which is always counted.",
+        ),
+    ),
     param(
         "ds_hash_expire",
         INT,

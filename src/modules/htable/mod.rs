@@ -6,6 +6,7 @@
 //! timer wheel. Databases and replication to other servers are not done yet.
 
 mod access;
+mod commands;
 mod function;
 mod table;
 
@@ -33,6 +34,7 @@ pub const MODULE: Module = Module {
     functions: &function::FUNCTIONS,
     variables: &access::VARIABLES,
     params: &PARAMS,
+    commands: &commands::COMMANDS,
     ..EMPTY
 };
 
@@ -41,6 +43,8 @@ pub const MODULE: Module = Module {
 pub struct Definition {
     /// Its name.
     pub name: Box<str>,
+    /// Slots that the original would have; only shown.
+    pub size: i64,
     /// How long an item lives; `None`: until it is removed.
     pub autoexpire: Option<Duration>,
     /// What an absent key reads.
@@ -122,6 +126,7 @@ fn define(config: &mut AllConfig, setting: &Setting) -> Result<(), ParamError> {
     let (name, attributes) = text.split_once("=>").ok_or(WANTED)?;
     let mut definition = Definition {
         name: name.trim().into(),
+        size: 256,
         autoexpire: None,
         initval: None,
         updateexpire: true,
@@ -154,8 +159,7 @@ impl Definition {
             }
             "initval" => self.initval = Some(number()?),
             "updateexpire" => self.updateexpire = number()? != 0,
-            // The number of slots is no question here.
-            "size" => drop(number()?),
+            "size" => self.size = 1 << number()?.clamp(2, 31),
             "dbtable" => return Ok((!value.is_empty()).then_some("dbtable")),
             "dbmode" => return Ok((number()? != 0).then_some("dbmode")),
             "dmqreplicate" => return Ok((number()? != 0).then_some("dmqreplicate")),

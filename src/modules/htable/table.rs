@@ -94,6 +94,17 @@ impl Table {
             .filter_map(|place| self.items.get(*place))
     }
 
+    /// The items in so many places from this one on, each with its place; and the place behind
+    /// them, unless that was all.
+    pub fn window(
+        &self,
+        from: usize,
+        place_count: usize,
+    ) -> (impl Iterator<Item = (usize, &Item)>, Option<usize>) {
+        let (items, next) = self.items.window(from, place_count);
+        (items.map(|(place, _, item)| (place, item)), next)
+    }
+
     /// How many items there are.
     pub fn len(&self) -> usize {
         self.items.len()

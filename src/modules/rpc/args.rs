@@ -5,8 +5,10 @@
 //! Both are what the original does, and tools have come to expect it.
 
 use std::borrow::Cow;
+use std::sync::{Arc, OnceLock};
 
 use crate::effect::rpc::{Fault, Value};
+use crate::modules::dialog::listing::Filter;
 
 use super::command::Stop;
 
@@ -29,6 +31,19 @@ pub struct Args {
     dialect: Dialect,
     /// Why there are no more.
     end: &'static str,
+    prepared: Prepared,
+}
+
+/// What has been made of the parameters before the first shard was asked: a regular expression is
+/// compiled once and not in every slice.
+#[derive(Clone, Default, Debug)]
+struct Prepared(OnceLock<Arc<[Filter]>>);
+
+impl PartialEq for Prepared {
+    /// It follows from the parameters.
+    fn eq(&self, _: &Prepared) -> bool {
+        true
+    }
 }
 
 /// What the original says when the parameters are at their end.
@@ -68,6 +83,7 @@ impl Args {
             values,
             dialect,
             end: END,
+            prepared: Prepared::default(),
         }
     }
 
@@ -77,7 +93,21 @@ impl Args {
             values,
             dialect,
             end,
+            prepared: Prepared::default(),
         }
+    }
+
+    /// What the parameters say about the dialogs that are wanted; made when it is asked for the
+    /// first time.
+    pub fn filters(
+        &self,
+        make: impl FnOnce() -> Result<Vec<Filter>, Stop>,
+    ) -> Result<Arc<[Filter]>, Stop> {
+        if let Some(filters) = self.prepared.0.get() {
+            return Ok(Arc::clone(filters));
+        }
+        let filters: Arc<[Filter]> = make()?.into();
+        Ok(Arc::clone(self.prepared.0.get_or_init(|| filters)))
     }
 
     /// All of them.

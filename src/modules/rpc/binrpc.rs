@@ -166,6 +166,17 @@ pub fn values(body: &[u8]) -> Result<Vec<Value>, RecordError> {
     }
 }
 
+/// The first record of a body that may still be on its way, and its size; `None`: there is more
+/// to come.
+pub fn first(bytes: &[u8]) -> Result<Option<(Value, usize)>, RecordError> {
+    let mut reader = Reader { bytes };
+    match reader.value(0) {
+        Ok(value) => Ok(Some((value, bytes.len() - reader.bytes.len()))),
+        Err(RecordError::End | RecordError::Short) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// What is left to read.
 struct Reader<'a> {
     bytes: &'a [u8],

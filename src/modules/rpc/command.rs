@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::effect::rpc::{Cursor, Fault, Part, RpcId, Value};
+use crate::limits::RPC_LOOKS_PER_ITEM;
 use crate::modules::{Env, Setup, all};
 use crate::steer::ShardId;
 
@@ -40,12 +41,12 @@ pub enum Run {
     Here(fn(&mut Desk<'_>, &Args) -> Answer),
     /// Answered by one shard or by all.
     Shards(Shards),
-    /// Makes a new set of parameters, which goes to every shard.
-    Change(fn(&Setup, &Args) -> Result<Setup, Stop>),
+    /// Makes a new set of parameters, which goes to every shard; and its answer.
+    Change(fn(&Setup, &Args) -> Changed),
     /// Figures of every core.
     Cores(fn(&[(ShardId, Figures)]) -> Vec<Value>),
-    /// Reads the configuration anew, as SIGHUP does.
-    Reload,
+    /// Reads the configuration anew, as SIGHUP does, and says this.
+    Reload(&'static str),
 }
 
 /// Named counters of one core.
@@ -71,6 +72,18 @@ pub struct Slice {
     pub item_count: usize,
 }
 
+impl Slice {
+    /// The place of a table at which the slice begins.
+    pub fn place(self) -> usize {
+        self.cursor.0 as usize
+    }
+
+    /// How many places of a table may be looked at: looking costs far less than showing.
+    pub fn place_count(self) -> usize {
+        self.item_count.saturating_mul(RPC_LOOKS_PER_ITEM)
+    }
+}
+
 /// Which shards are asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Whom {
@@ -78,6 +91,8 @@ pub enum Whom {
     One(ShardId),
     /// All.
     All,
+    /// This one and those behind it.
+    From(ShardId),
 }
 
 /// How the answers of several shards become one.
@@ -92,11 +107,16 @@ pub enum Fold {
     Sum,
     /// The first shard that knows of it: one that does not fail with 404.
     First,
+    /// Every shard does it; the answer of the first one stands for all.
+    Each,
     /// Numbers are added, then something is made of the sums.
     SumThen(fn(&mut Desk<'_>, &Args, Vec<Value>) -> Answer),
     /// One list behind the other, each value a line of a file named by the first parameter.
     File,
 }
+
+/// What becomes of the parameters: new ones, or the old ones; and what is said of it.
+pub type Changed = Result<(Option<Setup>, Vec<Value>), Stop>;
 
 /// What a command gives: values, or why not.
 pub type Answer = Result<Vec<Value>, Stop>;
@@ -155,7 +175,7 @@ pub fn part(env: &mut Env<'_>, question: &Question) -> Part {
                 item_count: question.item_count,
             },
         ),
-        Run::Here(_) | Run::Change(_) | Run::Cores(_) | Run::Reload => Part::whole(Vec::new()),
+        Run::Here(_) | Run::Change(_) | Run::Cores(_) | Run::Reload(_) => Part::whole(Vec::new()),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::time::WallTime;
 
 use super::args::Args;
 use super::command::{Answer, Command, Container, Figures, Run, Stop, stop};
-use super::desk::Desk;
+use super::desk::{Desk, Facts};
 
 /// Name and version, as in replies to operators.
 pub const NAME: &str = concat!("dialcore ", env!("CARGO_PKG_VERSION"));
@@ -37,7 +37,7 @@ const LAST: Container = Container::Last;
 const ARRAY: Container = Container::Array;
 
 /// The commands.
-pub const CORE: [Command; 17] = [
+pub const CORE: [Command; 20] = [
     here(
         "core.version",
         (LAST, ""),
@@ -81,9 +81,27 @@ pub const CORE: [Command; 17] = [
         "Returns the detailed description of running threads.",
     ),
     here(
+        "core.psa",
+        (ARRAY, ""),
+        psa,
+        "Returns all the attributes of running threads.",
+    ),
+    here(
+        "core.pwd",
+        (ARRAY, ""),
+        |desk, _| one(Value::text((desk.look)().directory)),
+        "Returns the working directory of server.",
+    ),
+    here(
+        "core.udp4_raw_info",
+        (LAST, ""),
+        raw,
+        "Raw sockets for IPv4: never used, so mtu and ttl say nothing.",
+    ),
+    here(
         "core.shmmem",
         (LAST, "[b|k|m|g]"),
-        memory,
+        memory_in_units,
         "Returns memory info: total is the machine's, used what the process holds.",
     ),
     here(
@@ -131,7 +149,7 @@ pub const CORE: [Command; 17] = [
     ),
     Command {
         name: "core.shards",
-        help: "Figures of each core: messages, hand-overs, queues, timers, transactions.",
+        help: "Figures of each core: messages, hand-overs, drops, what is held, time spent.",
         params: "",
         container: ARRAY,
         run: Run::Cores(shards),
@@ -144,7 +162,7 @@ pub const RELOAD: [Command; 1] = [Command {
     help: "Reads the configuration anew, as SIGHUP does; a bad one changes nothing.",
     params: "",
     container: LAST,
-    run: Run::Reload,
+    run: Run::Reload("Done"),
 }];
 
 fn one(value: Value) -> Answer {
@@ -233,7 +251,7 @@ fn psx(desk: &mut Desk<'_>, _: &Args) -> Answer {
     Ok(threads.map(row).collect())
 }
 
-fn memory(desk: &mut Desk<'_>, args: &Args) -> Answer {
+fn memory_in_units(desk: &mut Desk<'_>, args: &Args) -> Answer {
     let unit = args.optional(0, Args::text)?;
     let shift = match unit.as_deref() {
         None | Some(b"b") => 0,
@@ -242,9 +260,13 @@ fn memory(desk: &mut Desk<'_>, args: &Args) -> Answer {
         Some(b"g" | b"gb") => 30,
         Some(_) => return Err(stop(500, "bad unit parameter, must be b, k, m or g")),
     };
-    let facts = (desk.look)();
+    one(memory(&(desk.look)(), shift))
+}
+
+/// What the process holds of the memory of the machine, in units of 2^`shift` bytes.
+pub(super) fn memory(facts: &Facts, shift: u32) -> Value {
     let size = |n: u64| Value::count(n >> shift);
-    one(Value::members([
+    Value::members([
         ("total", size(facts.memory_size)),
         (
             "free",
@@ -254,7 +276,29 @@ fn memory(desk: &mut Desk<'_>, args: &Args) -> Answer {
         ("real_used", size(facts.resident_size)),
         ("max_used", size(facts.resident_size_max)),
         ("fragments", Value::Int(0)),
-    ]))
+    ])
+}
+
+fn psa(desk: &mut Desk<'_>, _: &Args) -> Answer {
+    let threads = (desk.look)().threads.into_iter().enumerate();
+    let row = |(index, (id, name)): (usize, (u32, String))| {
+        Value::members([
+            ("index", Value::count(index as u64)),
+            ("pid", Value::Int(id.into())),
+            ("status", Value::Int(1)),
+            ("rank", Value::count(index as u64)),
+            ("description", Value::text(name)),
+        ])
+    };
+    Ok(threads.map(row).collect())
+}
+
+fn raw(_: &mut Desk<'_>, _: &Args) -> Answer {
+    let names = ["udp4_raw", "udp4_raw_mtu", "udp4_raw_ttl"];
+    let values = [0, 0, 0];
+    one(Value::members(
+        names.into_iter().zip(values.map(Value::Int)),
+    ))
 }
 
 fn arguments(desk: &mut Desk<'_>, _: &Args) -> Answer {

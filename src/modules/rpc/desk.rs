@@ -28,6 +28,8 @@ pub struct Facts {
     pub resident_size_max: u64,
     /// Bytes of memory of the machine.
     pub memory_size: u64,
+    /// The working directory.
+    pub directory: String,
     /// The command line.
     pub command_line: Vec<String>,
     /// Streams that are open for SIP.

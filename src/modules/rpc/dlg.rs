@@ -2,7 +2,8 @@
 //! what becomes of it, [`dialog::listing`](crate::modules::dialog::listing) knows.
 //!
 //! Listings take words behind the parameters of the original, in any order, to see less than all:
-//! `limit=N`, `state=N`, `profile=NAME` (or `NAME:VALUE`), `older=SECONDS` since the answer.
+//! `limit=N`, `state=N`, `profile=NAME` (or `NAME:VALUE`), `older=SECONDS` since the answer, and
+//! `after=CALLID` (or `CALLID;H_ID`) to go on behind a dialog that an earlier listing ended with.
 
 use regex::bytes::RegexBuilder;
 
@@ -30,11 +31,11 @@ pub const DLG: [Command; 16] = [
         "Print all dialogs with associated context.",
         (every, list_ctx),
     ),
-    matching("dlg.list_match", "Print matching dialogs.", list_match),
+    matching("dlg.list_match", "Print matching dialogs.", list),
     matching(
         "dlg.list_match_ctx",
         "Print matching dialogs with associated context.",
-        list_match_ctx,
+        list_ctx,
     ),
     of_call(
         "dlg.dlg_list",
@@ -48,7 +49,8 @@ pub const DLG: [Command; 16] = [
     ),
     listing(
         "dlg.briefing",
-        "[LETTERS] [limit=N] [state=N] [profile=NAME[:VALUE]] [older=SECONDS]",
+        "[LETTERS] [limit=N] [after=CALLID[;H_ID]] [state=N] [profile=NAME[:VALUE]] \
+         [older=SECONDS]",
         "List the summary of dialog records in memory.",
         (every, briefing),
     ),
@@ -125,9 +127,9 @@ pub const DLG: [Command; 16] = [
     },
     listing(
         "dlg.profile_list",
-        "PROFILE [VALUE] [limit=N] [state=N] [older=SECONDS]",
+        "PROFILE [VALUE] [limit=N] [after=CALLID[;H_ID]] [state=N] [older=SECONDS]",
         "Lists all the dialogs belonging to a profile.",
-        (profile_there, profile_list),
+        (of_profile, list),
     ),
     one(
         "dlg.bridge_dlg",
@@ -145,7 +147,11 @@ pub const DLG: [Command; 16] = [
     ),
 ];
 
-const LESS: &str = "[limit=N] [state=N] [profile=NAME[:VALUE]] [older=SECONDS]";
+const LESS: &str = "[limit=N] [after=CALLID[;H_ID]] [state=N] [profile=NAME[:VALUE]] \
+                    [older=SECONDS]";
+/// Bytes of a compiled regular expression, so that no operator's pattern takes the memory.
+const REGEX_SIZE_MAX: usize = 1 << 20;
+
 const INVALID: &str = "Invalid parameters";
 const ALIVE_PARAMS: &str = "Too few parameters (required callid, from-tag, to-tag)";
 const STATE_PARAMS: &str = "Need the callid, from tag,to tag and state";
@@ -174,11 +180,12 @@ const fn listing(
 
 /// A listing that must not be empty.
 const fn matching(name: &'static str, help: &'static str, part: PartFn) -> Command {
-    let params = "ruri|furi|turi|callid|start_ts eq|re|sw|gt|lt VALUE [LIMIT]";
+    let params = "ruri|furi|turi|callid|start_ts eq|re|sw|gt|lt VALUE [LIMIT] \
+                  [after=CALLID[;H_ID]] [state=N] [profile=NAME[:VALUE]] [older=SECONDS]";
     let fold = Fold::ListOr(match_limit, || Fault::new(404, "Not found"));
     let whom: WhomFn = |desk, args| {
-        matched(args)?;
-        every(desk, args)
+        args.filters(|| matching_and(desk.setup, args))?;
+        begin(desk, args)
     };
     let run = Run::Shards(Shards { whom, part, fold });
     Command {
@@ -232,8 +239,16 @@ type WhomFn = fn(&Desk<'_>, &Args) -> Result<Whom, Stop>;
 type PartFn = fn(&mut Env<'_>, &Args, Slice) -> Part;
 
 fn every(desk: &Desk<'_>, args: &Args) -> Result<Whom, Stop> {
-    Less::read(desk.setup, args)?;
-    Ok(Whom::All)
+    args.filters(|| less(desk.setup, args))?;
+    begin(desk, args)
+}
+
+/// The shard of the dialog that the listing goes on behind, and those that follow.
+fn begin(desk: &Desk<'_>, args: &Args) -> Result<Whom, Stop> {
+    let after = after(args)?;
+    Ok(after.map_or(Whom::All, |(call_id, _)| {
+        Whom::From(owner_of(desk, call_id))
+    }))
 }
 
 fn first_word(_: &Desk<'_>, args: &Args) -> Result<Whom, Stop> {
@@ -270,40 +285,39 @@ fn fault(code: i32, text: &'static str) -> Part {
 }
 
 /// What is asked for besides the parameters of the original.
-#[derive(Default)]
-struct Less {
-    limit: Option<usize>,
-    state: Option<i64>,
-    older_s: Option<u64>,
-    filter: Option<Filter>,
+fn less(setup: &Setup, args: &Args) -> Result<Vec<Filter>, Stop> {
+    let mut filters = Vec::new();
+    for (name, value) in options(args) {
+        match name {
+            b"limit" => drop(number(value)?),
+            b"state" => filters.push(Filter::InState(number(value)?.into())),
+            b"older" => filters.push(Filter::AnsweredFor(number(value)?.into())),
+            b"profile" => filters.push(in_profile(setup, value)?),
+            _ => {}
+        }
+    }
+    Ok(filters)
 }
 
-impl Less {
-    fn read(setup: &Setup, args: &Args) -> Result<Less, Stop> {
-        let mut less = Less::default();
-        for (name, value) in options(args) {
-            let number = || {
-                let text = std::str::from_utf8(value).ok();
-                text.and_then(|t| t.parse::<u32>().ok())
-                    .ok_or_else(|| stop(500, INVALID))
-            };
-            match name {
-                b"limit" => less.limit = Some(number()? as usize),
-                b"state" => less.state = Some(number()?.into()),
-                b"older" => less.older_s = Some(number()?.into()),
-                b"profile" => less.filter = Some(in_profile(setup, value)?),
-                _ => {}
-            }
-        }
-        Ok(less)
-    }
+fn number(digits: &[u8]) -> Result<u32, Stop> {
+    let text = std::str::from_utf8(digits).ok();
+    let number = text.and_then(|text| text.parse().ok());
+    number.ok_or_else(|| stop(500, INVALID))
+}
 
-    fn accepts(&self, view: &View) -> bool {
-        self.state.is_none_or(|state| state == view.state)
-            && self
-                .older_s
-                .is_none_or(|older| view.duration >= older && view.start_ts > 0)
-    }
+/// Call-ID and number of a dialog; without a number, the last one of the Call-ID.
+type Behind<'a> = (&'a [u8], Option<u32>);
+
+/// The dialog that the listing goes on behind.
+fn after(args: &Args) -> Result<Option<Behind<'_>>, Stop> {
+    let Some((_, text)) = options(args).find(|(name, _)| *name == b"after") else {
+        return Ok(None);
+    };
+    // No Call-ID contains a semicolon (RFC 3261 §25.1).
+    Ok(Some(match text.iter().position(|b| *b == b';') {
+        Some(at) => (&text[..at], Some(number(&text[at + 1..])?)),
+        None => (text, None),
+    }))
 }
 
 /// Words of the form `name=value`.
@@ -335,60 +349,52 @@ fn limit(args: &Args) -> Option<usize> {
 /// How many matches are wanted; a number of another type is as good as none.
 fn match_limit(args: &Args) -> Option<usize> {
     let wanted = args.int(3).ok().and_then(|n| usize::try_from(n).ok());
-    wanted.filter(|n| *n > 0)
+    wanted.filter(|n| *n > 0).or_else(|| limit(args))
 }
 
-/// One slice of a listing.
-fn slice(
-    env: &Env<'_>,
-    wanted: Slice,
-    filter: &Filter,
-    show: impl Fn(View) -> Option<Value>,
-) -> Part {
-    let from = listing::Cursor(wanted.cursor.0 as usize);
-    let slice = listing::list(env, from, wanted.item_count, filter);
+/// One slice of the dialogs that the parameters leave.
+fn slice(env: &Env<'_>, args: &Args, wanted: Slice, show: impl Fn(&View) -> Value) -> Part {
+    let Some(from) = place(env, args, wanted) else {
+        return fault(404, "Dialog not found");
+    };
+    let filters = args.filters(|| less(&env.state.setup, args));
+    let filters = filters.unwrap_or_default();
+    let counts = (wanted.item_count, wanted.place_count());
+    let slice = listing::list(env, from, counts, &filters);
     Part {
-        values: Ok(slice.dialogs.into_iter().filter_map(show).collect()),
+        values: Ok(slice.dialogs.iter().map(show).collect()),
         next: slice.next.map(|place| Cursor(place.0 as u64)),
     }
 }
 
+/// Where the slice begins; `None`: the dialog that it was to go on behind is gone.
+fn place(env: &Env<'_>, args: &Args, wanted: Slice) -> Option<listing::Cursor> {
+    let after = after(args).ok().flatten();
+    match after.filter(|_| wanted.cursor == Cursor::default()) {
+        Some((call_id, h_id)) if env.state.id == owner_here(env, call_id) => {
+            listing::behind(env.state, call_id, h_id)
+        }
+        Some(_) | None => Some(listing::Cursor(wanted.place())),
+    }
+}
+
+fn owner_here(env: &Env<'_>, call_id: &[u8]) -> steer::ShardId {
+    steer::owner(call_id, env.state.setup.shard_count)
+}
+
 fn list(env: &mut Env<'_>, args: &Args, wanted: Slice) -> Part {
-    part_of(env, args, wanted, Filter::All, |view| dialog(&view))
+    slice(env, args, wanted, dialog)
 }
 
 fn list_ctx(env: &mut Env<'_>, args: &Args, wanted: Slice) -> Part {
-    part_of(env, args, wanted, Filter::All, |view| with_context(&view))
+    slice(env, args, wanted, with_context)
 }
 
-/// A slice of what the filter and the further words leave.
-fn part_of(
-    env: &Env<'_>,
-    args: &Args,
-    wanted: Slice,
-    filter: Filter,
-    show: impl Fn(View) -> Value,
-) -> Part {
-    let less = Less::read(&env.state.setup, args).unwrap_or_default();
-    let filter = less.filter.as_ref().unwrap_or(&filter);
-    slice(env, wanted, filter, |view| {
-        less.accepts(&view).then(|| show(view))
-    })
-}
-
-fn list_match(env: &mut Env<'_>, args: &Args, wanted: Slice) -> Part {
-    part_matched(env, args, wanted, dialog)
-}
-
-fn list_match_ctx(env: &mut Env<'_>, args: &Args, wanted: Slice) -> Part {
-    part_matched(env, args, wanted, with_context)
-}
-
-fn part_matched(env: &Env<'_>, args: &Args, wanted: Slice, show: fn(&View) -> Value) -> Part {
-    match matched(args) {
-        Ok(filter) => slice(env, wanted, &filter, |view| Some(show(&view))),
-        Err(_) => fault(500, INVALID),
-    }
+/// What `dlg.list_match` asks for, and what is asked for besides.
+fn matching_and(setup: &Setup, args: &Args) -> Result<Vec<Filter>, Stop> {
+    let mut filters = vec![matched(args)?];
+    filters.extend(less(setup, args)?);
+    Ok(filters)
 }
 
 /// Key, operator and value. The errors stand in the order in which the original finds them.
@@ -415,7 +421,11 @@ fn matched(args: &Args) -> Result<Filter, Stop> {
         b"sw" => Ok(Filter::StartsWith(key, value.into_owned())),
         b"re" => {
             let text = String::from_utf8_lossy(&value);
-            let regex = RegexBuilder::new(&text).case_insensitive(true).build();
+            let mut builder = RegexBuilder::new(&text);
+            let regex = builder
+                .case_insensitive(true)
+                .size_limit(REGEX_SIZE_MAX)
+                .build();
             let invalid = |_| stop(500, "Invalid matching value parameter");
             regex
                 .map(|regex| Filter::Matches(key, regex))
@@ -551,7 +561,7 @@ fn profile_place(setup: &Setup, name: &[u8]) -> Result<u16, Stop> {
 
 fn profile_there(desk: &Desk<'_>, args: &Args) -> Result<Whom, Stop> {
     profile_place(desk.setup, &args.word(0)?)?;
-    every(desk, args)
+    Ok(Whom::All)
 }
 
 /// The value of a profile that a parameter names; a further word is none.
@@ -568,18 +578,16 @@ fn profile_size(env: &mut Env<'_>, args: &Args, _: Slice) -> Part {
     Part::whole(vec![Value::count(size.unwrap_or(0) as u64)])
 }
 
-fn profile_list(env: &mut Env<'_>, args: &Args, wanted: Slice) -> Part {
-    let place = args
-        .word(0)
-        .ok()
-        .and_then(|name| profile_place(&env.state.setup, &name).ok());
-    let Some(place) = place else {
-        return Part::whole(Vec::new());
-    };
+/// A profile that is there, and those of its dialogs that are wanted.
+fn of_profile(desk: &Desk<'_>, args: &Args) -> Result<Whom, Stop> {
+    let place = profile_place(desk.setup, &args.word(0)?)?;
     let value = profile_value(args).map(std::borrow::Cow::into_owned);
-    part_of(env, args, wanted, Filter::InProfile(place, value), |view| {
-        dialog(&view)
-    })
+    args.filters(|| {
+        let mut filters = vec![Filter::InProfile(place, value)];
+        filters.extend(less(desk.setup, args)?);
+        Ok(filters)
+    })?;
+    begin(desk, args)
 }
 
 fn stats_active(env: &mut Env<'_>, _: &Args, _: Slice) -> Part {
@@ -614,7 +622,6 @@ fn pair(name: &str, value: &str) -> (Name, Value) {
     (Name::Owned(name.as_bytes().to_vec()), Value::text(value))
 }
 
-/// A dialog as the listings show it.
 /// A dialog, and behind it what code built on top of it knows.
 fn with_context(view: &View) -> Value {
     let mut shown = dialog(view);
@@ -627,7 +634,8 @@ fn with_context(view: &View) -> Value {
     shown
 }
 
-fn dialog(view: &View) -> Value {
+/// A dialog as the listings show it.
+pub(super) fn dialog(view: &View) -> Value {
     let profile = |(name, value): &(String, Option<String>)| match value {
         None => Value::text(name),
         Some(value) => Value::Struct(vec![pair(name, value)]),
@@ -664,8 +672,8 @@ fn dialog(view: &View) -> Value {
 }
 
 /// A dialog as `dlg.dump_file` writes it: what is not known is empty, and lists are objects.
-fn dump(env: &mut Env<'_>, _: &Args, wanted: Slice) -> Part {
-    slice(env, wanted, &Filter::All, |view| Some(dumped(&view)))
+fn dump(env: &mut Env<'_>, args: &Args, wanted: Slice) -> Part {
+    slice(env, args, wanted, dumped)
 }
 
 fn dumped(view: &View) -> Value {
@@ -709,9 +717,7 @@ fn filled(value: Value) -> Value {
 fn briefing(env: &mut Env<'_>, args: &Args, wanted: Slice) -> Part {
     let first = args.text(0).ok().filter(|word| !word.contains(&b'='));
     let letters = first.map_or_else(|| b"ftcFT".to_vec(), std::borrow::Cow::into_owned);
-    part_of(env, args, wanted, Filter::All, |view| {
-        brief(&view, &letters)
-    })
+    slice(env, args, wanted, |view| brief(view, &letters))
 }
 
 /// The original shows the caller's tag as `to_tag`; here it is the callee's.

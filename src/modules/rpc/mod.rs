@@ -14,13 +14,16 @@
 
 pub mod args;
 pub mod binrpc;
+pub mod call;
 pub mod cfg;
 pub mod command;
 pub mod core;
+pub mod corex;
 pub mod desk;
 pub mod dlg;
 pub mod fold;
 pub mod json;
+pub mod memory;
 pub mod place;
 pub mod shv;
 pub mod statistic;

@@ -9,7 +9,7 @@ use super::args::Args;
 use super::command::{Command, Container, Fold, Run, Shards, Slice, Stop, Whom, stop};
 
 /// The commands of `pv`.
-pub const SHV: [Command; 2] = [
+pub const SHV: [Command; 3] = [
     Command {
         name: "pv.shvGet",
         help: "Get the value of a shared variable. If no argument, dumps all.",
@@ -18,6 +18,17 @@ pub const SHV: [Command; 2] = [
         run: Run::Shards(Shards {
             whom: |_, _| Ok(Whom::All),
             part: get,
+            fold: Fold::First,
+        }),
+    },
+    Command {
+        name: "pv.shvList",
+        help: "List all shared variables.",
+        params: "",
+        container: Container::Array,
+        run: Run::Shards(Shards {
+            whom: |_, _| Ok(Whom::All),
+            part: list,
             fold: Fold::First,
         }),
     },
@@ -68,6 +79,12 @@ fn get(env: &mut Env<'_>, args: &Args, _: Slice) -> Part {
             Part::whole(vec![Value::members([("items", items)])])
         }
     }
+}
+
+fn list(env: &mut Env<'_>, _: &Args, _: Slice) -> Part {
+    let shared = env.state.variables.shared(&env.state.setup.config);
+    let all = shared.iter().map(|(name, value)| described(name, value));
+    Part::whole(all.collect())
 }
 
 /// The value that the second and third parameter say.

@@ -1,19 +1,20 @@
-//! `tm.*`, `sl.*`: transactions and stateless replies, counted and listed; and the statistics of
-//! `sl` and `tmx`.
+//! `tm.*`, `sl.*`: transactions and stateless replies, counted, listed and cancelled.
 
-use crate::effect::rpc::{Cursor, Part, Value};
-use crate::limits::RPC_LOOKS_PER_ITEM;
+use std::borrow::Cow;
+
+use crate::effect::rpc::{Cursor, Fault, Part, Value};
 use crate::modules::tm::server::State as Server;
-use crate::modules::tm::{Transaction, script_identity};
+use crate::modules::tm::{Transaction, script_identity, upstream};
 use crate::modules::{Env, State};
 use crate::sip::{HeaderName, Message};
 use crate::slab::Key;
+use crate::steer;
 
-use super::command::{Command, Container, Fold, Run, Shards, Slice, Whom};
-use super::statistic::{Statistic, counter, gauge};
+use super::args::Args;
+use super::command::{Command, Container, Fold, Run, Shards, Slice, Stop, Whom, stop};
 
 /// The commands of `tm`.
-pub const TM: [Command; 2] = [
+pub const TM: [Command; 3] = [
     Command {
         name: "tm.stats",
         help: "Print transaction statistics.",
@@ -36,7 +37,93 @@ pub const TM: [Command; 2] = [
             fold: Fold::List(|_| None),
         }),
     },
+    Command {
+        name: "tm.cancel",
+        help: "Cancel a pending transaction.",
+        params: "CALLID CSEQ",
+        container: Container::Last,
+        run: Run::Shards(Shards {
+            whom: |desk, args| {
+                let [call_id, _] = named(args)?;
+                Ok(Whom::One(steer::owner(&call_id, desk.setup.shard_count)))
+            },
+            part: cancel,
+            fold: Fold::List(|_| None),
+        }),
+    },
 ];
+
+/// Call-ID and CSeq of a transaction.
+fn named(args: &Args) -> Result<[Cow<'_, [u8]>; 2], Stop> {
+    let lacking = |_| stop(400, "Callid and CSeq expected as parameters");
+    Ok([
+        args.text(0).map_err(lacking)?,
+        args.text(1).map_err(lacking)?,
+    ])
+}
+
+/// Looks for the INVITE slice by slice: transactions are not indexed by what an operator knows.
+fn cancel(env: &mut Env<'_>, args: &Args, wanted: Slice) -> Part {
+    let Ok([call_id, cseq]) = named(args) else {
+        return Part::whole(Vec::new());
+    };
+    let (found, next) = looked_for(env.state, wanted, (&call_id, &cseq));
+    match (found, next) {
+        (Some(key), _) => {
+            if let Some(t) = env.state.tm.get_mut(key) {
+                t.is_cancelled = true;
+            }
+            upstream::cancel(env, key);
+            let pending = env.state.tm.get(key).map_or(0, pending);
+            Part::whole(match pending {
+                0 => Vec::new(),
+                n => vec![
+                    Value::count(n),
+                    Value::text("branches remaining (waiting for timeout)"),
+                ],
+            })
+        }
+        (None, Some(_)) => Part {
+            values: Ok(Vec::new()),
+            next,
+        },
+        (None, None) => Part {
+            values: Err(Fault::new(400, "Transaction not found")),
+            next: None,
+        },
+    }
+}
+
+/// Branches that still owe a final response.
+fn pending(t: &Transaction) -> u64 {
+    t.branches.iter().filter(|b| b.state.is_pending()).count() as u64
+}
+
+/// A pending INVITE of this Call-ID and CSeq: its number, or number and method.
+fn looked_for(
+    state: &State,
+    wanted: Slice,
+    (call_id, cseq): (&[u8], &[u8]),
+) -> (Option<Key>, Option<Cursor>) {
+    let (number, method) = match cseq.iter().position(|b| *b == b' ') {
+        Some(at) => (&cseq[..at], cseq[at..].trim_ascii()),
+        None => (cseq, &b"INVITE"[..]),
+    };
+    let number: Option<u32> = std::str::from_utf8(number)
+        .ok()
+        .and_then(|n| n.parse().ok());
+    let is_it = |t: &Transaction| {
+        t.is_invite
+            && !t.is_cancelled
+            && !is_waiting(t.server)
+            && t.request.call_id() == call_id
+            && t.request.method_name() == method
+            && Some(t.request.cseq().number) == number
+    };
+    let (mut found, next) = state.tm.window(wanted.place(), wanted.place_count());
+    let key = found.find(|(_, _, t)| is_it(t)).map(|(_, key, _)| key);
+    (key, next.map(|place| Cursor(place as u64)))
+}
 
 /// The commands of `sl`.
 pub const SL: [Command; 1] = [Command {
@@ -59,19 +146,19 @@ pub const SL: [Command; 1] = [Command {
 }];
 
 /// The first slice says what is counted; each says how many of those it looked at only wait.
-fn stats(env: &mut Env<'_>, _: &super::Args, wanted: Slice) -> Part {
+fn stats(env: &mut Env<'_>, _: &Args, wanted: Slice) -> Part {
     let (waiting, next) = waiting(env.state, wanted);
     let is_first = wanted.cursor == Cursor::default();
     let once = |n: u64| Value::count(if is_first { n } else { 0 });
     let (held, c) = (env.state.tm.len() as u64, &env.state.counters);
     let generated: u64 = c.replies.iter().sum();
+    let created = c.transactions + c.local_requests;
     let class = |n: usize| once(c.final_replies[n]);
     let members = [
         ("current", once(held)),
         ("waiting", Value::count(waiting)),
-        ("total", once(c.transactions)),
-        // Every transaction here belongs to a request that came in.
-        ("total_local", once(0)),
+        ("total", once(created)),
+        ("total_local", once(c.local_requests)),
         ("rpl_received", once(received(env.state))),
         ("rpl_generated", once(generated)),
         ("rpl_sent", once(generated + c.responses_relayed)),
@@ -80,8 +167,8 @@ fn stats(env: &mut Env<'_>, _: &super::Args, wanted: Slice) -> Part {
         ("4xx", class(4)),
         ("3xx", class(3)),
         ("2xx", class(2)),
-        ("created", once(c.transactions)),
-        ("freed", once(c.transactions.saturating_sub(held))),
+        ("created", once(created)),
+        ("freed", once(created.saturating_sub(held))),
         ("delayed_free", once(0)),
     ];
     Part {
@@ -97,13 +184,11 @@ fn received(state: &State) -> u64 {
 /// How many of the next transactions only absorb what is late.
 fn waiting(state: &State, wanted: Slice) -> (u64, Option<Cursor>) {
     let mut count = 0;
-    for (n, (place, _, t)) in state.tm.iter_from(wanted.cursor.0 as usize).enumerate() {
-        if n == RPC_LOOKS_PER_ITEM * wanted.item_count {
-            return (count, Some(Cursor(place as u64)));
-        }
+    let (found, next) = state.tm.window(wanted.place(), wanted.place_count());
+    for (_, _, t) in found {
         count += u64::from(is_waiting(t.server));
     }
-    (count, None)
+    (count, next.map(|place| Cursor(place as u64)))
 }
 
 const fn is_waiting(server: Server) -> bool {
@@ -113,9 +198,10 @@ const fn is_waiting(server: Server) -> bool {
     }
 }
 
-fn list(env: &mut Env<'_>, _: &super::Args, wanted: Slice) -> Part {
+fn list(env: &mut Env<'_>, _: &Args, wanted: Slice) -> Part {
     let mut values = Vec::new();
-    for (place, key, t) in env.state.tm.iter_from(wanted.cursor.0 as usize) {
+    let (found, next) = env.state.tm.window(wanted.place(), wanted.place_count());
+    for (place, key, t) in found {
         if values.len() == wanted.item_count {
             return Part {
                 values: Ok(values),
@@ -124,10 +210,14 @@ fn list(env: &mut Env<'_>, _: &super::Args, wanted: Slice) -> Part {
         }
         values.push(shown(env.state, key, t));
     }
-    Part::whole(values)
+    Part {
+        values: Ok(values),
+        next: next.map(|place| Cursor(place as u64)),
+    }
 }
 
-fn shown(state: &State, key: Key, t: &Transaction) -> Value {
+pub(super) fn shown(state: &State, key: Key, t: &Transaction) -> Value {
+    let last = line(&t.request, HeaderName::CSeq);
     let line = |name| Value::text(line(&t.request, name));
     let (index, label) = script_identity(state, key);
     let config = &state.setup.config.tm;
@@ -144,7 +234,8 @@ fn shown(state: &State, key: Key, t: &Transaction) -> Value {
         ("from", line(HeaderName::From)),
         ("to", line(HeaderName::To)),
         ("callid", line(HeaderName::CallId)),
-        ("cseq", line(HeaderName::CSeq)),
+        // Of this one the original shows no line end.
+        ("cseq", Value::text(last.trim_ascii_end())),
         ("uas_request", Value::text("yes")),
         ("tflags", Value::Int(t.saved.flags.into())),
         ("outgoings", Value::count(t.branches.len() as u64)),
@@ -159,38 +250,3 @@ fn line(request: &Message, name: HeaderName) -> &[u8] {
         .first(name)
         .map_or(b"", |header| header.line.of(request.bytes()))
 }
-
-/// The statistics of `sl`.
-pub const SL_STATISTICS: [Statistic; 9] = [
-    counter("sl", "1xx_replies", |s| s.counters.stateless_replies[1]),
-    counter("sl", "2xx_replies", |s| s.counters.stateless_replies[2]),
-    counter("sl", "3xx_replies", |s| s.counters.stateless_replies[3]),
-    counter("sl", "4xx_replies", |s| s.counters.stateless_replies[4]),
-    counter("sl", "5xx_replies", |s| s.counters.stateless_replies[5]),
-    counter("sl", "6xx_replies", |s| s.counters.stateless_replies[6]),
-    counter("sl", "sent_replies", |s| {
-        s.counters.stateless_replies.iter().sum()
-    }),
-    counter("sl", "sent_err_replies", |s| {
-        s.counters.stateless_replies[3..].iter().sum()
-    }),
-    counter("sl", "received_ACKs", |s| s.counters.stateless_acks),
-];
-
-/// The statistics of `tmx`.
-pub const TMX_STATISTICS: [Statistic; 12] = [
-    counter("tmx", "2xx_transactions", |s| s.counters.final_replies[2]),
-    counter("tmx", "3xx_transactions", |s| s.counters.final_replies[3]),
-    counter("tmx", "4xx_transactions", |s| s.counters.final_replies[4]),
-    counter("tmx", "5xx_transactions", |s| s.counters.final_replies[5]),
-    counter("tmx", "6xx_transactions", |s| s.counters.final_replies[6]),
-    counter("tmx", "UAS_transactions", |s| s.counters.transactions),
-    gauge("tmx", "inuse_transactions", |s| s.tm.len() as u64),
-    counter("tmx", "rpl_received", received),
-    counter("tmx", "rpl_relayed", |s| s.counters.responses_relayed),
-    counter("tmx", "rpl_generated", |s| s.counters.replies.iter().sum()),
-    counter("tmx", "rpl_sent", |s| {
-        s.counters.replies.iter().sum::<u64>() + s.counters.responses_relayed
-    }),
-    counter("tmx", "rpl_absorbed", |s| s.counters.responses_absorbed()),
-];

@@ -3,8 +3,9 @@
 use crate::modules::rpc::statistic::{Statistic, counter, gauge};
 
 /// All of them.
-pub(super) const STATISTICS: [Statistic; 13] = [
+pub(super) const STATISTICS: [Statistic; 14] = [
     counter("tmx", "UAS_transactions", |s| s.counters.transactions),
+    counter("tmx", "UAC_transactions", |s| s.counters.local_requests),
     counter("tmx", "2xx_transactions", |s| s.counters.finals[2]),
     counter("tmx", "3xx_transactions", |s| s.counters.finals[3]),
     counter("tmx", "4xx_transactions", |s| s.counters.finals[4]),

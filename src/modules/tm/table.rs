@@ -120,9 +120,17 @@ impl Table {
         self.entries.iter()
     }
 
-    /// The transactions from this place on, each with its place.
-    pub fn iter_from(&self, place: usize) -> impl Iterator<Item = (usize, Key, &Transaction)> {
-        self.entries.iter_from(place)
+    /// What is in so many places from this one on, for slices of a listing: each with its place;
+    /// and the place behind them, unless that was all.
+    pub fn window(
+        &self,
+        from: usize,
+        place_count: usize,
+    ) -> (
+        impl Iterator<Item = (usize, Key, &Transaction)>,
+        Option<usize>,
+    ) {
+        self.entries.window(from, place_count)
     }
 
     /// Panics when index and slab disagree; for debug builds and the simulator.
