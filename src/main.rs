@@ -1,5 +1,6 @@
 //! The command: arguments in, exit code out. 0 is a good end; 255 is every failure to start, as
-//! the original has it.
+//! the original has it. A
+//! client ends with 1 when the command it sent has failed.
 
 mod command;
 
@@ -22,6 +23,9 @@ fn main() -> ExitCode {
             };
         }
     };
+    if let Some(client) = args.client {
+        return command::client::run(client);
+    }
     match command::start::start(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -2,15 +2,23 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Parser};
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
 /// A dialog-stateful SIP proxy, thread-per-core, driven by the Kamailio configuration language.
 ///
 /// Without -f it reads /etc/dialcore/dialcore.cfg, and without that file it runs a built-in
 /// configuration on loopback.
 #[derive(Clone, Debug, Default, Parser)]
-#[command(name = "dialcore", disable_version_flag = true, max_term_width = 100)]
+#[command(
+    name = "dialcore",
+    disable_version_flag = true,
+    max_term_width = 100,
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true
+)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) client: Option<Client>,
     /// The configuration file.
     #[arg(short = 'f', value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
@@ -83,6 +91,61 @@ pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) unused: Unused,
 }
+
+/// What can be asked of a proxy that runs.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Client {
+    /// Send a command to a running proxy and show its answer.
+    ///
+    /// Numbers are sent as numbers; `s:12` is the text 12. The exit code is 0 when the command
+    /// succeeded, 1 when it failed, 255 when there is no answer.
+    Rpc {
+        #[command(flatten)]
+        to: Server,
+        /// The command; system.listMethods lists them, system.methodHelp explains one.
+        #[arg(index = 1, value_name = "METHOD")]
+        method: String,
+        /// Its parameters.
+        #[arg(index = 2, value_name = "ARG", allow_negative_numbers = true)]
+        params: Vec<String>,
+    },
+    /// Show what a running proxy knows of a call: dialogs, transactions, the last events.
+    Call {
+        #[command(flatten)]
+        to: Server,
+        /// Its Call-ID.
+        #[arg(value_name = "CALL-ID")]
+        call_id: String,
+    },
+    /// Print the completions for a shell.
+    Completion {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+/// Shells that completions are written for.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Shell {
+    /// bash
+    Bash,
+    /// zsh
+    Zsh,
+}
+
+/// A proxy that runs, and how its answer is shown.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Server {
+    /// Its socket for binary RPC: unix:PATH, tcp:HOST[:PORT], or a path.
+    #[arg(short = 's', value_name = "SOCKET", default_value = DEFAULT_SOCKET)]
+    pub(crate) socket: String,
+    /// Show the answer as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Where `ctl` listens when the configuration does not say so.
+pub(crate) const DEFAULT_SOCKET: &str = "unix:/run/dialcore/kamailio_ctl";
 
 /// Flags of the original that mean nothing here and are accepted for the sake of existing scripts.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -157,6 +220,29 @@ mod tests {
             (args.cores, args.unused.shared_memory.as_deref()),
             (Some(2), Some("64"))
         );
+    }
+
+    #[test]
+    fn a_client_is_told_from_a_server() {
+        let line = "dialcore rpc -s unix:/x/ctl --json dlg.end_dlg 12 -3 s:4 limit=5";
+        let args = Args::parse_from(line.split(' '));
+        let Some(Client::Rpc { to, method, params }) = args.client else {
+            panic!("it is no client")
+        };
+        assert_eq!((to.socket.as_str(), to.json), ("unix:/x/ctl", true));
+        assert_eq!(method, "dlg.end_dlg");
+        assert_eq!(params, ["12", "-3", "s:4", "limit=5"]);
+        for line in ["dialcore -f x.cfg rpc core.version", "dialcore rpc"] {
+            assert!(Args::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_default_socket_is_where_ctl_listens() {
+        let setup = dialcore::modules::Config::default();
+        let places = setup.ctl.places(&setup.process.rundir);
+        let shown = places[0].to_string().replace("unixs:", "unix:");
+        assert_eq!(shown, DEFAULT_SOCKET);
     }
 
     #[test]
