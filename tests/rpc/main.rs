@@ -3,12 +3,17 @@
 //! ```text
 //!   server.rs   a process and its directory      web.rs     a client of HTTP
 //!   judge.rs    kamailio and dialcore, compared  call.rs    two phones and a call
+//!   calls.rs    the same of calls, which         phones.rs  two phones and many calls
+//!   client.rs   dialcore as a client of itself
 //!   http.rs     HTTP on the port of SIP          abuse.rs   clients that misbehave, and calls
 //!   places.rs   every transport, and who may use it
 //! ```
 
 mod server;
+mod phones;
 mod judge;
+mod calls;
+mod client;
 mod web;
 mod http;
 mod places;

@@ -28,6 +28,9 @@ loadmodule \"rr.so\"
 loadmodule \"pv.so\"
 loadmodule \"ctl.so\"
 loadmodule \"kex.so\"
+loadmodule \"corex.so\"
+loadmodule \"htable.so\"
+loadmodule \"dispatcher.so\"
 loadmodule \"dialog.so\"
 loadmodule \"jsonrpcs.so\"
 loadmodule \"cfg_rpc.so\"
@@ -38,11 +41,18 @@ modparam(\"jsonrpcs\", \"fifo_name\", \"@DIR@/fifo\")
 modparam(\"jsonrpcs\", \"fifo_reply_dir\", \"@DIR@/\")
 modparam(\"pv\", \"shvset\", \"a=i:1\")
 modparam(\"pv\", \"shvset\", \"b=s:xy\")
+modparam(\"htable\", \"htable\", \"t=>size=4;autoexpire=300;\")
+modparam(\"htable\", \"htable\", \"e=>size=4;initval=0\")
+modparam(\"dispatcher\", \"list_file\", \"@DIR@/dispatcher.list\")
+modparam(\"dispatcher\", \"reload_delta\", 0)
 modparam(\"dialog\", \"profiles_with_value\", \"caller\")
 modparam(\"dialog\", \"profiles_no_value\", \"all\")
 @MORE@
 request_route { @ROUTE@ exit; }
 ";
+
+/// What the dispatcher knows.
+const DESTINATIONS: &str = "1 sip:127.0.0.1:9\n1 sip:127.0.0.1:7 0 5 duid=x;weight=5\n";
 
 /// What a test wants of a server beyond what all have.
 #[derive(Clone, Copy, Default)]
@@ -230,6 +240,24 @@ impl Server {
         text
     }
 
+    /// What `dialcore` as a client prints, and its exit code.
+    pub(crate) fn client(&self, words: &[&str]) -> (String, String, Option<i32>) {
+        Server::client_of(&format!("unix:{}", self.ctl().display()), words)
+    }
+
+    /// The same of a server elsewhere.
+    pub(crate) fn client_of(socket: &str, words: &[&str]) -> (String, String, Option<i32>) {
+        let output = Command::new(env!("CARGO_BIN_EXE_dialcore"))
+            .args([words[0], "-s", socket])
+            .args(&words[1..])
+            .env("COLUMNS", "100")
+            .output()
+            .expect("the binary starts");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let code = output.status.code();
+        (text(&output.stdout), text(&output.stderr), code)
+    }
+
     /// A connection to the socket of binary RPC.
     pub(crate) fn connect(&self) -> UnixStream {
         let stream = UnixStream::connect(self.ctl()).expect("it listens");
@@ -356,6 +384,7 @@ fn configure(dir: &Path, port: u16, wishes: &Wishes) -> PathBuf {
         .replace("@ROUTE@", wishes.route)
         .replace("@PORT@", &port.to_string())
         .replace("@DIR@", dir.to_str().expect("a plain path"));
+    fs::write(dir.join("dispatcher.list"), DESTINATIONS).expect("the directory is ours");
     let path = dir.join("sip.cfg");
     fs::write(&path, text).expect("the directory is ours");
     path
