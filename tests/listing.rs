@@ -7,13 +7,14 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use dialcore::effect::Outbox;
+use dialcore::effect::{Outbox, Proto};
 use dialcore::io::{self, ControlSocket, IoError, Plan, Sockets, Stopper};
 use dialcore::limits::RPC_SLICE_ITEM_COUNT_MAX;
 use dialcore::modules::dialog::identity::{DialogId, call_id_hash};
@@ -84,6 +85,8 @@ fn add(shard: &mut Shard, setup: &Setup, n: u32) {
 /// The proxy in this process, with its dialogs.
 struct Proxy {
     dir: PathBuf,
+    /// Where SIP and HTTP come in by TCP.
+    web: SocketAddr,
     stopper: Stopper,
     ended: mpsc::Receiver<Result<(), IoError>>,
 }
@@ -94,8 +97,12 @@ impl Proxy {
         fs::create_dir_all(&dir).expect("there is a directory for temporary files");
         let text = format!(
             "listen=udp:127.0.0.1:5060\nloadmodule \"tm.so\"\nloadmodule \"rr.so\"\n\
-             loadmodule \"ctl.so\"\nloadmodule \"dialog.so\"\n\
-             modparam(\"ctl\", \"binrpc\", \"unix:{}/ctl\")\nrequest_route {{ exit; }}\n",
+             loadmodule \"ctl.so\"\nloadmodule \"dialog.so\"\nloadmodule \"sl.so\"\n\
+             loadmodule \"xhttp.so\"\nloadmodule \"jsonrpcs.so\"\nlisten=tcp:127.0.0.1:5060\n\
+             modparam(\"jsonrpcs\", \"transport\", 1)\n\
+             modparam(\"jsonrpcs\", \"pretty_format\", 0)\n\
+             modparam(\"ctl\", \"binrpc\", \"unix:{}/ctl\")\nrequest_route {{ exit; }}\n\
+             event_route[xhttp:request] {{ jsonrpc_dispatch(); }}\n",
             dir.display()
         );
         let mut setup = Setup::from_text(&text, SHARD_COUNT).expect("the configuration is good");
@@ -108,6 +115,8 @@ impl Proxy {
         let setup = Arc::new(setup);
         plan.setup = Some(Arc::clone(&setup));
         let sockets = Sockets::bind(&plan).expect("loopback has free ports");
+        let tcp = sockets.addresses().iter().find(|a| a.proto == Proto::Tcp);
+        let web = tcp.expect("it listens to TCP").local;
         let stopper = sockets.stopper();
         let make = move |id: ShardId, seed| {
             let mut shard = Shard::new(id, Arc::clone(&setup), seed);
@@ -121,6 +130,7 @@ impl Proxy {
         thread::spawn(move || end.send(io::run(plan, sockets, make)));
         Proxy {
             dir,
+            web,
             stopper,
             ended,
         }
@@ -159,6 +169,40 @@ impl Proxy {
         }
     }
 
+    /// Asks for a listing over HTTP and gives each dialog of the answer to `take`.
+    fn list_by_http(&self, method: &str, mut take: impl FnMut(Value)) {
+        let body = format!("{{\"jsonrpc\":\"2.0\",\"method\":\"{method}\",\"id\":1}}");
+        let mut stream = TcpStream::connect(self.web).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+        let length = body.len();
+        let request = format!("POST /rpc HTTP/1.1\r\nContent-Length: {length}\r\n\r\n{body}");
+        stream.write_all(request.as_bytes()).expect("it reads");
+        let mut chunks = Chunks::behind_head(BufReader::new(stream));
+        let mut text = Vec::new();
+        let begin = b"{\"jsonrpc\":\"2.0\",\"result\":[";
+        while text.len() < begin.len() {
+            assert!(chunks.next_into(&mut text), "the answer ends too early");
+        }
+        assert!(text.starts_with(begin), "{}", text.escape_ascii());
+        text.drain(..begin.len());
+        loop {
+            let mut used = 0;
+            loop {
+                used += usize::from(text[used..].starts_with(b","));
+                let Some((value, rest)) = json::read(&text[used..]) else {
+                    break;
+                };
+                used = text.len() - rest.len();
+                take(value);
+            }
+            text.drain(..used);
+            if !chunks.next_into(&mut text) {
+                break;
+            }
+        }
+        assert!(text == b"],\"id\":1}", "the end of the answer");
+    }
+
     /// The figures of each core.
     fn shards(&self) -> Vec<BTreeMap<String, i64>> {
         let mut all = Vec::new();
@@ -184,6 +228,43 @@ impl Drop for Proxy {
         self.stopper.stop();
         let _ = self.ended.recv_timeout(Duration::from_secs(20));
         let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// The chunks of an HTTP answer (RFC 9112 §7.1).
+struct Chunks {
+    stream: BufReader<TcpStream>,
+}
+
+impl Chunks {
+    fn behind_head(stream: BufReader<TcpStream>) -> Chunks {
+        let mut chunks = Chunks { stream };
+        assert_eq!(chunks.line(), "HTTP/1.1 200 OK");
+        let mut is_chunked = false;
+        loop {
+            match chunks.line().as_str() {
+                "" => break,
+                line => is_chunked |= line.eq_ignore_ascii_case("Transfer-Encoding: chunked"),
+            }
+        }
+        assert!(is_chunked, "a long answer comes in chunks");
+        chunks
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stream.read_line(&mut line).expect("an answer in time");
+        line.trim_end().to_owned()
+    }
+
+    /// Adds the next chunk to `text`. False: that was the last.
+    fn next_into(&mut self, text: &mut Vec<u8>) -> bool {
+        let size = usize::from_str_radix(&self.line(), 16).expect("the size of a chunk");
+        let start = text.len();
+        text.resize(start + size, 0);
+        self.stream.read_exact(&mut text[start..]).expect("a chunk");
+        assert_eq!(self.line(), "");
+        size > 0
     }
 }
 
@@ -255,6 +336,11 @@ fn very_many_dialogs_are_listed_and_dumped() {
     });
     let listing_time = begin.elapsed();
     assert!(seen.iter().all(|seen| *seen), "some are missing");
+    let mut seen = vec![false; count as usize];
+    let begin = Instant::now();
+    proxy.list_by_http("dlg.list", |v| see(&mut seen, number(&v, b"call-id", 20)));
+    let http_time = begin.elapsed();
+    assert!(seen.iter().all(|seen| *seen), "some are missing over HTTP");
     let file = proxy.dir.join("dump.json");
     let begin = Instant::now();
     proxy.ask(
@@ -265,7 +351,10 @@ fn very_many_dialogs_are_listed_and_dumped() {
     let growth = peak().saturating_sub(resident);
     assert!(growth < GROWTH_MAX, "{growth} bytes more while answering");
     dumped(&file, count);
-    println!("{count} dialogs: listed in {listing_time:?}, dumped in {dump_time:?}");
+    println!(
+        "{count} dialogs: listed in {listing_time:?}, over HTTP in {http_time:?}, dumped in \
+         {dump_time:?}"
+    );
     println!(
         "{} MiB held, {} MiB more while answering",
         resident >> 20,
@@ -283,7 +372,7 @@ fn very_many_dialogs_are_listed_and_dumped() {
             get("rpc_slice_wall_us_max"),
             get("rpc_slices_long"),
         );
-        let slices = 2 * get("held_dialogs") / RPC_SLICE_ITEM_COUNT_MAX as i64;
+        let slices = 3 * get("held_dialogs") / RPC_SLICE_ITEM_COUNT_MAX as i64;
         assert!(
             get("rpc_slices") > slices,
             "fewer slices than there must be"
