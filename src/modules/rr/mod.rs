@@ -157,7 +157,7 @@ const FUNCTIONS: [Function; 9] = [
         &[],
         0,
         RouteKinds::ANY,
-        (remove, "Removes all Record-Route header fields."),
+        (remove, "Takes back what record_route and its kin added."),
     ),
 ];
 
@@ -382,9 +382,7 @@ fn is_direction(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcom
 }
 
 fn remove(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
-    let message = Rc::clone(&call.work.message);
-    for header in message.all(crate::sip::HeaderName::RecordRoute) {
-        call.work.edits.remove(header.line);
-    }
+    // What was received is the way back through other proxies (RFC 3261 §16.6 item 4): it stays.
+    call.work.rr.record = None;
     YES
 }
