@@ -353,13 +353,22 @@ fn attribute(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value
 }
 
 fn branch_attribute(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value {
-    let index = call.work.branch.map(usize::from);
-    let Some(branch) = index.and_then(|i| transaction(call)?.branches.get(i)) else {
+    let Some((index, transaction)) = call.work.branch.zip(transaction(call)) else {
+        return Value::Null;
+    };
+    let Some(branch) = transaction.branches.get(usize::from(index)) else {
         return Value::Null;
     };
     match word(access) {
         0 => Value::Int(branch.target.flags.into()),
-        _ => crate::modules::entry::some(heap, branch.target.uri.as_deref()),
+        // A target without a URI of its own has the request's.
+        _ => heap.string(
+            branch
+                .target
+                .uri
+                .as_deref()
+                .unwrap_or(transaction.request.uri()),
+        ),
     }
 }
 
