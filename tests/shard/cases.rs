@@ -7,13 +7,16 @@
 //! ```text
 //!   > from 192.0.2.1:5060        a datagram; the lines up to the next step are the message
 //!   > tcp from 192.0.2.1:5060    the same on a connection
-//!   > answer 200                 the last request that was sent is answered by who got it
+//!   > http from 192.0.2.1:5060   a request of HTTP
+//!   > answer 200                 the last request that was sent is answered by who got it; the
+//!                                lines up to the next step are headers of the answer
 //!   > wait 5                     seconds pass
 //!   > found 192.0.2.9:5060       DNS answers the oldest question; without an address: nothing
 //!   > lost                       the last message could not be sent
 //! ```
 //!
-//! In what is sent, branches and tags of the proxy's own are masked.
+//! In what is sent, branches, tags and Call-IDs of the proxy's own are masked. `NAME.list` is a
+//! file that the configuration can name.
 
 use std::fmt::Write;
 use std::fs;
@@ -71,9 +74,14 @@ fn masked(line: &str, mark: &str) -> String {
 }
 
 fn show(sent: &Sent, out: &mut String) {
-    let _ = writeln!(out, "to {}:", sent.to);
+    let by = match sent.proto {
+        Proto::Udp => String::new(),
+        proto => format!(" by {}", proto.lower()),
+    };
+    let _ = writeln!(out, "to {}{by}:", sent.to);
     for line in sent.text.trim_end().split("\r\n") {
         let line = masked(&masked(line, "branch=z9hG4bK"), "tag=");
+        let line = masked(&line, "Call-ID: ");
         let _ = writeln!(out, "    {line}");
     }
 }
@@ -83,9 +91,12 @@ fn step(p: &mut Proxy, last: &Sent, words: &[&str], text: &str) -> Vec<Sent> {
     match words {
         ["from", from] => p.receive(from, &message(text)),
         ["tcp", "from", from] => p.receive_bytes(from, Proto::Tcp, message(text).as_bytes()),
+        ["http", "from", from] => p.receive_http(from, &message(text)),
         ["answer", code] => {
             let code = code.parse().expect("a status code");
-            p.receive(&last.to.to_string(), &answer(last, code, "b1"))
+            let more: String = text.lines().map(|line| format!("{line}\r\n")).collect();
+            let answer = answer(last, code, "b1").replace("Contact:", &format!("{more}Contact:"));
+            p.receive(&last.to.to_string(), &answer)
         }
         ["wait", seconds] => p.wait(seconds.parse().expect("seconds")),
         ["found"] => p.resolve(Err(ResolveError::NotFound)),
@@ -95,8 +106,15 @@ fn step(p: &mut Proxy, last: &Sent, words: &[&str], text: &str) -> Vec<Sent> {
     }
 }
 
-fn run(cfg: &str, steps: &str) -> String {
-    let mut p = Proxy::from_text(cfg);
+fn run(path: &Path, steps: &str) -> String {
+    let cfg = fs::read_to_string(path).expect("a configuration");
+    let list = path.with_extension("list");
+    let name = list
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or("");
+    let list = fs::read_to_string(&list).unwrap_or_default();
+    let mut p = Proxy::from_files(&[("text", &cfg), (name, &list)]);
     let mut out = String::new();
     let mut last = None;
     for part in format!("\n{steps}").split("\n> ").skip(1) {
@@ -105,6 +123,7 @@ fn run(cfg: &str, steps: &str) -> String {
         let words: Vec<&str> = words.split_whitespace().collect();
         let nothing = Sent {
             to: "0.0.0.0:0".parse().expect("an address"),
+            proto: Proto::Udp,
             token: None,
             text: String::new(),
         };
@@ -129,9 +148,8 @@ fn what_the_cases_log_and_send() {
     let update = std::env::var_os("UPDATE_EXPECT").is_some();
     let mut wrong = String::new();
     for path in files(&directory, "cfg") {
-        let cfg = fs::read_to_string(&path).expect("a configuration");
         let steps = fs::read_to_string(path.with_extension("steps"));
-        let found = run(&cfg, steps.as_ref().unwrap_or(&common));
+        let found = run(&path, steps.as_ref().unwrap_or(&common));
         let expected = path.with_extension("out");
         if update {
             fs::write(&expected, &found).expect("the tree is writable");

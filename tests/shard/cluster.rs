@@ -201,6 +201,7 @@ impl Cluster {
             match effect {
                 Effect::Send(send) => sent.push(Sent {
                     to: send.to.remote,
+                    proto: send.to.proto,
                     token: send.token,
                     text: String::from_utf8_lossy(&send.bytes).into_owned(),
                 }),

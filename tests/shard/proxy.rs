@@ -60,6 +60,8 @@ request_route {
 pub(crate) struct Sent {
     /// Where to.
     pub(crate) to: SocketAddr,
+    /// By what transport.
+    pub(crate) proto: Proto,
     /// Whom to tell of a failure.
     pub(crate) token: Option<Token>,
     /// The message.
@@ -214,6 +216,7 @@ impl Proxy {
             match effect {
                 Effect::Send(send) => sent.push(Sent {
                     to: send.to.remote,
+                    proto: send.to.proto,
                     token: send.token,
                     text: String::from_utf8_lossy(&send.bytes).into_owned(),
                 }),
@@ -247,18 +250,14 @@ impl Proxy {
 
     /// A datagram, or a message on a stream, comes in.
     pub(crate) fn receive_bytes(&mut self, from: &str, proto: Proto, bytes: &[u8]) -> Vec<Sent> {
-        let remote = from.parse().expect("the tests write addresses");
-        let conn = proto.is_reliable().then_some(ConnId { core: 0, key: 1 });
-        let socket = SocketId(u16::from(proto.is_reliable()));
-        self.input(Input::Received {
-            flow: Flow {
-                socket,
-                proto,
-                remote,
-                conn,
-            },
-            bytes,
-        })
+        let flow = flow(from, proto);
+        self.input(Input::Received { flow, bytes })
+    }
+
+    /// A request of HTTP comes in.
+    pub(crate) fn receive_http(&mut self, from: &str, text: &str) -> Vec<Sent> {
+        let (flow, bytes) = (flow(from, Proto::Tcp), text.as_bytes());
+        self.input(Input::Http { flow, bytes })
     }
 
     /// An operator asks.
@@ -339,6 +338,16 @@ impl Proxy {
     /// Whether nothing is in flight.
     pub(crate) fn is_idle(&self) -> bool {
         self.shard.is_idle() && self.shard.next_deadline().is_none()
+    }
+}
+
+/// How something comes in by the first socket of the transport.
+fn flow(from: &str, proto: Proto) -> Flow {
+    Flow {
+        socket: SocketId(u16::from(proto.is_reliable())),
+        proto,
+        remote: from.parse().expect("the tests write addresses"),
+        conn: proto.is_reliable().then_some(ConnId { core: 0, key: 1 }),
     }
 }
 
