@@ -130,6 +130,9 @@ pub const LOCAL_CHAIN_MAX: u8 = 4;
 /// out with a warning.
 pub const DESTINATION_COUNT_MAX: usize = 1 << 16;
 
+/// Sets that one `ds_select_routes` may join. Above: it fails with a log line.
+pub const DESTINATION_RULE_COUNT_MAX: usize = 64;
+
 /// Calls of one shard that count as load of a destination. Above: a call is sent and not counted.
 pub const CALL_LOAD_COUNT_MAX: usize = 1 << 20;
 

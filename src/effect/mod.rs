@@ -47,6 +47,8 @@ pub enum Effect {
     RpcReply(RpcId, Part),
     /// Answer an operator who asks over HTTP.
     Command(Box<HttpCommand>),
+    /// Read the configuration again; every shard gets `Input::Reload` when it is good.
+    Reload,
 }
 
 /// A message on its way out.

@@ -349,6 +349,8 @@ impl Core {
                 }
                 Effect::Log(record) => self.outside.log.write(record),
                 Effect::RpcReply(_, part) => self.part = Some(part),
+                // Nobody listens when the process is ending.
+                Effect::Reload => drop(self.outside.events.send(Event::Reload(None))),
                 Effect::Command(command) => {
                     let lent = self.streams.lend(command);
                     if let Some(Err(lent)) = lent.map(|lent| self.outside.dispatcher.send(lent)) {

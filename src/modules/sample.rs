@@ -199,7 +199,11 @@ pub(super) fn run_in(mut state: State, mut work: Work) -> Ran {
             Effect::Log(r) => complaints.push(r.text.to_string()),
             Effect::Send(s) => sent.push(String::from_utf8_lossy(&s.bytes).into_owned()),
             Effect::Command(command) => commands.push(*command),
-            Effect::Close(_) | Effect::Resolve(..) | Effect::Peer(..) | Effect::RpcReply(..) => {}
+            Effect::Close(_)
+            | Effect::Resolve(..)
+            | Effect::Peer(..)
+            | Effect::RpcReply(..)
+            | Effect::Reload => {}
         }
     }
     Ran {

@@ -392,8 +392,8 @@ impl World {
             Effect::Resolve(token, query) => self.resolve(shard, token, &query.host),
             Effect::Log(record) => self.log.push(record.text.trim_end().to_owned()),
             Effect::Peer(to, message) => self.queue.push_back(Event::Peer(to, shard, message)),
-            // Nobody asks over HTTP here.
-            Effect::Command(_) => {}
+            // Nobody asks over HTTP here, and no script for a reload.
+            Effect::Command(_) | Effect::Reload => {}
             Effect::RpcReply(_, part) => self.rpc_answers.push(part),
             Effect::Close(conn) => {
                 let closed = self.conns.iter_mut().filter(|c| c.id == conn);

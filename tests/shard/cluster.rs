@@ -210,7 +210,8 @@ impl Cluster {
                 Effect::Close(_)
                 | Effect::Resolve(..)
                 | Effect::RpcReply(..)
-                | Effect::Command(_) => {}
+                | Effect::Command(_)
+                | Effect::Reload => {}
             }
         }
         let deadline = self.shards[shard]

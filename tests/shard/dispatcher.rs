@@ -61,6 +61,12 @@ fn what_functions_return() {
         (r#"ds_is_from_list("3", "7", "sip:192.0.2.2")"#, "-1"),
         (r#"ds_mark_addr("ip", "1", "sip:192.0.2.2")"#, "1"),
         (r#"ds_mark_addr("z", "1", "sip:192.0.2.2")"#, "-1"),
+        (r#"ds_select_routes("1=8;5=8", "d")"#, "1"),
+        (r#"ds_select_routes("77=8;1=8", "ruri", 2)"#, "1"),
+        (r#"ds_select_routes("77=8;3=8", "x")"#, "-1"),
+        (r#"ds_select_routes("1=8; 5=8", "0")"#, "-1"),
+        (r#"ds_select_routes("1=8", "z")"#, "-1"),
+        ("ds_reload()", "1"),
         ("ds_load_update()", "1"),
         ("ds_load_unset()", "1"),
     ];
@@ -116,6 +122,106 @@ $xavp(_dsdst_[0]=>grp) $xavp(_dsctx_=>cnt)\n");"#;
     let mut p = without;
     p.receive(ALICE, &request("OPTIONS", "o", ""));
     assert_eq!(p.log, ["<null>\n"]);
+}
+
+#[test]
+fn several_sets_make_one_list() {
+    let show = r#"xlog("$du $ru $xavp(_dsdst_[0]=>grp) $xavp(_dsdst_[3]=>grp) "
+        "$xavp(_dsdst_[3]=>uri) $xavp(_dsctx_=>cnt)\n");"#;
+    // Arguments, what is said then, as the original said it.
+    let table = [
+        (
+            r#""1=8;5=8", "0""#,
+            "sip:192.0.2.4;transport=udp sip:bob@192.0.2.2 1 5 sip:192.0.2.3 5",
+        ),
+        (
+            r#""5=8;1=8", "ruri""#,
+            "<null> sip:bob@192.0.2.3 5 1 sip:192.0.2.3 5",
+        ),
+        (
+            r#""77=8;5=8", "X""#,
+            "<null> sip:bob@192.0.2.2 5 <null> <null> 2",
+        ),
+        (
+            r#""3=8;5=8;1=8", "d", 3"#,
+            "sip:192.0.2.3 sip:bob@192.0.2.2 5 <null> <null> 3",
+        ),
+    ];
+    for (arguments, want) in table {
+        let got = said(&format!("ds_select_routes({arguments}); {show}"));
+        assert_eq!(got.last().map(String::as_str), Some(want), "{arguments}");
+    }
+}
+
+#[test]
+fn what_the_records_hold() {
+    let list = "1 sip:192.0.2.2 0 0 x=y;socket=udp:192.0.2.100:5060;sockname=out\n";
+    let table = [
+        (
+            0,
+            "x=y;socket=udp:192.0.2.100:5060;sockname=out <null> <null>",
+        ),
+        (1, "<null> <null> <null>"),
+        (3, "<null> udp:192.0.2.100:5060 <null>"),
+        (7, "<null> udp:192.0.2.100:5060 out"),
+    ];
+    for (mode, want) in table {
+        let params = format!("modparam(\"dispatcher\", \"xavp_dst_mode\", {mode})");
+        let route = r#"request_route { ds_select("1", "8");
+            xlog("$xavp(_dsdst_=>attrs) $xavp(_dsdst_=>socket) $xavp(_dsdst_=>sockname)\n"); }"#;
+        let mut p = proxy(route, &params, list);
+        p.receive(ALICE, &request("OPTIONS", "o", ""));
+        assert_eq!(p.log.last().map(|l| l.trim_end()), Some(want), "{mode}");
+    }
+}
+
+#[test]
+fn where_a_request_comes_from_is_written_down() {
+    let params = "modparam(\"dispatcher\", \"setid_pvname\", \"$avp(set)\")\n\
+                  modparam(\"dispatcher\", \"attrs_pvname\", \"$var(attrs)\")";
+    let table = [
+        ("ds_is_from_list()", "-1 <null> 0"),
+        (
+            r#"ds_is_from_list("1", "0", "sip:192.0.2.3")"#,
+            "1 <null> duid=two;x=y",
+        ),
+        (
+            r#"ds_is_from_list("-1", "0", "sip:192.0.2.3")"#,
+            "1 1 duid=two;x=y",
+        ),
+        (r#"ds_is_from_list("-1", "2", "sip:192.0.2.4")"#, "1 1 0"),
+        (
+            r#"ds_is_from_list("-1", "2", "sip:192.0.2.9")"#,
+            "-1 <null> 0",
+        ),
+    ];
+    for (call, want) in table {
+        let show = "xlog(\"$var(r) $avp(set) $var(attrs)\\n\");";
+        let route = format!("request_route {{ $var(r) = {call}; {show} }}");
+        let mut p = proxy(&route, params, LIST);
+        p.receive(ALICE, &request("OPTIONS", "o", ""));
+        assert_eq!(p.log.last().map(|l| l.trim_end()), Some(want), "{call}");
+    }
+}
+
+#[test]
+fn a_script_may_ask_for_a_reload() {
+    let route = "request_route { $var(r) = ds_reload(); xlog(\"$var(r)\\n\"); }";
+    for (delta, want) in [(5, ["1", "-1", "1"]), (0, ["1", "1", "1"])] {
+        let params = format!("modparam(\"dispatcher\", \"reload_delta\", {delta})");
+        let mut p = proxy(route, &params, LIST);
+        for (n, want) in want.iter().enumerate() {
+            p.receive(ALICE, &request("OPTIONS", &format!("o{n}"), ""));
+            assert_eq!(
+                p.log.last().map(|l| l.trim_end()),
+                Some(*want),
+                "{delta} {n}"
+            );
+            p.wait(2.6);
+        }
+        let asked = want.iter().filter(|rc| **rc == "1").count();
+        assert_eq!(p.reloads, asked);
+    }
 }
 
 #[test]

@@ -122,6 +122,8 @@ pub(crate) struct Proxy {
     pub(crate) log: Vec<String>,
     /// What operators have been answered.
     pub(crate) parts: Vec<Part>,
+    /// How often it has asked for a reload.
+    pub(crate) reloads: usize,
     /// Its configuration, if that was one text.
     pub(crate) text: String,
 }
@@ -196,6 +198,7 @@ impl Proxy {
             queries: vec![],
             log: vec![],
             parts: vec![],
+            reloads: 0,
             text: String::new(),
         }
     }
@@ -223,6 +226,7 @@ impl Proxy {
                 Effect::Resolve(token, query) => self.queries.push((token, query)),
                 Effect::Log(record) => self.log.push(format!("{}{}", record.prefix, record.text)),
                 Effect::RpcReply(_, part) => self.parts.push(part),
+                Effect::Reload => self.reloads += 1,
                 Effect::Close(_) | Effect::Peer(..) | Effect::Command(_) => {}
             }
         }

@@ -3,20 +3,20 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::effect::{Level, Proto};
+use crate::effect::{Effect, Level, Proto};
+use crate::limits::DESTINATION_RULE_COUNT_MAX;
+use crate::modules::Call;
 use crate::modules::entry::{NO, YES, text_of, truth};
 use crate::modules::pv::avp::Stored;
 use crate::modules::rewrite;
 use crate::modules::work::{Bytes, Target};
-use crate::modules::{Call, all};
-use crate::script::{
-    Access, CallSite, Heap, Index, InnerKind, Key, ModuleId, Outcome, Value, VariableId,
-};
+use crate::script::{CallSite, Heap, Outcome, Value};
 use crate::sip::{Method, Uri};
 use crate::steer;
 
 use super::list::flag;
 use super::live::Attempt;
+use super::named;
 use super::select::{self, Start};
 
 /// What is done with the choice.
@@ -33,6 +33,9 @@ pub(super) enum Goal {
 /// Algorithm 12: all of them at once.
 const PARALLEL: i64 = 12;
 
+/// One set and the algorithm that orders it.
+type Rule = (i64, i64);
+
 /// `ds_select_dst`, `ds_select_domain`, `ds_select`.
 pub(super) fn choose(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite, goal: Goal) -> Outcome {
     let (Some(set), Some(algorithm)) = (number(call, heap, site, 0), number(call, heap, site, 1))
@@ -43,42 +46,105 @@ pub(super) fn choose(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite, goal
         );
         return NO;
     };
+    let limit = limit(call, heap, site);
+    distribute(call, heap, &[(set, algorithm)], (goal, limit))
+}
+
+/// `ds_select_routes(rules, mode [, limit])`.
+pub(super) fn choose_of_several(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let text = text_of(call, heap, site, 0).unwrap_or_default();
+    let mode = text_of(call, heap, site, 1).unwrap_or_default();
+    let goal = match mode.first() {
+        Some(b'0' | b'd' | b'D') => Goal::NextHop,
+        Some(b'1' | b'r' | b'R') => Goal::Domain,
+        Some(b'2' | b'x' | b'X') => Goal::Records,
+        Some(_) | None => {
+            let text = "dispatcher: the mode is to be 0, 1, 2, d, r or x";
+            call.env.log(Level::Err, text);
+            return NO;
+        }
+    };
+    let Some(rules) = rules(&text) else {
+        let text = "dispatcher: rules are to be set=algorithm, with semicolons between them";
+        call.env.log(Level::Err, text);
+        return NO;
+    };
+    let limit = limit(call, heap, site);
+    distribute(call, heap, &rules, (goal, limit))
+}
+
+/// `1=4;2=8`. A semicolon may stand at the end, white space nowhere.
+fn rules(text: &[u8]) -> Option<Vec<Rule>> {
+    let text = std::str::from_utf8(text).ok()?;
+    let rules = text.strip_suffix(';').unwrap_or(text).split(';');
+    let rule = |rule: &str| {
+        let (set, algorithm) = rule.split_once('=')?;
+        Some((set.parse().ok()?, algorithm.parse().ok()?))
+    };
+    let rules: Vec<Rule> = rules
+        .take(DESTINATION_RULE_COUNT_MAX + 1)
+        .map(rule)
+        .collect::<Option<_>>()?;
+    (rules.len() <= DESTINATION_RULE_COUNT_MAX).then_some(rules)
+}
+
+/// The third argument: how many destinations at most; 0 or none: all.
+fn limit(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> usize {
     let limit = site.int(2, call, heap).filter(|n| *n > 0);
-    let limit = limit
+    limit
         .and_then(|n| usize::try_from(n).ok())
-        .unwrap_or(usize::MAX);
-    let config = &call.env.state.setup.config.dispatcher;
-    if goal == Goal::NextHop && !config.force_dst && call.work.target.next_hop.is_some() {
+        .unwrap_or(usize::MAX)
+}
+
+fn distribute(
+    call: &mut Call<'_>,
+    heap: &mut Heap,
+    rules: &[Rule],
+    (goal, limit): (Goal, usize),
+) -> Outcome {
+    let force_dst = call.env.state.setup.config.dispatcher.force_dst;
+    if goal == Goal::NextHop && !force_dst && call.work.target.next_hop.is_some() {
         call.env.log(
             Level::Err,
             "dispatcher: there is a next hop already, and force_dst is 0",
         );
         return NO;
     }
-    let keeps_last = config.use_default;
-    let start = start(call, heap, algorithm);
-    let state = &mut *call.env.state;
-    let mut order = select::order(
-        &mut state.dispatcher,
-        &mut state.rng,
-        set,
-        start,
-        keeps_last,
-    );
+    let (mut order, mut first_start) = (Vec::new(), None);
+    for (set, algorithm) in rules {
+        let (start, places) = ordered(call, heap, *set, *algorithm);
+        if !places.is_empty() {
+            first_start.get_or_insert(start);
+        }
+        order.extend(places);
+        if order.len() >= limit {
+            break;
+        }
+    }
     order.truncate(limit);
     let Some(first) = order.first().copied() else {
-        if call.env.state.dispatcher.sets().set(set).is_none() {
-            call.env
-                .log(Level::Err, format!("dispatcher: there is no set {set}"));
-        }
         return NO;
     };
-    if algorithm == PARALLEL {
+    if let [(_, PARALLEL)] = rules {
         return parallel(call, &order, goal);
     }
-    let has_load = start == Start::Load && count_load(call, first);
-    remember(call, set, &order, has_load);
+    let has_load = first_start == Some(Start::Load) && count_load(call, first);
+    remember(call, &order, has_load);
     truth(apply(call, first, goal))
+}
+
+/// The usable destinations of a set in the order of an algorithm.
+fn ordered(call: &mut Call<'_>, heap: &mut Heap, set: i64, algorithm: i64) -> (Start, Vec<usize>) {
+    if call.env.state.dispatcher.sets().set(set).is_none() {
+        call.env
+            .log(Level::Err, format!("dispatcher: there is no set {set}"));
+    }
+    let keeps_last = call.env.state.setup.config.dispatcher.use_default;
+    let start = start(call, heap, algorithm);
+    let state = &mut *call.env.state;
+    let live = &mut state.dispatcher;
+    let order = select::order(live, &mut state.rng, set, start, keeps_last);
+    (start, order)
 }
 
 fn number(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite, index: usize) -> Option<i64> {
@@ -97,13 +163,13 @@ fn start(call: &mut Call<'_>, heap: &mut Heap, algorithm: i64) -> Start {
         3 => hash(&identity(call.work.uri(), user_only)),
         4 => Start::RoundRobin,
         5 => {
-            let user = variable(call, heap, b"au", None);
+            let user = named::value(call, heap, b"au", None);
             user.map_or(Start::RoundRobin, |user| hash(&user))
         }
         6 => Start::Random,
         7 => {
             let pattern = call.env.state.setup.config.dispatcher.hash_pvar.clone();
-            hash(&expand(call, heap, pattern.as_bytes()))
+            hash(&named::expand(call, heap, pattern.as_bytes()))
         }
         8 | PARALLEL => Start::First,
         9 => Start::Weight,
@@ -138,72 +204,6 @@ fn identity(uri: &[u8], user_only: bool) -> Vec<u8> {
     .concat()
 }
 
-/// The text with its variables, `$name` or `$name(key)`, replaced by their values.
-fn expand(call: &mut Call<'_>, heap: &mut Heap, pattern: &[u8]) -> Vec<u8> {
-    let mut out = vec![];
-    let mut parts = pattern.split(|b| *b == b'$');
-    out.extend_from_slice(parts.next().unwrap_or_default());
-    for part in parts {
-        let end = part
-            .iter()
-            .position(|b| !b.is_ascii_alphanumeric() && *b != b'_');
-        let (name, rest) = part.split_at(end.unwrap_or(part.len()));
-        let close = rest
-            .iter()
-            .position(|b| *b == b')')
-            .filter(|_| rest.first() == Some(&b'('));
-        let (key, rest) = match close {
-            Some(close) => (Some(&rest[1..close]), &rest[close + 1..]),
-            None => (None, rest),
-        };
-        out.extend(variable(call, heap, name, key).unwrap_or_default());
-        out.extend_from_slice(rest);
-    }
-    out
-}
-
-/// The value of a variable that a parameter names.
-fn variable(
-    call: &mut Call<'_>,
-    heap: &mut Heap,
-    name: &[u8],
-    key: Option<&[u8]>,
-) -> Option<Vec<u8>> {
-    let found = all().iter().enumerate().find_map(|(module, m)| {
-        let index = m
-            .variables
-            .iter()
-            .position(|v| v.sig.name.as_bytes() == name)?;
-        Some((module, index))
-    });
-    let (module, index) = found?;
-    let variable = &all()[module].variables[index];
-    let key = match (variable.sig.inner, key) {
-        (InnerKind::Name | InnerKind::Item | InnerKind::OptionalName, Some(key)) => {
-            Key::Text(heap.text(key))
-        }
-        (InnerKind::OneOf(words), Some(key)) => {
-            Key::Word(words.iter().position(|w| w.as_bytes() == key)?)
-        }
-        (_, _) => Key::None,
-    };
-    let id = VariableId {
-        module: ModuleId(module as u16),
-        index: index as u16,
-    };
-    let access = Access {
-        variable: id,
-        key,
-        index: Index::None,
-    };
-    let value = (variable.get)(call, heap, &access);
-    if value == Value::Null {
-        return None;
-    }
-    let text = heap.as_text(value);
-    Some(heap.bytes(text).to_vec())
-}
-
 /// A call counts against the destination that it is sent to first.
 fn count_load(call: &mut Call<'_>, place: usize) -> bool {
     let has_name = call.env.state.dispatcher.sets().destinations()[place]
@@ -214,14 +214,15 @@ fn count_load(call: &mut Call<'_>, place: usize) -> bool {
         return false;
     }
     let (now, message) = (call.env.now.mono, Rc::clone(&call.work.message));
-    let until = now + call.env.state.setup.config.dispatcher.load_init_expire;
+    let config = &call.env.state.setup.config.dispatcher;
+    let (until, every) = (now + config.load_init_expire, config.load_check_interval);
     let live = &mut call.env.state.dispatcher;
-    live.expire_loads(now);
+    live.sweep_loads(now, every);
     live.add_load(message.call_id(), place, until)
 }
 
 /// The records that `ds_next_dst` and a script go by, the first on top.
-fn remember(call: &mut Call<'_>, set: i64, order: &[usize], has_load: bool) {
+fn remember(call: &mut Call<'_>, order: &[usize], has_load: bool) {
     let setup = Arc::clone(&call.env.state.setup);
     let config = &setup.config.dispatcher;
     if config.flags & 2 == 0 {
@@ -238,16 +239,17 @@ fn remember(call: &mut Call<'_>, set: i64, order: &[usize], has_load: bool) {
             fields.extend(value.map(|value| (name, Stored::Text(value.into()))));
         };
         text("uri", Some(&*d.uri));
-        text(
-            "attrs",
-            Some(&*d.attrs.body).filter(|body| !body.is_empty()),
-        );
-        text("sock", d.attrs.socket.as_deref());
-        text("sockname", d.attrs.socket_name.as_deref());
+        let attrs = Some(&*d.attrs.body).filter(|body| !body.is_empty());
+        text("attrs", attrs.filter(|_| config.xavp_dst_mode & 1 == 0));
+        let socket = d.attrs.socket.as_deref();
+        text("sock", socket);
+        text("socket", socket.filter(|_| config.xavp_dst_mode & 2 != 0));
+        let name = d.attrs.socket_name.as_deref();
+        text("sockname", name.filter(|_| config.xavp_dst_mode & 4 != 0));
         if has_load {
             text("dstid", d.attrs.duid.as_deref());
         }
-        fields.push(("grp", Stored::Int(set)));
+        fields.push(("grp", Stored::Int(d.set)));
         avps.push_record(config.xavp_dst.as_bytes(), &fields);
     }
     let count = Stored::Int(order.len() as i64);
@@ -487,7 +489,39 @@ pub(super) fn is_from_list(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite
             && (mode & 2 != 0 || d.proto == proto)
             && (mode & 4 == 0 || live.condition(*at).is_usable())
     });
-    truth(found.is_some())
+    let Some(found) = found else {
+        return NO;
+    };
+    let sets = Arc::clone(live.sets());
+    let (destination, setup) = (
+        &sets.destinations()[found],
+        Arc::clone(&call.env.state.setup),
+    );
+    let config = &setup.config.dispatcher;
+    if set.is_none() {
+        let value = Value::Int(destination.set);
+        named::assign(call, heap, &config.setid_pvname, value);
+    }
+    if !destination.attrs.body.is_empty() {
+        let value = heap.string(&destination.attrs.body);
+        named::assign(call, heap, &config.attrs_pvname, value);
+    }
+    YES
+}
+
+/// `ds_reload()`: asks for what SIGHUP does. A bad file changes nothing and is logged.
+pub(super) fn reload(call: &mut Call<'_>) -> Outcome {
+    let delta = call.env.state.setup.config.dispatcher.reload_delta;
+    let now = call.env.now.mono;
+    let last = &mut call.env.state.dispatcher.reloaded;
+    if last.is_some_and(|last| now.since(last) < delta) {
+        let text = "dispatcher: the last ds_reload() was less than reload_delta ago";
+        call.env.log(Level::Err, text);
+        return NO;
+    }
+    *last = Some(now);
+    call.env.out.push(Effect::Reload);
+    YES
 }
 
 /// `ds_load_update()`: an answer or ACK confirms the call, a BYE or CANCEL ends it.
@@ -533,6 +567,28 @@ mod tests {
         for (letters, want) in table {
             assert_eq!(state_of(letters.as_bytes()), want, "{letters}");
         }
+    }
+
+    #[test]
+    fn rules_name_sets_and_algorithms() {
+        let many = "1=4;".repeat(DESTINATION_RULE_COUNT_MAX);
+        let table: [(&str, Option<&[Rule]>); 10] = [
+            ("1=4", Some(&[(1, 4)])),
+            ("1=4;2=8", Some(&[(1, 4), (2, 8)])),
+            ("-3=0;", Some(&[(-3, 0)])),
+            ("1=4; 2=8", None),
+            ("1", None),
+            ("1=", None),
+            ("", None),
+            (";", None),
+            ("1=4;;2=8", None),
+            ("1=99999999999999999999", None),
+        ];
+        for (text, want) in table {
+            assert_eq!(rules(text.as_bytes()).as_deref(), want, "{text}");
+        }
+        assert!(rules(many.as_bytes()).is_some());
+        assert!(rules(format!("{many}1=4").as_bytes()).is_none());
     }
 
     #[test]

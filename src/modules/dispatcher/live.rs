@@ -135,6 +135,10 @@ pub struct Live {
     /// Whose turn it is, by the place of the set.
     turns: Vec<usize>,
     loads: HashMap<Box<[u8]>, Load, RandomState>,
+    /// When calls whose time is over were looked for.
+    swept: Option<Instant>,
+    /// When `ds_reload` last asked for a reload.
+    pub reloaded: Option<Instant>,
     /// Counts up with each list: answers to pings of an older one are of no use.
     version: u32,
     /// `dispatcher.ping_active`.
@@ -153,6 +157,8 @@ impl Live {
             conditions: Vec::new(),
             turns: Vec::new(),
             loads: HashMap::with_hasher(hasher),
+            swept: None,
+            reloaded: None,
             version: 0,
             ping_active: 1,
             events: Vec::new(),
@@ -299,6 +305,15 @@ impl Live {
         true
     }
 
+    /// Forgets the calls whose time is over, unless that was done less than this ago: it looks at
+    /// all of them.
+    pub fn sweep_loads(&mut self, now: Instant, every: Duration) {
+        if self.swept.is_none_or(|last| now.since(last) >= every) {
+            self.swept = Some(now);
+            self.expire_loads(now);
+        }
+    }
+
     /// Forgets the calls whose time is over.
     pub fn expire_loads(&mut self, now: Instant) {
         let conditions = &mut self.conditions;
@@ -396,7 +411,11 @@ mod tests {
         assert!(live.extend_load(b"b", at(40)));
         live.expire_loads(at(30));
         assert_eq!(live.condition(0).load, 1);
-        live.expire_loads(at(40));
+        let every = Duration::from_nanos(20);
+        live.sweep_loads(at(25), every);
+        live.sweep_loads(at(40), every);
+        assert_eq!(live.condition(0).load, 1);
+        live.sweep_loads(at(45), every);
         assert_eq!(live.condition(0).load, 0);
     }
 }

@@ -13,15 +13,14 @@ mod commands;
 mod functions;
 pub mod list;
 pub mod live;
+mod named;
 pub mod ping;
 mod select;
 
 use std::sync::Arc;
 
 use crate::effect::{Effect, Level, PeerMessage};
-use crate::modules::entry::{
-    function, is_on, number, optional, param, planned_function, planned_param, words,
-};
+use crate::modules::entry::{function, is_on, number, optional, param, planned_param, words};
 use crate::modules::state::Env;
 use crate::modules::{Function, Module, Param, ParamError};
 use crate::script::{ParamKind, ParamType, RouteKinds, Setting};
@@ -57,10 +56,16 @@ pub struct Config {
     pub use_default: bool,
     /// `xavp_dst`.
     pub xavp_dst: Box<str>,
+    /// `xavp_dst_mode`: 1 no `attrs`, 2 `socket`, 4 `sockname`.
+    pub xavp_dst_mode: i64,
     /// `xavp_ctx`.
     pub xavp_ctx: Box<str>,
     /// `hash_pvar`.
     pub hash_pvar: Box<str>,
+    /// `setid_pvname`: where `ds_is_from_list` writes the set.
+    pub setid_pvname: Box<str>,
+    /// `attrs_pvname`: where it writes the attributes.
+    pub attrs_pvname: Box<str>,
     /// `ds_ping_method`.
     pub ping_method: Box<str>,
     /// `ds_ping_from`.
@@ -83,6 +88,10 @@ pub struct Config {
     pub load_expire: Duration,
     /// `ds_hash_initexpire`: how long one that was only sent counts.
     pub load_init_expire: Duration,
+    /// `ds_hash_check_interval`: how often calls that count no longer are looked for.
+    pub load_check_interval: Duration,
+    /// `reload_delta`: the least time between two `ds_reload()` of one shard.
+    pub reload_delta: Duration,
     /// `ds_default_socket`.
     pub default_socket: Box<str>,
     /// `outbound_proxy`: where pings go.
@@ -98,8 +107,11 @@ impl Default for Config {
             force_dst: true,
             use_default: false,
             xavp_dst: "_dsdst_".into(),
+            xavp_dst_mode: 0,
             xavp_ctx: "_dsctx_".into(),
             hash_pvar: "".into(),
+            setid_pvname: "".into(),
+            attrs_pvname: "".into(),
             ping_method: "OPTIONS".into(),
             ping_from: "sip:dispatcher@localhost".into(),
             ping_interval: Duration::ZERO,
@@ -111,6 +123,8 @@ impl Default for Config {
             thresholds: Thresholds { down: 1, up: 1 },
             load_expire: Duration::from_secs(7_200),
             load_init_expire: Duration::from_secs(7_200),
+            load_check_interval: Duration::from_secs(30),
+            reload_delta: Duration::from_secs(5),
             default_socket: "".into(),
             outbound_proxy: "".into(),
         }
@@ -193,6 +207,15 @@ fn threshold(setting: &Setting) -> Result<u32, ParamError> {
     number(setting, 1, 1 << 20, "a number above 0").map(|n| n as u32)
 }
 
+/// A variable that can be assigned, as it is written.
+fn named_variable(setting: &Setting) -> Result<Box<str>, ParamError> {
+    let written = words(setting);
+    if written.is_empty() || named::is_assignable(&written) {
+        return Ok(written);
+    }
+    Err(ParamError("a variable that can be assigned"))
+}
+
 /// The module's table.
 pub const MODULE: Module = Module {
     name: "dispatcher",
@@ -242,11 +265,14 @@ const FUNCTIONS: [Function; 14] = [
         ),
         2,
     ),
-    planned_function(
-        "ds_select_routes",
-        &[TEXT, TEXT, NUM],
+    optional(
+        function(
+            "ds_select_routes",
+            &[TEXT, TEXT, NUM],
+            ON_WAY,
+            (functions::choose_of_several, "A list of several sets."),
+        ),
         2,
-        (ON_WAY, "Lists of several sets."),
     ),
     function(
         "ds_next_dst",
@@ -320,7 +346,15 @@ const FUNCTIONS: [Function; 14] = [
             "The call is confirmed, or ends.",
         ),
     ),
-    planned_function("ds_reload", &[], 0, (ANY, "Reads the list again.")),
+    function(
+        "ds_reload",
+        &[],
+        ANY,
+        (
+            |c, _, _| functions::reload(c),
+            "Reads the list again, with the configuration.",
+        ),
+    ),
 ];
 
 const PARAMS: [Param; 34] = [
@@ -400,7 +434,15 @@ const PARAMS: [Param; 34] = [
             "The record of the choice.",
         ),
     ),
-    planned_param("xavp_dst_mode", INT, "0", "What the records hold."),
+    param(
+        "xavp_dst_mode",
+        INT,
+        "0",
+        (
+            |c, s| number(s, 0, 7, "0 to 7").map(|n| c.dispatcher.xavp_dst_mode = n),
+            "What records hold: 1 no attrs, 2 socket, 4 sockname.",
+        ),
+    ),
     param(
         "hash_pvar",
         STR,
@@ -413,8 +455,24 @@ const PARAMS: [Param; 34] = [
             "What algorithm 7 hashes.",
         ),
     ),
-    planned_param("setid_pvname", STR, "", "A variable for the set."),
-    planned_param("attrs_pvname", STR, "", "A variable for the attributes."),
+    param(
+        "setid_pvname",
+        STR,
+        "",
+        (
+            |c, s| named_variable(s).map(|name| c.dispatcher.setid_pvname = name),
+            "Where ds_is_from_list writes the set.",
+        ),
+    ),
+    param(
+        "attrs_pvname",
+        STR,
+        "",
+        (
+            |c, s| named_variable(s).map(|name| c.dispatcher.attrs_pvname = name),
+            "Where ds_is_from_list writes the attributes.",
+        ),
+    ),
     param(
         "ds_ping_method",
         STR,
@@ -535,11 +593,14 @@ const PARAMS: [Param; 34] = [
             "Its lifetime before the answer.",
         ),
     ),
-    planned_param(
+    param(
         "ds_hash_check_interval",
         INT,
         "30",
-        "Seconds between two looks.",
+        (
+            |c, s| seconds(s).map(|d| c.dispatcher.load_check_interval = d),
+            "Seconds between two looks for calls that no longer count.",
+        ),
     ),
     param(
         "ds_default_socket",
@@ -571,5 +632,13 @@ const PARAMS: [Param; 34] = [
         "",
         "Function of an embedded language for events.",
     ),
-    planned_param("reload_delta", INT, "5", "Seconds between two reloads."),
+    param(
+        "reload_delta",
+        INT,
+        "5",
+        (
+            |c, s| seconds(s).map(|d| c.dispatcher.reload_delta = d),
+            "Seconds between two ds_reload() of one core.",
+        ),
+    ),
 ];
