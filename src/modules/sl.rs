@@ -180,11 +180,14 @@ const PARAMS: [Param; 5] = [
             "Its phrase.",
         ),
     ),
-    planned_param(
+    param(
         "bind_tm",
         ParamType::Int,
         "1",
-        "send_reply always knows the transaction.",
+        (
+            |_, _| Ok(()),
+            "No effect: send_reply always knows the transaction.",
+        ),
     ),
     planned_param(
         "event_callback",

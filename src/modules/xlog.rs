@@ -3,7 +3,7 @@
 use crate::effect::Level;
 use crate::script::{CallSite, Heap, Outcome, ParamKind, ParamType, RouteKinds};
 
-use super::entry::{YES, function, planned_function, planned_param};
+use super::entry::{YES, function, is_on, number, param, planned_function, planned_param};
 use super::{Call, Function, Module, Param};
 
 /// The module's table.
@@ -17,9 +17,23 @@ pub const MODULE: Module = Module {
     ..super::EMPTY
 };
 
-/// Parameters of `xlog`; none has an effect yet.
-#[derive(Clone, Debug, Default)]
-pub struct Config;
+/// Parameters of `xlog` that mean something here.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `methods_filter`: bits of the methods for which `xlogm` writes nothing.
+    pub methods_filter: i64,
+    /// `long_format`: `xlogl` names the file, too.
+    pub long_format: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            methods_filter: -1,
+            long_format: false,
+        }
+    }
+}
 
 const TEXT: ParamKind = ParamKind::Text;
 const ANY: RouteKinds = RouteKinds::ANY;
@@ -73,17 +87,23 @@ const FUNCTIONS: [Function; 14] = [
         "xlogm",
         &[ParamKind::Level, TEXT],
         ANY,
-        (at_level, "A line, for all methods."),
+        (
+            by_method,
+            "A line at this level, unless methods_filter has the method.",
+        ),
     ),
     planned_function("xlogs", &[TEXT, TEXT], 2, (ANY, "A line for a facility.")),
 ];
 
 const PARAMS: [Param; 7] = [
-    planned_param(
+    param(
         "buf_size",
         ParamType::Int,
         "4096",
-        "Lines may be as long as strings.",
+        (
+            |_, s| number(s, 1, 1 << 31, "1 to 2^31").map(|_| ()),
+            "No effect: lines may be as long as strings.",
+        ),
     ),
     planned_param(
         "prefix",
@@ -92,11 +112,17 @@ const PARAMS: [Param; 7] = [
         "What stands before each line.",
     ),
     planned_param("force_color", ParamType::Int, "0", "Colours."),
-    planned_param(
+    param(
         "long_format",
         ParamType::Int,
         "0",
-        "Names of file and route.",
+        (
+            |c, s| {
+                c.xlog.long_format = is_on(s);
+                Ok(())
+            },
+            "Whether xlogl names the file before the line.",
+        ),
     ),
     planned_param(
         "log_facility",
@@ -105,11 +131,17 @@ const PARAMS: [Param; 7] = [
         "The facility of script lines.",
     ),
     planned_param("log_colors", ParamType::Str, "", "Colours by level."),
-    planned_param(
+    param(
         "methods_filter",
         ParamType::Int,
         "-1",
-        "Methods that xlogm is for.",
+        (
+            |c, s| {
+                c.xlog.methods_filter = s.int().unwrap_or(-1);
+                Ok(())
+            },
+            "Methods that xlogm writes nothing for, bits as in $rmid; -1: all.",
+        ),
     ),
 ];
 
@@ -141,13 +173,30 @@ fn at_level(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
     write(call, heap, (site, 1), (level, ""))
 }
 
+/// Of a response it is the method of CSeq that counts.
+fn by_method(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let filter = call.env.state.setup.config.xlog.methods_filter;
+    if filter & i64::from(call.work.message.method().bit()) != 0 {
+        return YES;
+    }
+    at_level(call, heap, site)
+}
+
+/// What `xlogl` writes first: where it stands.
+fn place(call: &Call<'_>, site: &CallSite) -> String {
+    if call.env.state.setup.config.xlog.long_format {
+        return format!("{}:{}:", call.program.file(site.at), site.at.line);
+    }
+    format!("{}:", site.at.line)
+}
+
 fn numbered(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
-    let prefix = format!("{}:", site.at.line);
+    let prefix = place(call, site);
     write(call, heap, (site, 0), (Level::Err, &prefix))
 }
 
 fn numbered_at_level(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
-    let (level, prefix) = (level(call, heap, site), format!("{}:", site.at.line));
+    let (level, prefix) = (level(call, heap, site), place(call, site));
     write(call, heap, (site, 1), (level, &prefix))
 }
 
@@ -164,12 +213,31 @@ mod tests {
             ("xwarn(\"d\\n\");", "d\n"),
             ("xnotice(\"e\");", ""),
             ("xlog(\"$var(l)\", \"f\");", "f"),
+            ("xlogm(\"L_ERR\", \"i\");", ""),
             ("log(\"g\");", ""),
             ("log(0, \"h $rU\");", "h $rU"),
         ];
         for (statements, want) in table {
             let ran = run_with("debug=0", statements, INVITE);
             assert_eq!(ran.lines.concat(), want, "{statements}");
+        }
+    }
+
+    #[test]
+    fn lines_for_some_methods_only() {
+        // The filter, what is written for an INVITE.
+        let table = [
+            (-1, ""),
+            (1, ""),
+            (513, ""),
+            (0, "a"),
+            (512, "a"),
+            (-2, "a"),
+        ];
+        for (filter, want) in table {
+            let globals = format!("modparam(\"xlog\", \"methods_filter\", {filter})");
+            let ran = run_with(&globals, "xlogm(\"L_ERR\", \"a\");", INVITE);
+            assert_eq!(ran.lines.concat(), want, "{filter}");
         }
     }
 }

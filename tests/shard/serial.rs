@@ -1,6 +1,6 @@
 //! Serial forking by preference, and failures that a failure route wants to forget.
 
-use super::proxy::{ALICE, BOB, Proxy, answer, lines, request};
+use super::proxy::{ALICE, BOB, Proxy, Sent, answer, lines, request};
 
 const AVP: &str = "modparam(\"tm\", \"contacts_avp\", \"tm_contacts\")";
 
@@ -154,4 +154,44 @@ fn a_cancel_says_why_when_it_may() {
             .unwrap();
         assert_eq!(out.get("Reason"), want, "{params}");
     }
+}
+
+#[test]
+fn an_avp_sets_how_long_to_wait() {
+    // Parameter, what it says, what the script does, when the caller hears 408.
+    let table = [
+        ("fr_timer_avp", "$avp(fr)", "", 30.0),
+        ("fr_timer_avp", "$avp(fr)", "$avp(fr) = 3;", 3.0),
+        ("fr_timer_avp", "$avp(fr)", "$avp(fr) = \"4\";", 4.0),
+        ("fr_timer_avp", "$avp(i:7)", "$avp(i:7) = 3;", 3.0),
+        ("fr_timer_avp", "$avp(fr)", "$avp(fr) = 0;", 30.0),
+        ("fr_timer_avp", "$avp(fr)", "$avp(fr) = \"soon\";", 30.0),
+        (
+            "fr_timer_avp",
+            "$avp(fr)",
+            "$avp(fr) = 3; t_set_fr(0, 2000);",
+            2.0,
+        ),
+        ("fr_inv_timer_avp", "$avp(fr)", "$avp(fr) = 3;", 30.0),
+    ];
+    for (parameter, name, statements, want) in table {
+        let params = format!("modparam(\"tm\", \"{parameter}\", \"{name}\")");
+        let mut p = Proxy::with(statements, "", &params);
+        p.receive(ALICE, &request("INVITE", "i", ""));
+        let is_408 = |s: &Sent| s.line().starts_with("SIP/2.0 408");
+        let early = p.wait(want - 0.6);
+        assert!(!early.iter().any(is_408), "{name} {statements}");
+        assert!(p.wait(1.2).iter().any(is_408), "{name} {statements}");
+    }
+}
+
+#[test]
+fn an_avp_sets_how_long_to_ring() {
+    let params = "modparam(\"tm\", \"fr_inv_timer_avp\", \"$avp(ring)\")";
+    let mut p = Proxy::with("$avp(ring) = 7;", "", params);
+    let sent = p.receive(ALICE, &request("INVITE", "i", ""));
+    p.receive(BOB, &answer(&sent[1], 180, "b"));
+    let is_cancel = |s: &Sent| s.line().starts_with("CANCEL");
+    assert!(!p.wait(6.4).iter().any(is_cancel));
+    assert!(p.wait(1.2).iter().any(is_cancel));
 }

@@ -58,6 +58,7 @@ use crate::timer::Timer;
 use super::Module;
 use super::config::Core;
 use super::dialog;
+use super::pv::avp;
 use super::state::Env;
 use super::work::Work;
 
@@ -118,6 +119,10 @@ pub struct Config {
     pub e2e_cancel_reason: bool,
     /// The AVP of `t_load_contacts`; empty: it is not wanted.
     pub contacts_avp: Box<str>,
+    /// `fr_timer_avp`: the AVP with seconds for one transaction; empty: none.
+    pub fr_timer_avp: Box<str>,
+    /// `fr_inv_timer_avp`: the same.
+    pub fr_inv_timer_avp: Box<str>,
     /// `t_reply`'s code when its own is unusable.
     pub default_code: i64,
     /// The phrase for it.
@@ -147,6 +152,8 @@ impl Default for Config {
             local_cancel_reason: true,
             e2e_cancel_reason: true,
             contacts_avp: "".into(),
+            fr_timer_avp: "".into(),
+            fr_inv_timer_avp: "".into(),
             default_code: 500,
             default_reason: "Server Internal Error".into(),
         }
@@ -196,6 +203,7 @@ pub fn create(env: &mut Env<'_>, work: &mut Work, program: &Arc<Program>) -> Opt
         return None;
     }
     dialog::life::before_transaction(env, work, program);
+    times_of_avps(&env.state.setup.config.tm, work);
     let request = &work.message;
     let is_invite = request.method() == Method::Invite;
     let times = work.plan.times(&env.state.setup.config.tm, is_invite);
@@ -241,6 +249,29 @@ pub fn create(env: &mut Env<'_>, work: &mut Work, program: &Arc<Program>) -> Opt
     work.transaction = Some(key);
     dialog::life::transaction_made(env, work, key);
     Some(key)
+}
+
+/// Takes the times of `fr_timer_avp` and `fr_inv_timer_avp` over; those of `t_set_fr` stay.
+fn times_of_avps(config: &Config, work: &mut Work) {
+    let plan = &mut work.plan;
+    for (name, time) in [
+        (&config.fr_timer_avp, &mut plan.final_response),
+        (&config.fr_inv_timer_avp, &mut plan.final_response_invite),
+    ] {
+        if name.is_empty() || time.is_some() {
+            continue;
+        }
+        let seconds = match work.avps.all(name.as_bytes()).next() {
+            Some(avp::Stored::Int(n)) => Some(*n),
+            Some(avp::Stored::Text(text)) => {
+                std::str::from_utf8(text).ok().and_then(|t| t.parse().ok())
+            }
+            None => None,
+        };
+        // As long as the parameters themselves may say.
+        let seconds = seconds.filter(|n| (1..=86_400).contains(n));
+        *time = seconds.map(|n| Duration::from_secs(n as u64));
+    }
 }
 
 /// Removes a transaction that nothing keeps any more.

@@ -69,6 +69,21 @@ fn words(setting: &Setting) -> Box<str> {
     String::from_utf8_lossy(setting.text().unwrap_or_default()).into()
 }
 
+/// `$avp(name)`: the name.
+fn avp(setting: &Setting) -> Result<Box<str>, ParamError> {
+    let written = words(setting);
+    if written.is_empty() {
+        return Ok(written);
+    }
+    let name = written
+        .strip_prefix("$avp(")
+        .and_then(|s| s.strip_suffix(')'));
+    match name {
+        Some(name) if !name.is_empty() && !name.contains(['$', '(', ')']) => Ok(name.into()),
+        Some(_) | None => Err(ParamError("an AVP, as in $avp(name)")),
+    }
+}
+
 /// The table.
 pub(super) const PARAMS: [Param; 43] = [
     int(
@@ -215,10 +230,11 @@ pub(super) const PARAMS: [Param; 43] = [
         ParamType::Int,
         "Local failures as branches of a failure route.",
     ),
-    planned(
+    int(
         "reparse_invite",
-        ParamType::Int,
-        "CANCEL and ACK are always made from the request sent.",
+        "1",
+        |_, _| Ok(()),
+        "No effect: CANCEL and ACK are always made from the request sent.",
     ),
     planned(
         "ac_extra_hdrs",
@@ -249,7 +265,12 @@ pub(super) const PARAMS: [Param; 43] = [
             "Whether the Reason of a received CANCEL is passed on.",
         ),
     ),
-    planned("relay_100", ParamType::Int, "A received 100 is absorbed."),
+    int(
+        "relay_100",
+        "0",
+        |_, _| Ok(()),
+        "No effect: a received 100 never goes further (RFC 3261 §16.7).",
+    ),
     param(
         "contacts_avp",
         ParamType::Str,
@@ -267,25 +288,29 @@ pub(super) const PARAMS: [Param; 43] = [
         ParamType::Str,
         "AVP for t_next_contact_flow.",
     ),
-    planned(
+    int(
         "noisy_ctimer",
-        ParamType::Int,
-        "408 to the caller when an INVITE rings too long.",
+        "1",
+        |_, _| Ok(()),
+        "No effect: the caller of an INVITE always hears when nobody answers.",
     ),
-    planned(
+    text(
         "fr_timer_avp",
-        ParamType::Str,
-        "AVP with a value for fr_timer.",
+        "",
+        |c, v| avp(v).map(|name| c.tm.fr_timer_avp = name),
+        "AVP with seconds that replace fr_timer when the transaction is made.",
     ),
-    planned(
+    text(
         "fr_inv_timer_avp",
-        ParamType::Str,
-        "AVP with a value for fr_inv_timer.",
+        "",
+        |c, v| avp(v).map(|name| c.tm.fr_inv_timer_avp = name),
+        "AVP with seconds that replace fr_inv_timer when the transaction is made.",
     ),
-    planned(
+    int(
         "pass_provisional_replies",
-        ParamType::Int,
-        "Provisional replies for callbacks.",
+        "0",
+        |_, _| Ok(()),
+        "No effect: there are no callbacks that would be told.",
     ),
     planned("xavp_contact", ParamType::Str, "XAVP for t_load_contacts."),
     planned(
