@@ -316,3 +316,18 @@ pub(super) fn words(setting: &Setting) -> Box<str> {
         Setting::Text(text) => String::from_utf8_lossy(text).into(),
     }
 }
+
+/// The setting as the name of an AVP, written `$avp(name)`; empty: none.
+pub(super) fn avp_name(setting: &Setting) -> Result<Box<str>, ParamError> {
+    let written = words(setting);
+    if written.is_empty() {
+        return Ok(written);
+    }
+    let name = written
+        .strip_prefix("$avp(")
+        .and_then(|rest| rest.strip_suffix(')'));
+    match name {
+        Some(name) if !name.is_empty() && !name.contains(['$', '(', ')']) => Ok(name.into()),
+        Some(_) | None => Err(ParamError("an AVP, as in $avp(name)")),
+    }
+}

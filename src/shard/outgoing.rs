@@ -6,6 +6,7 @@
 
 use crate::effect::{Address, Destination, Proto};
 use crate::modules::Setup;
+use crate::modules::pv::avp::Stored;
 use crate::modules::rr::record::{self, Ingredients};
 use crate::modules::tm::identity::OwnBranch;
 use crate::modules::work::{Bytes, Target, Work};
@@ -83,12 +84,7 @@ fn top_lines(setup: &Setup, work: &Work, target: &Target, to: Destination, own: 
     let mut lines = Vec::with_capacity(256);
     if let Some(record) = &work.rr.record {
         let uri = target.uri.as_deref().unwrap_or_else(|| work.message.uri());
-        let user = setup
-            .config
-            .rr
-            .add_username
-            .then(|| Uri::parse(uri).ok()?.user)
-            .flatten();
+        let user = recorded_user(setup, work, uri);
         let ingredients = Ingredients {
             config: &setup.config.rr,
             user,
@@ -100,6 +96,23 @@ fn top_lines(setup: &Setup, work: &Work, target: &Target, to: Destination, own: 
     }
     lines.extend_from_slice(via_line(setup, work, to, own).as_bytes());
     lines
+}
+
+/// The user part of our Record-Route. One that would end the URI is left out.
+fn recorded_user<'a>(setup: &Setup, work: &'a Work, uri: &'a [u8]) -> Option<&'a [u8]> {
+    let config = &setup.config.rr;
+    if !config.add_username {
+        return None;
+    }
+    let name = config.custom_user_avp.as_bytes();
+    let custom = work.avps.all(name).next().filter(|_| !name.is_empty());
+    match custom {
+        Some(Stored::Text(user)) => {
+            let ends = |b: &u8| b.is_ascii_control() || b" <>@\"".contains(b);
+            Some(&**user).filter(|user| !user.is_empty() && !user.iter().any(ends))
+        }
+        Some(Stored::Int(_)) | None => Uri::parse(uri).ok()?.user,
+    }
 }
 
 fn via_line(setup: &Setup, work: &Work, to: Destination, own: &Own) -> String {

@@ -67,6 +67,9 @@ fn own_routes(setup: &Setup, message: &Message, routes: &[Span], work: &mut Work
     work.rr.route_params = Some(Bytes::from(uri.params));
     work.rr.route_uri = Some(Bytes::from(text));
     let Some(second) = routes.get(1).filter(|_| uri.param(b"r2").is_some()) else {
+        if setup.config.rr.force_send_socket {
+            work.target.socket = socket_of(setup, text).or(work.target.socket);
+        }
         return 1;
     };
     if let Some(text) = uri_of(message, *second)

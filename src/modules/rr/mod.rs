@@ -10,6 +10,7 @@ use crate::script::{
     Value, VariableSig,
 };
 
+use super::entry::{avp_name, param};
 use super::work::Bytes;
 use super::{Call, Function, Module, Param, Run, Variable};
 
@@ -37,6 +38,10 @@ pub struct Config {
     pub enable_double_rr: bool,
     /// The user part of the Request-URI in the entry.
     pub add_username: bool,
+    /// `custom_user_avp`: with `add_username`, the AVP that has another user; empty: none.
+    pub custom_user_avp: Box<str>,
+    /// Follow-up requests leave by the socket that their Route names, also of a single one.
+    pub force_send_socket: bool,
 }
 
 impl Default for Config {
@@ -46,6 +51,8 @@ impl Default for Config {
             append_fromtag: true,
             enable_double_rr: true,
             add_username: false,
+            custom_user_avp: "".into(),
+            force_send_socket: false,
         }
     }
 }
@@ -247,25 +254,34 @@ const PARAMS: [Param; 8] = [
         add_username,
         "The Request-URI's user in the entry."
     ),
-    planned(
+    param(
         "custom_user_avp",
         ParamType::Str,
-        "AVP with a user part for the entry.",
+        "",
+        (
+            |c, v| avp_name(v).map(|name| c.rr.custom_user_avp = name),
+            "AVP with the user for add_username, instead of the Request-URI's.",
+        ),
     ),
     planned(
         "enable_socket_mismatch_warning",
         ParamType::Int,
         "Warn when r2 names no socket.",
     ),
-    planned(
+    on_off!(
         "force_send_socket",
-        ParamType::Int,
-        "Send by the socket that Route names.",
+        "0",
+        force_send_socket,
+        "Send by the socket that Route names, also when it is a single one."
     ),
-    planned(
+    param(
         "ignore_sips",
         ParamType::Int,
-        "Write sip even for a sips request.",
+        "0",
+        (
+            |_, _| Ok(()),
+            "No effect: the entry is always sip, as nothing leaves by TLS.",
+        ),
     ),
 ];
 

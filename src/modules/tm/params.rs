@@ -1,6 +1,6 @@
 //! The parameters of `tm`.
 
-use crate::modules::entry::{is_on, param};
+use crate::modules::entry::{avp_name, is_on, param};
 use crate::modules::{Config, Param, ParamError};
 use crate::script::{ParamSig, ParamType, Setting};
 use crate::time::Duration;
@@ -67,21 +67,6 @@ fn within(setting: &Setting, low: i64, high: i64, error: ParamError) -> Result<i
 
 fn words(setting: &Setting) -> Box<str> {
     String::from_utf8_lossy(setting.text().unwrap_or_default()).into()
-}
-
-/// `$avp(name)`: the name.
-fn avp(setting: &Setting) -> Result<Box<str>, ParamError> {
-    let written = words(setting);
-    if written.is_empty() {
-        return Ok(written);
-    }
-    let name = written
-        .strip_prefix("$avp(")
-        .and_then(|s| s.strip_suffix(')'));
-    match name {
-        Some(name) if !name.is_empty() && !name.contains(['$', '(', ')']) => Ok(name.into()),
-        Some(_) | None => Err(ParamError("an AVP, as in $avp(name)")),
-    }
 }
 
 /// The table.
@@ -297,13 +282,13 @@ pub(super) const PARAMS: [Param; 43] = [
     text(
         "fr_timer_avp",
         "",
-        |c, v| avp(v).map(|name| c.tm.fr_timer_avp = name),
+        |c, v| avp_name(v).map(|name| c.tm.fr_timer_avp = name),
         "AVP with seconds that replace fr_timer when the transaction is made.",
     ),
     text(
         "fr_inv_timer_avp",
         "",
-        |c, v| avp(v).map(|name| c.tm.fr_inv_timer_avp = name),
+        |c, v| avp_name(v).map(|name| c.tm.fr_inv_timer_avp = name),
         "AVP with seconds that replace fr_inv_timer when the transaction is made.",
     ),
     int(
