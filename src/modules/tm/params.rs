@@ -318,15 +318,17 @@ pub(super) const PARAMS: [Param; 43] = [
         ParamType::Str,
         "Function of an embedded language for events.",
     ),
-    planned(
+    int(
         "ruri_matching",
-        ParamType::Int,
-        "Request-URI in matching without cookie.",
+        "1",
+        |_, _| Ok(()),
+        "No effect: without the cookie the Request-URI is always compared (RFC 3261 §17.2.3).",
     ),
-    planned(
+    int(
         "via1_matching",
-        ParamType::Int,
-        "Top Via in matching without cookie.",
+        "1",
+        |_, _| Ok(()),
+        "No effect: without the cookie the top Via is always compared (RFC 3261 §17.2.3).",
     ),
     planned(
         "callid_matching",
