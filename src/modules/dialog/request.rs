@@ -182,6 +182,9 @@ pub fn renumber(shard: &mut Shard, request: &mut LocalRequest) {
     if let Some(dialog) = shard.dialogs.table.get_mut(sent.dialog) {
         request.cseq = next_number(dialog, sent.way);
     }
+    if let Purpose::Refer(key) = sent.purpose {
+        transfer::renumbered(shard, key, request.cseq);
+    }
 }
 
 /// The Request-URI, and the next hop if the Contact names one of its own: an `alias` parameter,

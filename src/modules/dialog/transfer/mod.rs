@@ -32,7 +32,7 @@ use crate::limits::{
     MESSAGE_SIZE_MAX, TRANSFER_FORK_COUNT_MAX, TRANSFER_LINGER_TIME, TRANSFER_NOTIFY_TIME,
     TRANSFER_REFER_TIME, TRANSFER_RING_TIME, URI_SIZE_MAX,
 };
-use crate::modules::state::Env;
+use crate::modules::state::{Env, State};
 use crate::modules::tm::local::{self, Answer, LocalRequest, Owner};
 use crate::modules::tm::{self, branch, upstream};
 use crate::modules::work::Bytes;
@@ -422,11 +422,17 @@ pub fn answered(env: &mut Env<'_>, sent: Sent, heard: Heard<'_>) {
     }
 }
 
+/// A REFER goes again with another number: NOTIFYs of it may come before its answer does
+/// (RFC 3515 §2.4.4).
+pub(super) fn renumbered(shard: &mut State, key: Key, number: u32) {
+    if let Some(transfer) = shard.dialogs.transfers.get_mut(key) {
+        transfer.number = number;
+    }
+}
+
 /// A REFER has its final answer, or will never have one.
 pub(super) fn refer_answered(env: &mut Env<'_>, key: Key, heard: Heard<'_>) {
     if let Some(transfer) = env.state.dialogs.transfers.get_mut(key) {
-        // Its number, if a challenge was answered on the way.
-        transfer.number = heard.request.cseq;
         transfer.within = Some(Box::new(heard.request.clone()));
     }
     let event = match heard.is_success() {
