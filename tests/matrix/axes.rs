@@ -14,15 +14,18 @@ pub enum Method {
     ByeByTimeout,
     /// OPTIONS to one side, by its property.
     Options,
+    /// REFER to one side, and a BYE behind it, by `dlg_refer`.
+    Refer,
 }
 
 impl Method {
     /// All, in the order of the table.
-    pub const ALL: [Method; 4] = [
+    pub const ALL: [Method; 5] = [
         Method::ByeByScript,
         Method::ByeByRpc,
         Method::ByeByTimeout,
         Method::Options,
+        Method::Refer,
     ];
 
     /// Whether a clock makes it.
@@ -37,6 +40,7 @@ impl Method {
             Method::ByeByRpc => "BYE by RPC",
             Method::ByeByTimeout => "BYE by timeout",
             Method::Options => "OPTIONS",
+            Method::Refer => "REFER",
         }
     }
 }

@@ -75,7 +75,9 @@ impl Call {
         let id = format!("{:?}-{:?}-{:?}", cell.method, cell.near, cell.history);
         let lifetime_s = match cell.method {
             Method::ByeByTimeout => LIFETIME_S,
-            Method::ByeByScript | Method::ByeByRpc | Method::Options => 10 * LIFETIME_S,
+            Method::ByeByScript | Method::ByeByRpc | Method::Options | Method::Refer => {
+                10 * LIFETIME_S
+            }
         };
         let cfg = CFG.replace("@LIFETIME@", &lifetime_s.to_string());
         let manners = Side::BOTH.map(|side| manner(cell, side));
@@ -164,6 +166,10 @@ impl Call {
             Method::ByeByRpc => self.end_by_rpc(),
             Method::ByeByTimeout => self.world.wait(Duration::from_secs(LIFETIME_S + 1)),
             Method::Options => self.world.wait(PING),
+            Method::Refer => {
+                let what = format!("refer {}", self.near().word());
+                self.script(&what);
+            }
         }
         self.world.pump();
     }
@@ -199,7 +205,31 @@ impl Call {
                 self.talk();
                 self.hang_up();
             }
+            Method::Refer => self.part(),
         }
+    }
+
+    /// The side that was referred reports how it went; the other one is still there, until the
+    /// script ends the call for whoever is.
+    fn part(&mut self) {
+        let (near, far) = (self.near(), self.far());
+        self.world.tell(near, Ua::report_last);
+        for status in self.world.party(near).statuses("NOTIFY") {
+            if status != 200 {
+                let text = format!("{}: {status} to NOTIFY", near.word());
+                self.world.broken.push(Broken::new(Law::Answered, text));
+            }
+        }
+        let reports = self.world.party(near).statuses("NOTIFY").len();
+        let is_wrong = reports != 2
+            || self.world.party(far).is_over
+            || self.world.dialog_count() != 1
+            || self.world.party(far).has_served("NOTIFY");
+        if is_wrong {
+            let text = format!("{}: not alone in the call", far.word());
+            self.world.broken.push(Broken::new(Law::Once, text));
+        }
+        self.script("bye all");
     }
 
     /// Each side says something of every kind.
@@ -229,6 +259,7 @@ impl Call {
             Method::ByeByScript => (&["BYE"], &[]),
             Method::ByeByRpc | Method::ByeByTimeout => (&["BYE"], &["BYE"]),
             Method::Options => (&["OPTIONS", "OPTIONS"], &[]),
+            Method::Refer => (&["REFER", "BYE"], &["BYE"]),
         };
         for (side, want) in [(self.near(), near), (self.far(), far)] {
             let seen = &self.world.party(side).seen;
@@ -386,6 +417,7 @@ fn manner(cell: Cell, side: Side) -> Manner {
         is_hasty: history == History::LatePrack,
         holds_answer: side == Side::Callee && history == History::UpdateEarly,
         holds_ack: side == Side::Caller && history == History::BeforeAck,
+        reports_first: side == Side::Callee,
         own_path,
         peer_path,
     }

@@ -66,6 +66,8 @@ pub struct Manner {
     pub holds_answer: bool,
     /// The same of its ACK.
     pub holds_ack: bool,
+    /// Its first NOTIFY leaves in front of the 202 to the REFER (RFC 3515 §2.4.4 allows it).
+    pub reports_first: bool,
     /// The hosts that a request of the proxy's own passes, the last first; the proxy is the last.
     pub own_path: Vec<String>,
     /// The same of a request of the other side's.
@@ -136,6 +138,8 @@ pub struct Ua {
     /// Of the reliable response that waits for its PRACK.
     rseq: Option<u32>,
     nonces: u32,
+    /// The number of the REFER that it follows.
+    refer: Option<u32>,
 }
 
 const COOKIE: &str = "z9hG4bK";
@@ -164,6 +168,7 @@ impl Ua {
             serial: 0,
             rseq: None,
             nonces: 0,
+            refer: None,
             manner,
         }
     }
@@ -189,6 +194,17 @@ impl Ua {
     pub fn status(&self, method: &str) -> u16 {
         let last = self.asked.iter().rev().find(|a| a.sip.method() == method);
         last.map_or(0, |a| a.status)
+    }
+
+    /// The same of all of them, in order.
+    pub fn statuses(&self, method: &str) -> Vec<u16> {
+        let asked = self.asked.iter().filter(|a| a.sip.method() == method);
+        asked.map(|a| a.status).collect()
+    }
+
+    /// Whether a request of this method has come to it.
+    pub fn has_served(&self, method: &str) -> bool {
+        self.served.iter().any(|s| s.method == method)
     }
 
     /// Sends a request of this method: the first INVITE, or one in the dialog.
@@ -453,9 +469,43 @@ impl Ua {
                 self.is_over = true;
                 self.respond(sip, 200);
             }
-            "REFER" => self.respond(sip, 202),
+            "REFER" => self.referred(sip),
             _ => self.respond(sip, 200),
         }
+    }
+
+    /// RFC 3515 §2.4: exactly one Refer-To, a 202, and the state of the implicit subscription.
+    fn referred(&mut self, sip: &Sip) {
+        let count = |name| sip.values(name).count();
+        let counts = ["Refer-To", "Referred-By", "Contact"].map(count);
+        self.ensure(counts == [1; 3], Law::Headers, || {
+            format!("{} with {counts:?} of its headers", sip.label())
+        });
+        self.refer = Some(sip.cseq());
+        if self.manner.reports_first {
+            self.report("active;expires=60");
+            self.respond(sip, 202);
+        } else {
+            self.respond(sip, 202);
+            self.report("active;expires=60");
+        }
+    }
+
+    /// It has reached, or not reached, whom it was referred to.
+    pub fn report_last(&mut self) {
+        self.report("terminated;reason=noresource");
+    }
+
+    /// A NOTIFY (RFC 3515 §2.4.5, §2.4.6).
+    fn report(&mut self, state: &str) {
+        let Some(refer) = self.refer else {
+            return;
+        };
+        let event = format!("refer;id={refer}");
+        self.ask_with(
+            "NOTIFY",
+            &[("Event", &event), ("Subscription-State", state)],
+        );
     }
 
     fn challenge(&mut self, sip: &Sip) {
