@@ -456,16 +456,18 @@ fn hints(cell: Cell, side: Side) -> Vec<(String, String)> {
             hint("X-Ping", cell.near.word().to_owned());
         }
         hint("X-To-Uri", contact(cell, other));
-        let hop = hops_of(cell, other)
-            .first()
-            .map(|h| format!("sip:{}", h.addr));
-        let to = match hop {
-            Some(hop) => hop,
-            None if is_tcp(cell, other) => format!("sip:{};transport=tcp", outer(other)),
-            None if is_nat(cell, other) => format!("sip:{}", outer(other)),
-            None => format!("sip:{}:5060", host(other)),
-        };
-        hint("X-To", to);
+        hint("X-To", next_hop(cell, other));
     }
     hints
+}
+
+/// Where the first request to a side goes.
+pub fn next_hop(cell: Cell, side: Side) -> String {
+    let hops = hops_of(cell, side);
+    match hops.first() {
+        Some(hop) => format!("sip:{}", hop.addr),
+        None if is_tcp(cell, side) => format!("sip:{};transport=tcp", outer(side)),
+        None if is_nat(cell, side) => format!("sip:{}", outer(side)),
+        None => format!("sip:{}:5060", host(side)),
+    }
 }

@@ -12,6 +12,7 @@
 #![allow(unreachable_pub, reason = "a test binary exports nothing")]
 
 mod axes;
+mod bridge;
 mod cell;
 mod endings;
 mod fault;

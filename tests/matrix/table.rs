@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::axes::{Cell, History, Method};
+use crate::bridge::{self, Course};
 use crate::cell;
 use crate::ua::Side;
 
@@ -43,8 +44,22 @@ fn print() -> String {
             let _ = write!(out, " {} |", cell.map_or("-".into(), text));
         }
     }
-    out.push('\n');
+    out.push_str("\n\n");
+    print_bridges(&mut out);
     out
+}
+
+/// One row for each course of a call of the proxy's own: the numbers of what the party was told.
+fn print_bridges(out: &mut String) {
+    out.push_str("| a call of the proxy's own | what the party is told |\n| --- | --- |\n");
+    for course in Course::ALL {
+        let (_, seen) = bridge::run(course, None);
+        let told: Vec<String> = seen
+            .iter()
+            .map(|s| format!("{} {}", s.method, s.cseq))
+            .collect();
+        let _ = writeln!(out, "| {} | {} |", course.head(), told.join(", "));
+    }
 }
 
 /// The number of the last request that the side had seen, and that of the proxy's.

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use crate::hop::is_loose;
+use crate::hop::{is_loose, set_uri};
 use crate::law::{Broken, Law};
 use crate::sip::{Sip, Start, addr_of, param, uri_of};
 
@@ -183,6 +183,41 @@ impl Ua {
             let text = text();
             self.fail(law, text);
         }
+    }
+
+    /// It is called by the proxy itself, with a Call-ID of the proxy's.
+    pub fn be_called(&mut self) {
+        self.call_id.clear();
+        self.local_uri.clone_from(&self.manner.contact);
+        self.remote_uri = "sip:controller@kamailio.org".into();
+        self.manner.peer_path.clone_from(&self.manner.own_path);
+    }
+
+    /// A proxy in front of it has forked the INVITE that it has to another phone of its owner's.
+    pub fn fork_to(&self, other: &mut Ua) {
+        let Some(text) = invites(&self.served).next().map(|s| s.text.clone()) else {
+            return;
+        };
+        let Some(mut invite) = Sip::read(&text) else {
+            return;
+        };
+        set_uri(&mut invite, &other.manner.contact);
+        other.local_uri.clone_from(&self.local_uri);
+        other.receive(&invite.write(), false);
+    }
+
+    /// Sends a final response to the INVITE that it has kept unanswered.
+    pub fn refuse(&mut self, status: u16) {
+        let text = invites(&self.served).next().map(|s| s.text.clone());
+        if let Some(invite) = text.and_then(|text| Sip::read(&text)) {
+            self.respond(&invite, status);
+        }
+    }
+
+    /// Sends its response to the INVITE once more.
+    pub fn repeat_answer(&mut self) {
+        let last = invites(&self.served).last().and_then(|s| s.last.clone());
+        last.into_iter().for_each(|response| self.reply(response));
     }
 
     /// Its tag and the other side's.
@@ -421,6 +456,9 @@ impl Ua {
             return self.cancelled(&sip);
         }
         let is_first = sip.tag_of("To").is_empty();
+        if is_first && self.call_id.is_empty() {
+            self.call_id = sip.call_id().to_owned();
+        }
         self.check_dialog(&sip, is_first);
         let before = self.remote_seq.unwrap_or(0);
         let cseq = sip.cseq();

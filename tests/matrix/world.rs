@@ -193,12 +193,26 @@ impl World {
 
     /// An operator's command, to all shards; the values of the one that knows.
     pub fn rpc(&mut self, name: &str, params: Vec<Value>) -> Option<Vec<Value>> {
+        self.ask(name, params, 0..SHARD_COUNT)
+    }
+
+    /// The same, to any one shard.
+    pub fn rpc_of_one(&mut self, name: &str, params: Vec<Value>) -> Option<Vec<Value>> {
+        self.ask(name, params, 0..1)
+    }
+
+    fn ask(
+        &mut self,
+        name: &str,
+        params: Vec<Value>,
+        shards: std::ops::Range<u16>,
+    ) -> Option<Vec<Value>> {
         let command = command::find(&self.shards[0].state().setup, name.as_bytes());
         let command = command.unwrap_or_else(|| panic!("{name} is no command"));
         let args = Arc::new(Args::new(params, Dialect::Binary { converts: false }));
         let request = Arc::new(Request { command, args });
         self.rpc_answers.clear();
-        for shard in 0..SHARD_COUNT {
+        for shard in shards {
             let question = Question {
                 id: RpcId(1),
                 request: Arc::clone(&request),
@@ -267,6 +281,14 @@ impl World {
             }
         }
         self.pump();
+    }
+
+    /// What a party has said leaves, and then its connections are lost.
+    pub fn cut_behind(&mut self, side: Side) {
+        for (to, sip) in std::mem::take(&mut self.party(side).out) {
+            self.carry_from_party(side, to, &sip);
+        }
+        self.cut(side, true);
     }
 
     fn carry_from_party(&mut self, side: Side, to: SocketAddr, sip: &Sip) {
