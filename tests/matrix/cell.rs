@@ -234,11 +234,11 @@ impl Call {
 
     /// Each side says something of every kind.
     fn talk(&mut self) {
-        for method in ["INFO", "INVITE", "UPDATE"] {
+        for method in ["INFO", "INVITE", "UPDATE", "REFER"] {
             for side in [self.far(), self.near()] {
                 self.world.tell(side, |ua| ua.ask(method));
                 let status = self.world.party(side).status(method);
-                if status != 200 {
+                if status / 100 != 2 {
                     let text = format!("{}: {status} to {method}", side.word());
                     self.world.broken.push(Broken::new(Law::Answered, text));
                 }

@@ -16,6 +16,8 @@ pub enum Fault {
     RaisesCancel,
     /// So has the request in RAck.
     RaisesRack,
+    /// So has the `id` of a NOTIFY.
+    RaisesRefer,
     /// So has a response.
     RaisesResponse,
     /// An answer comes twice, on a branch that asked nothing.
@@ -70,6 +72,11 @@ impl Fault {
             }
             Fault::RaisesRack if is_request && sip.method() == "PRACK" => {
                 add(&mut sip, "RAck", 1, 1);
+                change(&sip);
+            }
+            Fault::RaisesRefer if is_request && sip.method() == "NOTIFY" => {
+                let event = sip.first("Event").replace("id=", "id=1");
+                sip.replace("Event", event);
                 change(&sip);
             }
             Fault::RaisesResponse if !is_request => {

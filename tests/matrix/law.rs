@@ -12,6 +12,8 @@ pub enum Law {
     NumberOfInvite,
     /// RAck names the response and the request as the callee knows them (RFC 3262 §7.2).
     Rack,
+    /// The `id` of a NOTIFY is the number of its receiver's REFER (RFC 3515 §2.4.6).
+    Refer,
     /// A response bears the number of the request it answers, as its sender wrote it (§8.2.6.2).
     ResponseNumber,
     /// A response answers a request of its receiver's, on the Via that it wrote (§18.1.2).

@@ -86,6 +86,13 @@ fn each_planted_fault_is_caught() {
         let broken = cell::run(cell, Some(fault)).broken;
         assert!(broken.iter().any(|b| b.law == law), "{fault:?}: {broken:?}");
     }
+    let pinged = Cell {
+        method: Method::Options,
+        near: Side::Callee,
+        history: History::Plain,
+    };
+    let broken = cell::run(pinged, Some(Fault::RaisesRefer)).broken;
+    assert!(broken.iter().any(|b| b.law == Law::Refer), "{broken:?}");
     let broken = cell::cancelled(Some(Fault::RaisesCancel));
     let found = broken.iter().any(|b| b.law == Law::NumberOfInvite);
     assert!(found, "{broken:?}");

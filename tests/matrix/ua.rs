@@ -257,6 +257,12 @@ impl Ua {
         if method == "INVITE" {
             request = request.with("Supported", "100rel");
         }
+        if method == "REFER" {
+            let referrer = format!("<{}>", self.local_uri);
+            request = request
+                .with("Refer-To", "<sip:third@third.test>")
+                .with("Referred-By", referrer);
+        }
         for (name, value) in more {
             request = request.with(name, *value);
         }
@@ -508,6 +514,7 @@ impl Ua {
                 self.respond(sip, 200);
             }
             "REFER" => self.referred(sip),
+            "NOTIFY" => self.notified(sip),
             _ => self.respond(sip, 200),
         }
     }
@@ -527,6 +534,16 @@ impl Ua {
             self.respond(sip, 202);
             self.report("active;expires=60");
         }
+    }
+
+    fn notified(&mut self, sip: &Sip) {
+        let mut refers = self.asked.iter().filter(|a| a.sip.method() == "REFER");
+        let number = refers.next_back().map(|a| a.sip.cseq());
+        let id = param(sip.first("Event"), "id").map(String::from);
+        self.ensure(id == number.map(|n| n.to_string()), Law::Refer, || {
+            format!("{} about {id:?}, the REFER was {number:?}", sip.label())
+        });
+        self.respond(sip, 200);
     }
 
     /// It has reached, or not reached, whom it was referred to.

@@ -15,7 +15,7 @@ use crate::modules::state::{Env, State as Shard};
 use crate::modules::tm::local::{self, Answer, LocalRequest, Owner};
 use crate::modules::work::{Bytes, Work};
 use crate::sip::param::{Params, Values};
-use crate::sip::{Edits, HeaderName, Message, Span, Uri};
+use crate::sip::{Edits, HeaderName, Message, Method, Span, Uri};
 use crate::slab::Key;
 
 use super::leg::{Direction, Leg};
@@ -327,10 +327,12 @@ pub(super) fn goes_again(env: &mut Env<'_>, request: &LocalRequest, answer: &Ans
 }
 
 /// The changes to a request in a dialog on its way out: its number as the other side counts, in
-/// CSeq and, of the request that a PRACK is about, in RAck (RFC 3262 §7.2).
+/// CSeq and, of the request that a PRACK is about, in RAck (RFC 3262 §7.2); and the number of the
+/// REFER that a NOTIFY is about, as its sender counts.
 pub fn renumbered(shard: &Shard, work: &Work) -> Option<Edits> {
     let dialog = shard.dialogs.table.get(work.dialog.current?)?;
-    let raised = dialog.raised(work.dialog.role?.way())?;
+    let way = work.dialog.role?.way();
+    let (raised, back) = (dialog.raised(way)?, dialog.raised(way.reversed())?);
     let message = &*work.message;
     let mut edits = Edits::new();
     replace_number(message, HeaderName::CSeq, 0, &mut edits, |n| {
@@ -339,7 +341,24 @@ pub fn renumbered(shard: &Shard, work: &Work) -> Option<Edits> {
     replace_number(message, HeaderName::RAck, 1, &mut edits, |n| {
         raised.outgoing(n)
     });
+    if message.method() == Method::Notify
+        && let Some(id) = refer_number(message)
+    {
+        replace_word(message, id, &mut edits, |n| back.incoming(n));
+    }
     (!edits.is_empty()).then_some(edits)
+}
+
+/// The number by which a NOTIFY names the REFER that it is about (RFC 3515 §2.4.6): its receiver
+/// sent that one, and knows it under the number of his own.
+fn refer_number(message: &Message) -> Option<&[u8]> {
+    let value = message.text(message.first(HeaderName::Event)?.value);
+    let at = value.iter().position(|b| *b == b';')?;
+    let (package, params) = (value[..at].trim_ascii(), &value[at + 1..]);
+    let mut ids = Params::new(params).filter(|param| param.is(b"id"));
+    package
+        .eq_ignore_ascii_case(b"refer")
+        .then(|| ids.next()?.value)?
 }
 
 /// A request in a dialog goes once more with credentials (`uac_auth`): with the next number, as
@@ -397,9 +416,13 @@ fn replace_number(
     let mut words = value
         .split(|b| b.is_ascii_whitespace())
         .filter(|word| !word.is_empty());
-    let Some(word) = words.nth(index) else {
-        return;
-    };
+    if let Some(word) = words.nth(index) {
+        replace_word(message, word, edits, new);
+    }
+}
+
+/// The same in place of this word of a message.
+fn replace_word(message: &Message, word: &[u8], edits: &mut Edits, new: impl Fn(u32) -> u32) {
     let number = std::str::from_utf8(word).ok().and_then(|w| w.parse().ok());
     let (Some(number), Some(span)) = (number, Span::within(message.bytes(), word)) else {
         return;
