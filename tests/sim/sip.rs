@@ -234,18 +234,10 @@ fn name_and_value(header: &rsip::Header) -> (String, String) {
     }
 }
 
-/// The Call-ID of bytes that need not be a message: what steering looks at.
+/// The Call-ID of bytes that need not be a message, as steering finds it: broken bytes may have one
+/// for a lenient reader and none for steering.
 pub fn call_id_of(bytes: &[u8]) -> &[u8] {
-    const NAME: &[u8] = b"\r\nCall-ID:";
-    let Some(at) = bytes
-        .windows(NAME.len())
-        .position(|w| w.eq_ignore_ascii_case(NAME))
-    else {
-        return b"";
-    };
-    let value = &bytes[at + NAME.len()..];
-    let end = value.iter().position(|&b| b == b'\r' || b == b'\n');
-    value[..end.unwrap_or(value.len())].trim_ascii()
+    dialcore::sip::scan::call_id(bytes).unwrap_or_default()
 }
 
 /// A parameter after a `;`, outside of `<>`; empty when it has no value.

@@ -16,7 +16,6 @@ use dialcore::effect::{
 };
 use dialcore::rng::Rng;
 use dialcore::shard::Input;
-use dialcore::sip::scan;
 use dialcore::steer::{ShardId, owner};
 use dialcore::time::{Duration, Instant, Now, WallTime};
 
@@ -24,7 +23,7 @@ use crate::network::Weather;
 use crate::oracle::{Law, Oracle, Violation};
 use crate::proxy::Proxy;
 use crate::scenario::{PROXY, Scenario};
-use crate::sip::Sip;
+use crate::sip::{self, Sip};
 use crate::stream::{StreamId, Streams};
 use crate::trace::{Fate, Node, Trace};
 use crate::ua::{self, Act, Agent, AgentId, Happening};
@@ -280,8 +279,7 @@ impl World {
 
     /// As `io` would: the owner of the Call-ID gets the bytes, whoever received them.
     fn deliver_to_proxy(&mut self, id: AgentId, bytes: &[u8], stream: Option<StreamId>) {
-        let call_id = scan::call_id(bytes).unwrap_or_default();
-        let shard = owner(call_id, self.proxy.shard_count());
+        let shard = owner(sip::call_id_of(bytes), self.proxy.shard_count());
         let is_cut = stream.is_some_and(|s| !self.streams.get(s).is_open);
         let fate = if is_cut { Fate::Lost } else { Fate::Arrived };
         self.trace.note(
