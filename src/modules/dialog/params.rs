@@ -633,25 +633,32 @@ fn profiles(config: &mut Modules, setting: &Setting, has_value: bool) -> Stored 
     Ok(())
 }
 
-/// What only the whole configuration shows: calls that name a profile which there is not.
+/// What only the whole configuration shows: calls whose first word names a profile, or a side of
+/// a dialog, that there is not.
 pub fn check(config: &Config, program: &Program) -> Vec<(Position, ErrorKind)> {
-    const ABOUT_PROFILES: [&str; 5] = [
-        "set_dlg_profile",
-        "unset_dlg_profile",
-        "is_in_profile",
-        "get_profile_size",
-        "dlg_set_timeout_by_profile",
-    ];
     let mut wrong = Vec::new();
     for site in program.sites() {
         let name = crate::modules::function(site.function).sig.name;
-        let Some(crate::script::Arg::Text(profile)) = site.arg(0) else {
+        let Some(crate::script::Arg::Text(word)) = site.arg(0) else {
             continue;
         };
-        let profile = program.constant(*profile);
-        let is_known = || config.profiles.iter().any(|p| p.name.as_bytes() == profile);
-        if ABOUT_PROFILES.contains(&name) && !is_known() {
-            let (name, wanted) = (name.to_owned(), "a profile that is defined");
+        let word = program.constant(*word);
+        let is_profile = || config.profiles.iter().any(|p| p.name.as_bytes() == word);
+        let (is_good, wanted) = match name {
+            "set_dlg_profile"
+            | "unset_dlg_profile"
+            | "is_in_profile"
+            | "get_profile_size"
+            | "dlg_set_timeout_by_profile" => (is_profile(), "a profile that is defined"),
+            // `dlg_refer` takes one side; with `all` it loads, and fails when it runs.
+            "dlg_bye" | "dlg_refer" => (
+                matches!(word, b"caller" | b"callee" | b"all"),
+                "caller, callee or all",
+            ),
+            _ => continue,
+        };
+        if !is_good {
+            let name = name.to_owned();
             wrong.push((site.at, ErrorKind::GlobalType { name, wanted }));
         }
     }
