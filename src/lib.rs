@@ -22,6 +22,7 @@ pub mod rng;
 pub mod timer;
 pub mod wheel;
 pub mod steer;
+pub mod text;
 pub mod effect;
 pub mod sip;
 pub mod script;

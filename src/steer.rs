@@ -25,7 +25,12 @@ impl fmt::Display for ShardId {
 /// A message without a Call-ID belongs to the owner of the empty one: shard 0 or another, but
 /// always the same.
 pub fn owner(call_id: &[u8], shard_count: u16) -> ShardId {
-    let scaled = (u64::from(hash(call_id)) * u64::from(shard_count)) >> 32;
+    owner_of(hash(call_id), shard_count)
+}
+
+/// The same for a Call-ID that has been hashed.
+pub fn owner_of(hash: u32, shard_count: u16) -> ShardId {
+    let scaled = (u64::from(hash) * u64::from(shard_count)) >> 32;
     ShardId(scaled as u16)
 }
 
@@ -46,10 +51,11 @@ pub fn mint(rng: &mut Rng, home: ShardId, shard_count: u16, host: &str) -> Strin
 }
 
 /// The 32 bits that [`owner`] scales.
-pub fn hash(call_id: &[u8]) -> u32 {
-    let mut h = 0x811c_9dc5_u32;
-    for &b in call_id {
-        h = (h ^ u32::from(b)).wrapping_mul(0x0100_0193);
+pub const fn hash(call_id: &[u8]) -> u32 {
+    let (mut h, mut at) = (0x811c_9dc5_u32, 0);
+    while at < call_id.len() {
+        h = (h ^ call_id[at] as u32).wrapping_mul(0x0100_0193);
+        at += 1;
     }
     h ^= h >> 16;
     h = h.wrapping_mul(0x85eb_ca6b);

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::text;
+
 /// A transport protocol (RFC 3261 §18). TLS, WS and WSS are words of the language and the wire;
 /// no socket of these kinds can be opened yet.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -174,6 +176,14 @@ impl Address {
         match &self.advertised {
             Some((host, _)) => host.to_string(),
             None => bracketed(self.local.ip()),
+        }
+    }
+
+    /// Appends that host.
+    pub fn push_sent_by_host(&self, out: &mut Vec<u8>) {
+        match &self.advertised {
+            Some((host, _)) => out.extend_from_slice(host.as_bytes()),
+            None => text::push_host(out, self.local.ip()),
         }
     }
 

@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::effect::flow::bracketed;
 use crate::effect::{Address, Proto, SocketId};
 use crate::script::Program;
+use crate::sip::host;
 use crate::time::WallTime;
 
 use super::config::Config;
@@ -130,8 +130,7 @@ fn is_within(host: &[u8], domain: &[u8]) -> bool {
 }
 
 fn is_address(address: &Address, host: &[u8], port: u16) -> bool {
-    let is_local = port == address.local.port()
-        && host.eq_ignore_ascii_case(bracketed(address.local.ip()).as_bytes());
+    let is_local = port == address.local.port() && host::ip(host) == Some(address.local.ip());
     let is_advertised = address
         .advertised
         .as_ref()

@@ -16,12 +16,47 @@
 use super::span::Span;
 
 /// A set of changes to one message.
-#[derive(Clone, Default, Debug)]
+#[derive(Default, Debug)]
 pub struct Edits {
     /// In the order in which [`Edits::apply`] meets them.
     list: Vec<Edit>,
     /// The texts of all of them.
     texts: Vec<u8>,
+}
+
+impl Clone for Edits {
+    fn clone(&self) -> Edits {
+        Edits {
+            list: self.list.clone(),
+            texts: self.texts.clone(),
+        }
+    }
+
+    /// Copies into the memory that is there.
+    fn clone_from(&mut self, other: &Edits) {
+        self.list.clone_from(&other.list);
+        self.texts.clone_from(&other.texts);
+    }
+}
+
+/// The memory in which messages that leave are put together, kept from one to the next.
+#[derive(Default, Debug)]
+pub struct Press {
+    /// The changes to what came in.
+    pub edits: Edits,
+    /// Lines that are put in.
+    pub lines: Vec<u8>,
+    /// The message as it leaves.
+    pub out: Vec<u8>,
+}
+
+impl Press {
+    /// Forgets what was put together last.
+    pub fn clear(&mut self) {
+        self.edits.clear();
+        self.lines.clear();
+        self.out.clear();
+    }
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -1,23 +1,23 @@
 //! Hosts as they stand in URIs and Via: names, IPv4 addresses, IPv6 references (RFC 3261 §25.1,
 //! RFC 5118).
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
 use super::lex::{self, Cursor};
 use super::span::Span;
+use crate::text;
 
 /// The address that a host is, if it is one. An IPv6 address stands in brackets; that it stood
 /// there without, as in `received` parameters, is accepted too (RFC 5118 §4.5).
 pub fn ip(host: &[u8]) -> Option<IpAddr> {
-    let text = std::str::from_utf8(host).ok()?;
-    match text.strip_prefix('[') {
-        Some(rest) => rest
-            .strip_suffix(']')?
-            .parse::<Ipv6Addr>()
-            .ok()
-            .map(IpAddr::V6),
-        None if text.contains(':') => text.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
-        None => text.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
+    let v6 = |text: &[u8]| -> Option<Ipv6Addr> { std::str::from_utf8(text).ok()?.parse().ok() };
+    match host {
+        [b'[', rest @ ..] => v6(rest.strip_suffix(b"]")?).map(IpAddr::V6),
+        [first, ..] if first.is_ascii_digit() && !host.contains(&b':') => {
+            text::read_ipv4(host).map(IpAddr::V4)
+        }
+        _ if host.contains(&b':') => v6(host).map(IpAddr::V6),
+        _ => None,
     }
 }
 

@@ -31,6 +31,9 @@ pub struct Header {
     pub line: Span,
 }
 
+/// Room for so many fields is made at once.
+const HEADER_COUNT_USUAL: usize = 24;
+
 const _: () = assert!(
     size_of::<Header>() == 14,
     "an index entry is three spans and a name"
@@ -81,6 +84,7 @@ impl Message {
         if bytes.len() > limits::MESSAGE_SIZE_MAX {
             return Err(ParseError::TooLarge);
         }
+        self.headers.reserve(HEADER_COUNT_USUAL);
         match parse::parse(bytes, &mut self.headers) {
             Ok(index) => {
                 self.bytes
@@ -289,6 +293,11 @@ impl Message {
     /// The Call-ID.
     pub fn call_id(&self) -> &[u8] {
         self.text(self.index.call_id)
+    }
+
+    /// The hash of its Call-ID, which names the call inside of a shard and steers it to one.
+    pub fn call(&self) -> u32 {
+        self.index.call
     }
 
     /// The CSeq.

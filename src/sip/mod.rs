@@ -35,7 +35,7 @@ pub mod frame;
 
 pub use addr::NameAddr;
 pub use cseq::CSeq;
-pub use edit::Edits;
+pub use edit::{Edits, Press};
 pub use error::{FrameError, HttpRefusal, Malformed, ParseError, UriError, Violation};
 pub use frame::{Frame, Framer};
 pub use message::{Header, Message};

@@ -19,6 +19,7 @@ use super::span::Span;
 use super::uri::{Scheme, Uri};
 use super::via;
 use crate::limits;
+use crate::steer;
 
 /// The end of a header, where it is missing.
 pub(super) const EMPTY_LINE: &[u8] = b"\r\n";
@@ -52,6 +53,8 @@ pub(super) struct Index {
     pub(super) to: addr::Parts,
     pub(super) to_tag: Option<Span>,
     pub(super) call_id: Span,
+    /// `steer::hash` of the Call-ID.
+    pub(super) call: u32,
     pub(super) cseq: CSeq,
     pub(super) max_forwards: Option<Span>,
     pub(super) violation: Option<Violation>,
@@ -76,6 +79,7 @@ impl Index {
             to: addr::Parts::NONE,
             to_tag: None,
             call_id: NONE,
+            call: steer::hash(&[]),
             cseq: CSeq::NONE,
             max_forwards: None,
             violation: None,
@@ -376,6 +380,7 @@ impl Reader<'_> {
         };
         self.index.call_id = span;
         let value = span.of(self.bytes);
+        self.index.call = steer::hash(value);
         if value.is_empty() || memchr::memchr3(b' ', b'\t', b'\r', value).is_some() {
             self.index.blame(Violation::BadCallId);
         }

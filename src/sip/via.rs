@@ -27,6 +27,9 @@ pub struct Via<'a> {
     /// Where the value stands in the message.
     pub value: Span,
     sent_by: &'a [u8],
+    branch: Option<&'a [u8]>,
+    received: Option<&'a [u8]>,
+    rport: Option<&'a [u8]>,
 }
 
 impl<'a> Via<'a> {
@@ -37,17 +40,17 @@ impl<'a> Via<'a> {
 
     /// The transaction identifier (§8.1.1.7); elements of RFC 2543 send none.
     pub fn branch(&self) -> Option<&'a [u8]> {
-        self.param(b"branch").filter(|branch| !branch.is_empty())
+        self.branch.filter(|branch| !branch.is_empty())
     }
 
     /// Where the request really came from, as the next server saw it.
     pub fn received(&self) -> Option<&'a [u8]> {
-        self.param(b"received")
+        self.received
     }
 
     /// The port it really came from; empty while it is only asked for (RFC 3581 §3).
     pub fn rport(&self) -> Option<&'a [u8]> {
-        self.param(b"rport")
+        self.rport
     }
 
     /// The multicast or redirect address for responses (§18.2.2).
@@ -58,6 +61,15 @@ impl<'a> Via<'a> {
     /// The time to live of multicast requests.
     pub fn ttl(&self) -> Option<&'a [u8]> {
         self.param(b"ttl")
+    }
+
+    /// Whether it has this one of the parameters that a server writes.
+    fn has_known(&self, name: &[u8]) -> bool {
+        match name {
+            b"received" => self.received.is_some(),
+            b"rport" => self.rport.is_some(),
+            other => self.param(other).is_some(),
+        }
     }
 
     /// The value of a parameter, empty when it has none. Names in any case.
@@ -80,6 +92,41 @@ pub(super) struct Parts {
     port: Option<u16>,
     pub(super) params: Span,
     value: Span,
+    known: Known,
+}
+
+/// The values of the parameters that every message needs, of each the first. An empty value of a
+/// parameter that is there stands at its place.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    branch: Option<Span>,
+    received: Option<Span>,
+    rport: Option<Span>,
+}
+
+impl Known {
+    const NONE: Known = Known {
+        branch: None,
+        received: None,
+        rport: None,
+    };
+
+    fn read(bytes: &[u8], params: Span) -> Known {
+        let mut known = Known::NONE;
+        for param in Params::new(params.of(bytes)) {
+            let slot = match param.name.len() {
+                6 if param.is(b"branch") => &mut known.branch,
+                8 if param.is(b"received") => &mut known.received,
+                5 if param.is(b"rport") => &mut known.rport,
+                _ => continue,
+            };
+            let place = param.value.unwrap_or(&param.name[param.name.len()..]);
+            if slot.is_none() {
+                *slot = Span::within(bytes, place);
+            }
+        }
+        known
+    }
 }
 
 impl Parts {
@@ -90,6 +137,7 @@ impl Parts {
         port: None,
         params: Span::at(0),
         value: Span::at(0),
+        known: Known::NONE,
     };
 
     pub(super) fn view(self, bytes: &[u8]) -> Via<'_> {
@@ -102,6 +150,9 @@ impl Parts {
             params: self.params.of(bytes),
             value: self.value,
             sent_by: self.sent_by.of(bytes),
+            branch: self.known.branch.map(|span| span.of(bytes)),
+            received: self.known.received.map(|span| span.of(bytes)),
+            rport: self.known.rport.map(|span| span.of(bytes)),
         }
     }
 }
@@ -121,6 +172,7 @@ pub(super) fn read_at(bytes: &[u8], span: Span) -> Result<Parts, Malformed> {
     if !cursor.is_done() && !cursor.eat(b';') {
         return Err(Malformed);
     }
+    let params = cursor.rest();
     Ok(Parts {
         transport,
         host,
@@ -129,8 +181,9 @@ pub(super) fn read_at(bytes: &[u8], span: Span) -> Result<Parts, Malformed> {
             end: sent_by_end,
         },
         port,
-        params: cursor.rest(),
+        params,
         value: span,
+        known: Known::read(bytes, params),
     })
 }
 
@@ -262,7 +315,10 @@ fn set(via: &Via<'_>, name: &[u8], bytes: &[u8]) -> Mark {
             end: value.map_or(name.end, |value| value.end),
         })
     };
-    match via.params().find(|p| p.is(name)).and_then(place) {
+    let old = via
+        .has_known(name)
+        .then(|| via.params().find(|p| p.is(name)));
+    match old.flatten().and_then(place) {
         Some(span) => Mark::new(span).push(b"="),
         None => Mark::new(Span::at(via.value.end))
             .push(b";")

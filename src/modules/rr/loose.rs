@@ -43,7 +43,7 @@ pub fn loose_route(setup: &Setup, work: &mut Work) -> Found {
     }
     let ours = own_routes(setup, &message, &routes, work);
     let rest = &routes[ours..];
-    remove_first(&message, ours, &mut work.edits);
+    remove_first(&message, &routes, ours, &mut work.edits);
     match rest.first() {
         None if message.to_tag().is_none() => Found::PreloadedOurs,
         None => Found::NextHop,
@@ -61,7 +61,7 @@ fn own_routes(setup: &Setup, message: &Message, routes: &[Span], work: &mut Work
         return 0;
     };
     let Ok(uri) = Uri::parse(text) else { return 0 };
-    if !is_ours(setup, text) {
+    if !setup.is_myself(uri.host, uri.port) {
         return 0;
     }
     work.rr.route_params = Some(Bytes::from(uri.params));
@@ -143,26 +143,25 @@ fn uri_of(message: &Message, value: Span) -> Option<&[u8]> {
         .map(|a| a.uri)
 }
 
-/// Takes the first `count` Route values out.
-fn remove_first(message: &Message, count: usize, edits: &mut Edits) {
-    let routes: Vec<Span> = message.values(HeaderName::Route).collect();
+/// Takes the first `count` of the Route values out.
+fn remove_first(message: &Message, routes: &[Span], count: usize, edits: &mut Edits) {
+    let mut rest = routes;
+    let mut left = count;
     for header in message.all(HeaderName::Route) {
-        let here: Vec<(usize, Span)> = routes
+        let size = rest
             .iter()
-            .copied()
-            .enumerate()
-            .filter(|(_, r)| r.start >= header.line.start && r.end <= header.line.end)
-            .collect();
-        match here.iter().find(|(index, _)| *index >= count) {
+            .take_while(|r| header.line.contains(**r))
+            .count();
+        let (here, behind) = rest.split_at(size);
+        match here.get(left) {
             None => edits.remove(header.line),
-            Some((index, first_kept)) if *index > here[0].0 => {
-                edits.remove(Span {
-                    start: here[0].1.start,
-                    end: first_kept.start,
-                });
-            }
+            Some(kept) if left > 0 => edits.remove(Span {
+                start: here[0].start,
+                end: kept.start,
+            }),
             Some(_) => {}
         }
+        (rest, left) = (behind, left.saturating_sub(size));
     }
 }
 

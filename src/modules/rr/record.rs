@@ -6,6 +6,7 @@
 
 use crate::effect::{Address, Proto};
 use crate::modules::work::Bytes;
+use crate::text;
 
 use super::Config;
 
@@ -109,10 +110,11 @@ impl Line<'_> {
     }
 
     fn host_port(&mut self, side: &Address) {
-        let (host, port) = (side.sent_by_host(), side.sent_by_port());
-        self.text(&host);
+        side.push_sent_by_host(self.out);
+        let port = side.sent_by_port();
         if port != side.proto.default_port() {
-            self.text(&format!(":{port}"));
+            self.out.push(b':');
+            text::push_number(self.out, port.into());
         }
     }
 
