@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::effect::{Effect, Flow, HttpCommand, Outbox, Proto, SocketId};
 use crate::rng::Rng;
 use crate::script::{End, Pause, RouteKind, Vm};
-use crate::sip::Message;
+use crate::sip::{Message, Press};
 use crate::steer::ShardId;
 use crate::time::{Instant, Now, WallTime};
 use crate::wheel::Wheel;
@@ -138,6 +138,7 @@ pub(super) fn state(cfg: &str) -> State {
         uac: uac::Request::default(),
         variables: Variables::default(),
         stores: Stores::default(),
+        press: Press::default(),
         counters: Counters::default(),
         journal: Default::default(),
         is_draining: false,

@@ -12,7 +12,6 @@ use crate::effect::{Destination, Flow, Level};
 use crate::script::{CallSite, Heap, Outcome, ParamKind, ParamType, RouteKind, RouteKinds};
 use crate::sip::reply::{self, Reply};
 use crate::sip::{Message, Method};
-use crate::steer;
 
 use super::entry::{
     NO, YES, function, keyed, number, optional, param, planned_param, text_of, truth, words,
@@ -305,7 +304,7 @@ fn send_reply(
     let mut to = tm::reply_destination(core, request, flow, force_rport);
     to.no_connect = no_connect;
     env.state.counters.count_stateless(answer.status);
-    let (call, method) = (steer::hash(request.call_id()), request.method());
+    let (call, method) = (request.call(), request.method());
     let line = Line::Response(answer.status, method);
     env.note(call, What::Sent(line, to.proto, to.remote));
     let bytes = Bytes::from(bytes);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::effect::{Destination, Effect, Level, Outbox, Record, Send, Token};
 use crate::rng::Rng;
+use crate::sip::Press;
 use crate::steer::ShardId;
 use crate::time::{Duration, Now};
 use crate::timer::Timer;
@@ -43,6 +44,8 @@ pub struct State {
     pub variables: Variables,
     /// What modules keep for scripts.
     pub stores: Stores,
+    /// Where messages that leave are put together.
+    pub press: Press,
     /// What has been counted.
     pub counters: Counters,
     /// What has happened last.

@@ -118,7 +118,7 @@ impl Shard {
         self.drive_within(step, run);
     }
 
-    fn drive_within(&mut self, step: &mut Step<'_>, run: Run) {
+    fn drive_within(&mut self, step: &mut Step<'_>, run: Box<Run>) {
         self.depth += 1;
         self.drive(step, run);
         self.depth -= 1;

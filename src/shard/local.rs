@@ -173,8 +173,8 @@ impl Shard {
 
     fn local_bytes(&self, request: &LocalRequest, to: Destination, own: OwnBranch) -> Vec<u8> {
         let setup = &self.state.setup;
-        let sent_by = outgoing::sent_by(setup.address(to.socket), None, None);
-        let mut via = format!("SIP/2.0/{} {sent_by};branch=", to.proto.upper());
+        let mut via = Vec::with_capacity(128);
+        outgoing::push_via(to.proto, (setup.address(to.socket), None, None), &mut via);
         own.write(&mut via);
         local::write(setup, request, &via)
     }

@@ -49,8 +49,7 @@ use crate::modules::pv::Variables;
 use crate::modules::stores::Stores;
 use crate::modules::{Env, State, dispatcher, rpc, tm, uac};
 use crate::rng::Rng;
-use crate::script::Vm;
-use crate::sip::Message;
+use crate::sip::{Message, Press};
 use crate::slab::Table;
 use crate::steer::{self, ShardId};
 use crate::time::{Instant, Now};
@@ -99,12 +98,15 @@ pub enum Input<'a> {
 #[derive(Debug)]
 pub struct Shard {
     state: State,
-    runs: Table<Run>,
+    runs: Table<Box<Run>>,
     queue: Queue,
     /// Requests of our own that wait for an address.
     unresolved: Table<local::Unresolved>,
-    machines: Vec<Vm>,
+    /// Runs that are over, for their memory.
+    spare: Vec<Box<Run>>,
     messages: Vec<Rc<Message>>,
+    /// What a run is about that is over.
+    nothing: Rc<Message>,
     /// Whether the routes for the start have run.
     has_begun: bool,
     /// How many scripts wait for a route inside of one of their functions.
@@ -140,6 +142,7 @@ impl Shard {
                 uac: uac::Request::default(),
                 variables: Variables::default(),
                 stores: Stores::default(),
+                press: Press::default(),
                 counters: Counters::default(),
                 journal: Journal::default(),
                 is_draining: false,
@@ -147,8 +150,9 @@ impl Shard {
             runs: Table::new(),
             queue: Queue::default(),
             unresolved: Table::new(),
-            machines: Vec::new(),
+            spare: Vec::new(),
             messages: Vec::new(),
+            nothing: Rc::default(),
             has_begun: false,
             depth: 0,
         };
@@ -333,11 +337,11 @@ impl Shard {
         let Some(message) = self.read(step, flow, bytes) else {
             return;
         };
-        let owner = steer::owner(message.call_id(), self.state.setup.shard_count);
+        let owner = steer::owner_of(message.call(), self.state.setup.shard_count);
         // The steering found another Call-ID than the parser did. A peer can cause this, so it is
         // counted and the message is handled here, where it is.
         self.state.counters.misrouted += u64::from(owner != self.state.id);
-        let call = steer::hash(message.call_id());
+        let call = message.call();
         let what = What::Received(Line::of(&message), flow.proto, flow.remote);
         self.env(step).note(call, what);
         if self.queue.is_waiting(call) {

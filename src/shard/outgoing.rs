@@ -10,7 +10,8 @@ use crate::modules::pv::avp::Stored;
 use crate::modules::rr::record::{self, Ingredients};
 use crate::modules::tm::identity::OwnBranch;
 use crate::modules::work::{Bytes, Target, Work};
-use crate::sip::{Edits, HeaderName, Message, Uri, via};
+use crate::sip::{Edits, HeaderName, Message, Press, Uri, via};
+use crate::text;
 
 /// The branch value for our Via.
 #[derive(Clone, Debug)]
@@ -22,10 +23,10 @@ pub(super) enum Own {
 }
 
 impl Own {
-    fn write(&self, out: &mut String) {
+    fn write(&self, out: &mut Vec<u8>) {
         match self {
             Own::Stateful(own) => own.write(out),
-            Own::Stateless(text) => out.push_str(text),
+            Own::Stateless(text) => out.extend_from_slice(text.as_bytes()),
         }
     }
 }
@@ -33,28 +34,32 @@ impl Own {
 /// The request for one branch, with `changes` beside those of the script. `None`: it has grown
 /// beyond what one message may have.
 pub(super) fn request(
-    setup: &Setup,
+    (setup, press): (&Setup, &mut Press),
     work: &Work,
     target: &Target,
     to: Destination,
     (own, changes): (Own, Option<Edits>),
 ) -> Option<Bytes> {
     let message = &work.message;
-    let mut edits = changes.unwrap_or_default();
+    press.clear();
+    let Press { edits, lines, out } = press;
+    if let Some(changes) = &changes {
+        edits.clone_from(changes);
+    }
     let written = target.uri.as_deref().unwrap_or_else(|| message.uri());
     let uri = without_headers(written);
     if target.uri.is_some() || uri.len() < written.len() {
         edits.replace(message.uri_span(), uri);
     }
-    let top = top_lines(setup, work, target, to, &own);
-    edits.insert(message.headers_start(), &top);
+    top_lines(setup, work, target, to, &own, lines);
+    edits.insert(message.headers_start(), lines);
     let source = work.flow.remote;
     via::mark(
         &message.top_via(),
         source,
         work.force_rport,
         message.bytes(),
-        &mut edits,
+        edits,
     );
     if to.proto.is_reliable() && !message.has(HeaderName::ContentLength) {
         // §18.3: on a stream nothing else says where the message ends.
@@ -62,9 +67,8 @@ pub(super) fn request(
         edits.insert(message.headers_end(), line.as_bytes());
     }
     edits.extend_from(&work.edits);
-    let mut out = Vec::with_capacity(message.bytes().len() + top.len() + 128);
-    edits.apply(message.bytes(), &mut out);
-    (out.len() <= crate::limits::MESSAGE_SIZE_MAX).then(|| out.into())
+    edits.apply(message.bytes(), out);
+    (out.len() <= crate::limits::MESSAGE_SIZE_MAX).then(|| Bytes::from(&out[..]))
 }
 
 /// A Request-URI has no header component (RFC 3261 §19.1.1): what the script saw of it does not go
@@ -80,8 +84,14 @@ fn without_headers(uri: &[u8]) -> &[u8] {
 }
 
 /// Record-Route and Via, in this order from the top.
-fn top_lines(setup: &Setup, work: &Work, target: &Target, to: Destination, own: &Own) -> Vec<u8> {
-    let mut lines = Vec::with_capacity(256);
+fn top_lines(
+    setup: &Setup,
+    work: &Work,
+    target: &Target,
+    to: Destination,
+    own: &Own,
+    lines: &mut Vec<u8>,
+) {
     if let Some(record) = &work.rr.record {
         let uri = target.uri.as_deref().unwrap_or_else(|| work.message.uri());
         let user = recorded_user(setup, work, uri);
@@ -92,10 +102,9 @@ fn top_lines(setup: &Setup, work: &Work, target: &Target, to: Destination, own: 
             params: &work.rr.params,
         };
         let sides = (setup.address(work.flow.socket), setup.address(to.socket));
-        record::write(record, ingredients, sides, &mut lines);
+        record::write(record, ingredients, sides, lines);
     }
-    lines.extend_from_slice(via_line(setup, work, to, own).as_bytes());
-    lines
+    via_line(setup, work, to, own, lines);
 }
 
 /// The user part of our Record-Route. One that would end the URI is left out.
@@ -115,34 +124,48 @@ fn recorded_user<'a>(setup: &Setup, work: &'a Work, uri: &'a [u8]) -> Option<&'a
     }
 }
 
-fn via_line(setup: &Setup, work: &Work, to: Destination, own: &Own) -> String {
-    let address = setup.address(to.socket);
+fn via_line(setup: &Setup, work: &Work, to: Destination, own: &Own, line: &mut Vec<u8>) {
     let (host, port) = &work.advertised;
-    let host = host
-        .as_ref()
-        .map(|h| String::from_utf8_lossy(h).into_owned());
     // What a script says of one request comes before what the configuration says of all.
     let core = &setup.config.core;
-    let host = host.or_else(|| core.advertised_address.as_deref().map(str::to_owned));
-    let sent_by = sent_by(address, host, port.or(core.advertised_port));
-    let mut line = format!("Via: SIP/2.0/{} {sent_by};branch=", to.proto.upper());
-    own.write(&mut line);
+    let host = host.as_deref();
+    let host = host.or_else(|| core.advertised_address.as_deref().map(str::as_bytes));
+    line.extend_from_slice(b"Via: ");
+    let sender = (
+        setup.address(to.socket),
+        host,
+        port.or(core.advertised_port),
+    );
+    push_via(to.proto, sender, line);
+    own.write(line);
     if work.local_rport {
-        line.push_str(";rport");
+        line.extend_from_slice(b";rport");
     }
     if work.server_id {
-        line.push_str(&format!(";srvid={}", core.server_id));
+        line.extend_from_slice(format!(";srvid={}", core.server_id).as_bytes());
     }
-    line.push_str("\r\n");
-    line
+    line.extend_from_slice(b"\r\n");
 }
 
-pub(super) fn sent_by(address: &Address, host: Option<String>, port: Option<u16>) -> String {
-    let host = host.unwrap_or_else(|| address.sent_by_host());
-    match port.unwrap_or(address.sent_by_port()) {
-        port if port == address.proto.default_port() => host,
-        port => format!("{host}:{port}"),
+/// A Via of ours up to its branch; host and port instead of those of the address, if given.
+pub(super) fn push_via(
+    proto: Proto,
+    (address, host, port): (&Address, Option<&[u8]>, Option<u16>),
+    out: &mut Vec<u8>,
+) {
+    out.extend_from_slice(b"SIP/2.0/");
+    out.extend_from_slice(proto.upper().as_bytes());
+    out.push(b' ');
+    match host {
+        Some(host) => out.extend_from_slice(host),
+        None => address.push_sent_by_host(out),
     }
+    let port = port.unwrap_or(address.sent_by_port());
+    if port != address.proto.default_port() {
+        out.push(b':');
+        text::push_number(out, port.into());
+    }
+    out.extend_from_slice(b";branch=");
 }
 
 /// The same request on its way to another address (RFC 3263 §4.3): a new client transaction with
@@ -150,17 +173,14 @@ pub(super) fn sent_by(address: &Address, host: Option<String>, port: Option<u16>
 pub(super) fn again(setup: &Setup, sent: &[u8], to: Destination, own: OwnBranch) -> Option<Bytes> {
     let message = Message::parse(sent).ok()?;
     let address = setup.address(to.socket);
-    let mut value = format!(
-        "SIP/2.0/{} {};branch=",
-        to.proto.upper(),
-        sent_by(address, None, None)
-    );
+    let mut value = Vec::with_capacity(128);
+    push_via(to.proto, (address, None, None), &mut value);
     own.write(&mut value);
     if message.top_via().rport().is_some() {
-        value.push_str(";rport");
+        value.extend_from_slice(b";rport");
     }
     let mut edits = Edits::new();
-    edits.replace(message.top_via().value, value.as_bytes());
+    edits.replace(message.top_via().value, &value);
     let mut out = Vec::with_capacity(sent.len() + 32);
     edits.apply(message.bytes(), &mut out);
     Some(out.into())

@@ -99,7 +99,7 @@ impl Queue {
     }
 
     /// Panics when a call waits without a script that does.
-    pub(super) fn check_invariants(&self, runs: &Table<Run>) {
+    pub(super) fn check_invariants(&self, runs: &Table<Box<Run>>) {
         for (call, line) in &self.calls {
             let parked = runs.iter().filter(|(_, run)| run.call == *call).count();
             assert_eq!(

@@ -19,7 +19,6 @@ use crate::modules::work::{Bytes, RelayOptions, Target};
 use crate::script::{End, RouteKind};
 use crate::sip::{Edits, HeaderName, Message, Method, Scheme, Uri};
 use crate::slab::Key;
-use crate::steer;
 use crate::timer;
 
 use super::outgoing::{self, Own};
@@ -327,7 +326,7 @@ impl Shard {
     pub(super) fn relay_unresolved(
         &mut self,
         step: &mut Step<'_>,
-        mut run: Run,
+        mut run: Box<Run>,
         mut relay: Box<Relay>,
         status: i64,
     ) {
@@ -337,12 +336,12 @@ impl Shard {
         self.go_on(step, run, next);
     }
 
-    fn resume_and_drive(&mut self, step: &mut Step<'_>, mut run: Run) {
+    fn resume_and_drive(&mut self, step: &mut Step<'_>, mut run: Box<Run>) {
         run.vm.resume(code::GENERIC);
         self.drive(step, run);
     }
 
-    pub(super) fn go_on(&mut self, step: &mut Step<'_>, run: Run, next: Next) {
+    pub(super) fn go_on(&mut self, step: &mut Step<'_>, run: Box<Run>, next: Next) {
         match next {
             Next::Run => self.drive(step, run),
             Next::Done => self.done(step, run),
@@ -410,7 +409,8 @@ impl Shard {
         let work = &run.work;
         let changes = dialog::request::renumbered(&self.state, work);
         let (setup, target) = (&self.state.setup, &relay.target);
-        let Some(bytes) = outgoing::request(setup, work, target, to, (own, changes)) else {
+        let memory = (&**setup, &mut self.state.press);
+        let Some(bytes) = outgoing::request(memory, work, target, to, (own, changes)) else {
             relay.error = code::BAD_REQUEST;
             return Served::Yes(relay);
         };
@@ -452,7 +452,7 @@ impl Shard {
         let Some(key) = relay.key else {
             self.state.counters.requests_forwarded += 1;
             let message = &run.work.message;
-            let (call, line) = (steer::hash(message.call_id()), Line::of(message));
+            let (call, line) = (message.call(), Line::of(message));
             let mut env = self.env(step);
             env.note(call, What::Sent(line, to.proto, to.remote));
             return env.send(to, bytes);
@@ -470,6 +470,8 @@ impl Shard {
         };
         t.saved.names.merge(run.work.names);
         let index = t.branches.len() as u8;
+        // Nearly all have one.
+        t.branches.reserve_exact(1);
         t.branches.push(branch);
         branch::open(
             &mut self.env(step),
@@ -528,15 +530,11 @@ fn resume(run: &mut Run, rc: i64) -> Next {
 /// Keeps what the routes of one branch must not change for the next.
 fn remember(run: &Run, relay: &mut Relay) {
     let work = &run.work;
-    relay.before.get_or_insert_with(|| {
-        let mut edits = Edits::new();
-        edits.extend_from(&work.edits);
-        Before {
-            kind: work.kind,
-            target: work.target.clone(),
-            edits,
-            branch: work.branch,
-        }
+    relay.before.get_or_insert_with(|| Before {
+        kind: work.kind,
+        target: work.target.clone(),
+        edits: work.edits.clone(),
+        branch: work.branch,
     });
 }
 

@@ -21,7 +21,6 @@ use crate::modules::work::{Bytes, Work};
 use crate::script::{End, RouteKind};
 use crate::sip::{Edits, Message, Method};
 use crate::slab::Key;
-use crate::steer;
 use crate::timer::Branch;
 
 use super::outgoing;
@@ -102,9 +101,10 @@ impl Shard {
         match outgoing::stateless_reply_destination(&self.state.setup, message) {
             Some(to) => {
                 let number = dialog::request::sent_number(&self.state, message);
-                let bytes = upstream::without_our_via(message, &run.work.edits, number);
+                let press = &mut self.state.press;
+                let bytes = upstream::without_our_via(press, message, &run.work.edits, number);
                 self.state.counters.responses_relayed += 1;
-                let (call, line) = (steer::hash(message.call_id()), Line::of(message));
+                let (call, line) = (message.call(), Line::of(message));
                 let mut env = self.env(step);
                 env.note(call, What::Sent(line, to.proto, to.remote));
                 env.send(to, bytes);
@@ -130,7 +130,7 @@ impl Shard {
             }
             edits.extend_from(&run.work.edits);
             let number = dialog::request::sent_number(&self.state, message);
-            let bytes = upstream::without_our_via(message, &edits, number);
+            let bytes = upstream::without_our_via(&mut self.state.press, message, &edits, number);
             self.state.counters.responses_relayed += 1;
             self.env(step).send(to, bytes);
         }

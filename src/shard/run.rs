@@ -13,8 +13,8 @@ use crate::limits::PARKED_RUN_COUNT_MAX;
 use crate::modules::work::{Ask, Work};
 use crate::modules::{Call, Env, dialog, tm};
 use crate::script::{End, Pause, Program, RouteId, RouteKind, Vm};
+use crate::sip::Message;
 use crate::slab::Key;
-use crate::steer;
 use crate::time::Duration;
 use crate::timer::{Branch, Timer};
 use crate::wheel::TimerKey;
@@ -77,21 +77,42 @@ pub(super) struct Run {
 
 impl Shard {
     /// A run for this work, with nothing entered yet.
-    pub(super) fn new_run(&mut self, program: Arc<Program>, work: Work) -> Run {
-        let call = steer::hash(work.message.call_id());
-        let vm = self.machines.pop().unwrap_or_default();
-        let (then, resolving, wait_timer, asking) = (Vec::new(), None, None, None);
-        Run {
-            vm,
+    pub(super) fn new_run(&mut self, program: Arc<Program>, mut work: Work) -> Box<Run> {
+        let call = work.message.call();
+        if let Some(mut run) = self.spare.pop() {
+            if work.edits.is_empty() {
+                work.edits = std::mem::take(&mut run.work.edits);
+            }
+            (run.work, run.program, run.call) = (work, program, call);
+            return run;
+        }
+        Box::new(Run {
+            vm: Vm::default(),
             work,
             program,
-            then,
+            then: Vec::new(),
             call,
-            resolving,
+            resolving: None,
             sleeps: None,
-            wait_timer,
-            asking,
+            wait_timer: None,
+            asking: None,
+        })
+    }
+
+    /// Keeps the memory of a run that is over; the message it was about is given back.
+    fn spare(&mut self, mut run: Box<Run>) -> Rc<Message> {
+        const KEPT: usize = 64;
+        let mut empty = Work::new(run.work.kind, Rc::clone(&self.nothing), run.work.flow);
+        std::mem::swap(&mut empty.edits, &mut run.work.edits);
+        empty.edits.clear();
+        let work = std::mem::replace(&mut run.work, empty);
+        debug_assert!(run.resolving.is_none() && run.wait_timer.is_none());
+        run.then.clear();
+        (run.sleeps, run.asking) = (None, None);
+        if self.spare.len() < KEPT {
+            self.spare.push(run);
         }
+        work.message
     }
 
     /// Begins a route: `then` follows its end.
@@ -102,12 +123,12 @@ impl Shard {
     }
 
     /// Runs scripts and what follows them until all is done or something has to wait.
-    pub(super) fn drive(&mut self, step: &mut Step<'_>, mut run: Run) {
+    pub(super) fn drive(&mut self, step: &mut Step<'_>, mut run: Box<Run>) {
         self.log_prefix(step, &mut run);
         loop {
             let Run {
                 vm, work, program, ..
-            } = &mut run;
+            } = &mut *run;
             let env = Env {
                 now: step.now,
                 state: &mut self.state,
@@ -204,7 +225,7 @@ impl Shard {
     }
 
     /// Keeps a run until the world answers. The call's other messages wait behind it.
-    pub(super) fn park(&mut self, step: &mut Step<'_>, mut run: Run) {
+    pub(super) fn park(&mut self, step: &mut Step<'_>, mut run: Box<Run>) {
         if self.runs.len() >= PARKED_RUN_COUNT_MAX {
             self.state.counters.runs_refused += 1;
             self.env(step)
@@ -232,7 +253,7 @@ impl Shard {
     }
 
     /// Takes a run out that waited; `None` when it is gone.
-    pub(super) fn unpark(&mut self, step: &mut Step<'_>, key: Key) -> Option<Run> {
+    pub(super) fn unpark(&mut self, step: &mut Step<'_>, key: Key) -> Option<Box<Run>> {
         let Some(mut run) = self.runs.remove(key) else {
             self.state.counters.stale_answers += 1;
             return None;
@@ -244,17 +265,12 @@ impl Shard {
     }
 
     /// A run is over: its parts go back, and what waited behind it has its turn.
-    pub(super) fn done(&mut self, step: &mut Step<'_>, mut run: Run) {
+    pub(super) fn done(&mut self, step: &mut Step<'_>, mut run: Box<Run>) {
         if self.dialogs_after(step, &mut run) {
             return self.drive(step, run);
         }
-        let Run { vm, work, call, .. } = run;
-        self.machines.push(vm);
-        let Work {
-            message,
-            transaction,
-            ..
-        } = work;
+        let (call, transaction) = (run.call, run.work.transaction);
+        let message = self.spare(run);
         if let Some(key) = transaction {
             tm::reap(&mut self.env(step), key);
         }
@@ -274,7 +290,7 @@ impl Shard {
     /// The call of a transaction, if one of its scripts waits.
     pub(super) fn waiting_call(&self, transaction: Key) -> Option<u32> {
         let t = self.state.tm.get(transaction)?;
-        let call = steer::hash(t.request.call_id());
+        let call = t.request.call();
         self.queue.is_waiting(call).then_some(call)
     }
 
@@ -304,7 +320,7 @@ impl Shard {
         let t = self.state.tm.get(transaction)?;
         let mut work = Work::new(kind, Rc::clone(&t.request), t.flow);
         work.target = t.saved.target.clone();
-        work.edits.extend_from(&t.saved.edits);
+        work.edits.clone_from(&t.saved.edits);
         work.reply_headers.clone_from(&t.saved.reply_headers);
         work.force_rport = t.saved.force_rport;
         work.local_rport = t.saved.local_rport;

@@ -8,7 +8,6 @@ use crate::modules::state::Env;
 use crate::modules::work::Bytes;
 use crate::sip::{Message, Method};
 use crate::slab::Key;
-use crate::steer;
 use crate::timer::{Branch as BranchId, Timer};
 
 use super::client::{self, Event, State};
@@ -56,7 +55,7 @@ pub fn open(env: &mut Env<'_>, id: BranchId) {
         return;
     };
     let (times, to, bytes) = (t.times, branch.to, Rc::clone(&branch.sent));
-    let (call, method) = (steer::hash(t.request.call_id()), t.request.method());
+    let (call, method) = (t.request.call(), t.request.method());
     send_request(env, id, to, bytes);
     let line = Line::Request(method);
     env.note(call, What::Sent(line, to.proto, to.remote));
@@ -166,7 +165,7 @@ fn acknowledge(env: &mut Env<'_>, id: BranchId, response: &Message) {
     };
     let mut bytes = Vec::with_capacity(512);
     hop::ack(&sent, response, &mut bytes);
-    let (line, call) = (Line::Request(Method::Ack), steer::hash(sent.call_id()));
+    let (line, call) = (Line::Request(Method::Ack), sent.call());
     env.note(call, What::Sent(line, to.proto, to.remote));
     env.send(to, bytes.into());
 }
@@ -219,7 +218,7 @@ fn send_cancel(env: &mut Env<'_>, id: BranchId) {
     };
     let mut bytes = Vec::with_capacity(512);
     hop::cancel(&sent, &t.cancel_reason, &mut bytes);
-    let (bytes, call): (Bytes, _) = (bytes.into(), steer::hash(sent.call_id()));
+    let (bytes, call): (Bytes, _) = (bytes.into(), sent.call());
     let line = Line::Request(Method::Cancel);
     env.note(call, What::Sent(line, to.proto, to.remote));
     env.send(to, Rc::clone(&bytes));

@@ -13,13 +13,13 @@
 //! a forged one, has another and matches nothing. The loop part is a hash of what decides the
 //! routing of the request (§16.6 step 8), so that a request that comes back unchanged is known.
 
-use std::fmt::Write as _;
 use std::hash::{BuildHasher, Hasher};
 
 use ahash::RandomState;
 
 use crate::sip::{HeaderName, Message, Method, Uri};
 use crate::slab::Key;
+use crate::text;
 use crate::timer::Branch;
 
 /// The cookie every branch of RFC 3261 starts with.
@@ -38,25 +38,24 @@ pub struct OwnBranch {
 
 impl OwnBranch {
     /// Appends the branch value.
-    pub fn write(&self, out: &mut String) {
-        let _ = write!(
-            out,
-            "z9hG4bK{:016x}.{:08x}.{:x}.{:x}",
-            self.nonce,
-            self.loop_hash,
-            self.branch.transaction.to_u64(),
-            self.branch.index
-        );
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(COOKIE);
+        text::push_hex(out, self.nonce, 16);
+        out.push(b'.');
+        text::push_hex(out, self.loop_hash.into(), 8);
+        out.push(b'.');
+        text::push_hex(out, self.branch.transaction.to_u64(), 1);
+        out.push(b'.');
+        text::push_hex(out, self.branch.index.into(), 1);
     }
 
     /// Reads a branch value; `None` when it was not written by [`OwnBranch::write`].
     pub fn parse(value: &[u8]) -> Option<OwnBranch> {
-        let text = std::str::from_utf8(value.strip_prefix(COOKIE)?).ok()?;
-        let mut parts = text.split('.');
-        let nonce = u64::from_str_radix(parts.next().filter(|n| n.len() == 16)?, 16).ok()?;
-        let loop_hash = u32::from_str_radix(parts.next().filter(|h| h.len() == 8)?, 16).ok()?;
-        let key = u64::from_str_radix(parts.next()?, 16).ok()?;
-        let index = u8::from_str_radix(parts.next()?, 16).ok()?;
+        let mut parts = value.strip_prefix(COOKIE)?.split(|b| *b == b'.');
+        let nonce = text::read_hex(parts.next().filter(|n| n.len() == 16)?)?;
+        let loop_hash = text::read_hex(parts.next().filter(|h| h.len() == 8)?)? as u32;
+        let key = text::read_hex(parts.next()?)?;
+        let index = u8::try_from(text::read_hex(parts.next()?)?).ok()?;
         let branch = Branch {
             transaction: Key::from_u64(key),
             index,
@@ -209,10 +208,10 @@ mod tests {
             loop_hash: 0x1a2b,
             branch,
         };
-        let mut text = String::new();
+        let mut text = vec![];
         own.write(&mut text);
-        assert_eq!(text, "z9hG4bK0000000000005f0e.00001a2b.300000007.b");
-        assert_eq!(OwnBranch::parse(text.as_bytes()), Some(own));
+        assert_eq!(text, b"z9hG4bK0000000000005f0e.00001a2b.300000007.b");
+        assert_eq!(OwnBranch::parse(&text), Some(own));
     }
 
     #[test]

@@ -215,17 +215,11 @@ pub fn has_room(state: &State) -> bool {
 
 /// The message, with our Via on top. A strict router in front of the route set takes the
 /// Request-URI's place (§12.2.1.1).
-pub fn write(setup: &Setup, request: &LocalRequest, via: &str) -> Vec<u8> {
+pub fn write(setup: &Setup, request: &LocalRequest, via: &[u8]) -> Vec<u8> {
     let (uri, routes) = routed(request);
     let mut out = Vec::with_capacity(512 + request.headers.len() + request.body.len());
     let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| out.extend_from_slice(part));
-    put(&[
-        &request.method,
-        b" ",
-        &uri,
-        b" SIP/2.0\r\nVia: ",
-        via.as_bytes(),
-    ]);
+    put(&[&request.method, b" ", &uri, b" SIP/2.0\r\nVia: ", via]);
     put(&[b"\r\nTo: ", &request.to, b"\r\nFrom: ", &request.from]);
     put(&[
         b"\r\nCSeq: ",

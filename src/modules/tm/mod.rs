@@ -289,12 +289,12 @@ pub fn forget(env: &mut Env<'_>, key: Key) {
     for timer in [t.repeat_timer, t.end_timer, t.life_timer] {
         env.stop(timer);
     }
-    for b in t.branches {
+    for b in &t.branches {
         for timer in [b.final_timer, b.repeat_timer, b.cancel_timer] {
             env.stop(timer);
         }
-        if let Cancel::Sent { repeat_timer, .. } = b.cancel {
-            env.stop(repeat_timer);
+        if let Cancel::Sent { repeat_timer, .. } = &b.cancel {
+            env.stop(*repeat_timer);
         }
     }
     if let Some(link) = t.dialog {

@@ -10,7 +10,6 @@ use crate::modules::state::Env;
 use crate::modules::work::Bytes;
 use crate::sip::reply::{self, Reply};
 use crate::slab::Key;
-use crate::steer;
 use crate::timer::Timer;
 
 use super::grid::Act;
@@ -52,7 +51,7 @@ pub fn step(env: &mut Env<'_>, key: Key, event: Event, outgoing: Option<Outgoing
         return false;
     }
     let to = t.reply_to;
-    let (call, method) = (steer::hash(t.request.call_id()), t.request.method());
+    let (call, method) = (t.request.call(), t.request.method());
     if let Some(Outgoing { status, bytes }) = outgoing {
         if cell.act.has(Act::SEND) {
             if status >= 200 {

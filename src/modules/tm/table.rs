@@ -20,7 +20,8 @@ use super::transaction::Transaction;
 /// The transactions of one shard.
 #[derive(Debug)]
 pub struct Table {
-    entries: slab::Table<Transaction>,
+    /// Boxed: what a peak needed is given back behind it, and nothing of it is moved.
+    entries: slab::Table<Box<Transaction>>,
     index: HashTable<(u64, Key)>,
     hasher: RandomState,
 }
@@ -70,7 +71,7 @@ impl Table {
     /// Stores a transaction and makes it findable.
     pub fn insert(&mut self, transaction: Transaction) -> Key {
         let hash = transaction.hash;
-        let key = self.entries.insert(transaction);
+        let key = self.entries.insert(Box::new(transaction));
         self.index.insert_unique(hash, (hash, key), |&(h, _)| h);
         key
     }
@@ -78,7 +79,7 @@ impl Table {
     /// Stores the transaction of a request of our own: only responses belong to it, which find it
     /// by their branch. A request that a peer has made up to look like ours finds nothing.
     pub fn insert_local(&mut self, transaction: Transaction) -> Key {
-        self.entries.insert(transaction)
+        self.entries.insert(Box::new(transaction))
     }
 
     /// The key that the next transaction will have.
@@ -87,7 +88,7 @@ impl Table {
     }
 
     /// Takes a transaction out.
-    pub fn remove(&mut self, key: Key) -> Option<Transaction> {
+    pub fn remove(&mut self, key: Key) -> Option<Box<Transaction>> {
         let transaction = self.entries.remove(key)?;
         if let Ok(entry) = self.index.find_entry(transaction.hash, |&(_, k)| k == key) {
             entry.remove();
@@ -97,12 +98,12 @@ impl Table {
 
     /// The transaction, unless it is gone.
     pub fn get(&self, key: Key) -> Option<&Transaction> {
-        self.entries.get(key)
+        self.entries.get(key).map(Box::as_ref)
     }
 
     /// The transaction, unless it is gone.
     pub fn get_mut(&mut self, key: Key) -> Option<&mut Transaction> {
-        self.entries.get_mut(key)
+        self.entries.get_mut(key).map(Box::as_mut)
     }
 
     /// How many there are.
@@ -117,7 +118,7 @@ impl Table {
 
     /// All of them, in no order that means anything.
     pub fn iter(&self) -> impl Iterator<Item = (Key, &Transaction)> {
-        self.entries.iter()
+        self.entries.iter().map(|(key, t)| (key, t.as_ref()))
     }
 
     /// What is in so many places from this one on, for slices of a listing: each with its place;
@@ -130,7 +131,8 @@ impl Table {
         impl Iterator<Item = (usize, Key, &Transaction)>,
         Option<usize>,
     ) {
-        self.entries.window(from, place_count)
+        let (found, rest) = self.entries.window(from, place_count);
+        (found.map(|(place, key, t)| (place, key, t.as_ref())), rest)
     }
 
     /// Panics when index and slab disagree; for debug builds and the simulator.

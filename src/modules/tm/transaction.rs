@@ -205,10 +205,8 @@ impl Branch {
 impl Saved {
     /// Keeps what a script has decided about its request.
     pub fn keep(&mut self, work: &Work) {
-        let mut edits = Edits::new();
-        edits.extend_from(&work.edits);
         self.target = work.target.clone();
-        self.edits = edits;
+        self.edits.clone_from(&work.edits);
         self.reply_headers.clone_from(&work.reply_headers);
         self.reply_body.clone_from(&work.reply_body);
         self.flags = work.flags;

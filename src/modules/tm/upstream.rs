@@ -6,7 +6,8 @@ use std::rc::Rc;
 use crate::modules::dialog::{self, life};
 use crate::modules::state::Env;
 use crate::modules::work::Bytes;
-use crate::sip::{Edits, HeaderName, Message, Span, status};
+use crate::sip::param::Values;
+use crate::sip::{Edits, HeaderName, Message, Press, Span, status};
 use crate::slab::Key;
 
 use super::branch::{self, Which};
@@ -18,7 +19,7 @@ use super::transaction::{Stored, Transaction};
 /// transaction may not send it any more.
 pub fn relay(env: &mut Env<'_>, key: Key, response: &Message, edits: &Edits) -> bool {
     let number = env.state.tm.get(key).map(|t| t.request.cseq().number);
-    let bytes = without_our_via(response, edits, number);
+    let bytes = without_our_via(&mut env.state.press, response, edits, number);
     let sent = serve::send(
         env,
         key,
@@ -34,30 +35,36 @@ pub fn relay(env: &mut Env<'_>, key: Key, response: &Message, edits: &Edits) -> 
 
 /// §16.7 step 3: the topmost Via value is ours and goes; and the CSeq becomes that of the request
 /// as it came in, if a dialog has raised it.
-pub fn without_our_via(response: &Message, edits: &Edits, number: Option<u32>) -> Bytes {
-    let mut all = Edits::new();
-    remove_top_via(response, &mut all);
+pub fn without_our_via(
+    press: &mut Press,
+    response: &Message,
+    edits: &Edits,
+    number: Option<u32>,
+) -> Bytes {
+    press.clear();
+    remove_top_via(response, &mut press.edits);
     if let Some(number) = number.filter(|number| *number != response.cseq().number) {
-        dialog::request::restored(response, number, &mut all);
+        dialog::request::restored(response, number, &mut press.edits);
     }
-    all.extend_from(edits);
-    let mut out = Vec::with_capacity(response.bytes().len() + 64);
-    all.apply(response.bytes(), &mut out);
-    out.into()
+    press.edits.extend_from(edits);
+    press.edits.apply(response.bytes(), &mut press.out);
+    Bytes::from(&press.out[..])
 }
 
 fn remove_top_via(response: &Message, edits: &mut Edits) {
-    let mut values = response.values(HeaderName::Via);
-    let (Some(first), second) = (values.next(), values.next()) else {
-        return;
-    };
     let Some(header) = response.first(HeaderName::Via) else {
         return;
     };
-    match second.filter(|s| s.end <= header.line.end) {
+    // Behind the topmost value stands the end of its field, unless that has several.
+    let rest = Span {
+        start: response.top_via().value.end,
+        end: header.value.end,
+    };
+    let second = Values::new(response.bytes(), rest).next();
+    match second {
         // Several values in one header field: up to the beginning of the next.
         Some(second) => edits.remove(Span {
-            start: first.start,
+            start: response.top_via().value.start,
             end: second.start,
         }),
         None => edits.remove(header.line),
