@@ -14,6 +14,9 @@ use crate::bodies::fold;
 
 const CFG: &str = include_str!("../src/default.cfg");
 
+/// What `perf compare` runs: every call is a dialog and member of a profile.
+const DIALOG_CFG: &str = include_str!("../perf/dialog.cfg");
+
 /// An INVITE as phones send them: 12 header fields, SDP, about 750 bytes.
 pub(crate) const INVITE: &str = "INVITE sip:bob@192.0.2.2:5060 SIP/2.0\r\n\
     Via: SIP/2.0/UDP 192.0.2.1:5060;rport;branch=z9hG4bK@CALL@\r\n\
@@ -62,7 +65,11 @@ struct Path {
 
 impl Path {
     fn new() -> Path {
-        let setup = Setup::from_text(CFG, 1).expect("the built-in configuration is good");
+        Path::with(CFG)
+    }
+
+    fn with(cfg: &str) -> Path {
+        let setup = Setup::from_text(cfg, 1).expect("the configuration is good");
         let shard = Shard::new(ShardId(0), Arc::new(setup), 1);
         Path {
             shard,
@@ -161,9 +168,17 @@ pub(crate) fn respond(request: &[u8], status: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"Contact: <sip:bob@192.0.2.2:5060>\r\nContent-Length: 0\r\n\r\n");
 }
 
+/// The Route field of the caller's later requests, from the INVITE that the callee got.
+fn route_of(invite: &[u8], out: &mut Vec<u8>) {
+    out.clear();
+    let mut lines = invite.split_inclusive(|b| *b == b'\n');
+    if let Some(line) = lines.find_map(|line| line.strip_prefix(b"Record-")) {
+        out.extend_from_slice(line);
+    }
+}
+
 const WITHIN: &str = "@METHOD@ sip:bob@192.0.2.2:5060 SIP/2.0\r\n\
     Via: SIP/2.0/UDP 192.0.2.1:5060;rport;branch=z9hG4bK@METHOD@@CALL@\r\n\
-    Route: <sip:127.0.0.1;lr;ftag=9fxced76sl>\r\n\
     Max-Forwards: 70\r\n\
     From: \"Alice\" <sip:alice@atlanta.example.com>;tag=9fxced76sl\r\n\
     To: <sip:bob@biloxi.example.com>;tag=callee\r\n\
@@ -174,20 +189,40 @@ const WITHIN: &str = "@METHOD@ sip:bob@192.0.2.2:5060 SIP/2.0\r\n\
 /// INVITE 100 180 200 ACK BYE 200: six messages in, seven out, and the timers of both
 /// transactions.
 pub(crate) fn call(iterations: u64) -> u64 {
-    let (mut path, mut bytes) = (Path::new(), vec![]);
+    calls(Path::new(), iterations)
+}
+
+/// The same with a dialog that is member of a profile.
+pub(crate) fn dialog_call(iterations: u64) -> u64 {
+    let cfg = DIALOG_CFG
+        .replace("@PORT@", "5060")
+        .replace("@CALLEE@", "192.0.2.2:5060")
+        .replace("@FOLDER@", "/tmp")
+        .replace("@CORES@", "1");
+    calls(Path::with(&cfg), iterations)
+}
+
+fn calls(mut path: Path, iterations: u64) -> u64 {
+    let (mut bytes, mut route) = (vec![], vec![]);
     let ack = WITHIN.replace("@METHOD@", "ACK").replace("@CSEQ@", "1");
     let bye = WITHIN.replace("@METHOD@", "BYE").replace("@CSEQ@", "2");
     for n in 0..iterations {
         write(n, INVITE, &mut bytes);
         path.receive(caller(), &bytes);
+        route_of(&path.sent[0], &mut route);
         for status in ["180 Ringing", "200 OK"] {
             respond(&path.sent[0], status, &mut bytes);
             path.receive(callee(), &bytes);
         }
-        write(n, &ack, &mut bytes);
-        path.receive(caller(), &bytes);
-        write(n, &bye, &mut bytes);
-        path.receive(caller(), &bytes);
+        for text in [&ack, &bye] {
+            write(n, text, &mut bytes);
+            let at = bytes
+                .iter()
+                .position(|b| *b == b'\n')
+                .map_or(0, |at| at + 1);
+            bytes.splice(at..at, route.iter().copied());
+            path.receive(caller(), &bytes);
+        }
         respond(&path.sent[0], "200 OK", &mut bytes);
         path.receive(callee(), &bytes);
         path.wait(Duration::from_millis(100));

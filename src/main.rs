@@ -9,6 +9,10 @@ use std::process::ExitCode;
 use clap::Parser;
 use command::args::Args;
 
+/// Every core allocates and frees on its own, and behind a peak the memory goes back.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,

@@ -55,6 +55,10 @@ pub(crate) struct Args {
     /// How many cores to use; all there are by default.
     #[arg(short = 'n', value_name = "CORES")]
     pub(crate) cores: Option<usize>,
+    /// Microseconds that datagrams may wait to be handled in one batch while there are many; 0
+    /// has each of them wake its core.
+    #[arg(long = "round", value_name = "MICROSECONDS", value_parser = clap::value_parser!(u16).range(0..=800))]
+    pub(crate) round: Option<u16>,
     /// The server_id.
     #[arg(long = "server-id", value_name = "N")]
     pub(crate) server_id: Option<i64>,

@@ -10,6 +10,7 @@ use dialcore::modules::load::{self, Loaded, Request};
 use dialcore::script::{self, ConfigErrors};
 use dialcore::shard::{Input, Setup, Shard};
 use dialcore::steer::ShardId;
+use dialcore::time::Duration;
 
 use super::args::Args;
 use super::files::Files;
@@ -168,6 +169,9 @@ fn plan(args: &Args, setup: &Setup, cores: &[usize]) -> Plan {
     let config = &setup.config;
     let mut plan = Plan::new(setup.addresses.clone());
     plan.cores = cores.to_vec();
+    if let Some(micros) = args.round {
+        plan.round_max = Duration::from_micros(micros.into());
+    }
     plan.log.level = config.core.debug;
     plan.log.stderr = config.log.to_stderr || args.stderr > 0 || args.colour > 0;
     plan.log.colour = args.colour > 0;

@@ -4,7 +4,8 @@
 //!   plan.rs      what to do: plain data             sockets.rs   open everything, say what fails
 //!   driver.rs    one core: wait, handle, perform    udp.rs       datagrams by the batch
 //!   tcp.rs       the streams of a core              stream.rs    one stream
-//!   mesh.rs      ordered channels between cores     control.rs   the thread beside the cores
+//!   pace.rs      when a core wakes                  control.rs   the thread beside the cores
+//!   mesh.rs      ordered channels between cores
 //!   dns.rs       RFC 3263                           log.rs       a thread that writes
 //!   signals.rs   what stops it                      process.rs   pid file, user, directory
 //!   counters.rs  what a core counts                 clock.rs     both clocks
@@ -28,6 +29,7 @@ mod dns;
 mod driver;
 mod log;
 mod mesh;
+mod pace;
 mod stream;
 mod sys;
 mod tcp;
@@ -82,6 +84,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 struct Start {
     addresses: Arc<[Address]>,
     tcp: TcpOptions,
+    round_max: crate::time::Duration,
     open_count: Arc<AtomicUsize>,
     clock: Clock,
     log: Log,
@@ -129,6 +132,7 @@ pub fn run(
     let start = Start {
         addresses,
         tcp: plan.tcp.clone(),
+        round_max: plan.round_max,
         open_count,
         clock,
         log: log.clone(),
@@ -194,7 +198,7 @@ impl Start {
             id,
             events: self.events.clone(),
         };
-        let log = self.log.of_core(id.0);
+        let (log, round_max) = (self.log.of_core(id.0), self.round_max);
         let life = move || async move {
             let _farewell = farewell;
             let mut rng = Rng::new(seed);
@@ -202,7 +206,7 @@ impl Start {
             let built = Poll::new().and_then(|poll| {
                 let poll = Rc::new(poll);
                 let streams = Streams::new(around, poll.clone(), rng.hasher());
-                let mut core = Core::new(shard, port, (poll, streams), outside)?;
+                let mut core = Core::new(shard, port, (poll, streams), outside, round_max)?;
                 core.listen(sockets)?;
                 Ok(core)
             });

@@ -17,6 +17,8 @@ pub struct Plan {
     /// The CPU of each core, in the order of their [`ShardId`](crate::steer::ShardId).
     /// Empty: all that this process may run on.
     pub cores: Vec<usize>,
+    /// How long a core may sleep while datagrams come; zero has each of them wake it.
+    pub round_max: Duration,
     /// How streams are kept.
     pub tcp: TcpOptions,
     /// How datagram sockets are made.
@@ -51,6 +53,7 @@ impl Plan {
         Plan {
             listen,
             cores: Vec::new(),
+            round_max: limits::ROUND_TIME_MAX,
             tcp: TcpOptions::default(),
             udp: UdpOptions::default(),
             dns: DnsOptions::default(),
@@ -68,6 +71,7 @@ impl fmt::Debug for Plan {
         f.debug_struct("Plan")
             .field("listen", &self.listen)
             .field("cores", &self.cores)
+            .field("round_max", &self.round_max)
             .field("tcp", &self.tcp)
             .field("udp", &self.udp)
             .field("dns", &self.dns)

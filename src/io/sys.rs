@@ -19,7 +19,7 @@ use socket2::{SockAddr, SockAddrStorage};
 use crate::effect::Token;
 use crate::limits::MESSAGE_SIZE_MAX;
 use crate::script::calendar::Change;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 /// Datagrams that one system call reads or writes.
 pub(crate) const BATCH_SIZE: usize = 64;
@@ -319,6 +319,17 @@ pub(crate) fn thread_time() -> Instant {
         return Instant::ZERO;
     }
     Instant::from_nanos(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
+}
+
+/// Sleeps by the clock. A signal may end it early.
+pub(crate) fn sleep(length: Duration) {
+    let nanos = length.as_nanos();
+    let request = libc::timespec {
+        tv_sec: (nanos / 1_000_000_000) as libc::time_t,
+        tv_nsec: (nanos % 1_000_000_000) as libc::c_long,
+    };
+    // SAFETY: the kernel reads `request`, and writes nothing where the second pointer is null.
+    unsafe { libc::nanosleep(&raw const request, std::ptr::null_mut()) };
 }
 
 /// 64 bits of the kernel's randomness.

@@ -4,10 +4,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::effect::{Destination, Effect, Level, Outbox, Record, Send, Token};
+use crate::limits::LATE_TIMER_GRAIN;
 use crate::rng::Rng;
 use crate::sip::Press;
 use crate::steer::ShardId;
-use crate::time::{Duration, Now};
+use crate::time::{Duration, Instant, Now};
 use crate::timer::Timer;
 use crate::wheel::{TimerKey, Wheel};
 
@@ -88,6 +89,14 @@ impl Env<'_> {
     /// Arms a timer.
     pub fn start(&mut self, after: Duration, timer: Timer) -> TimerKey {
         self.state.wheel.start(self.now.mono + after, timer)
+    }
+
+    /// Arms a timer that may be a little late (`limits::LATE_TIMER_GRAIN`): those of the same while
+    /// fire together and wake the core once.
+    pub fn start_late(&mut self, after: Duration, timer: Timer) -> TimerKey {
+        let grain = LATE_TIMER_GRAIN.as_nanos();
+        let at = (self.now.mono + after).as_nanos().div_ceil(grain) * grain;
+        self.state.wheel.start(Instant::from_nanos(at), timer)
     }
 
     /// Disarms a timer, if it is armed.

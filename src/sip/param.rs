@@ -25,7 +25,7 @@ impl<'a> Param<'a> {
     }
 
     fn read(segment: &'a [u8]) -> Param<'a> {
-        match segment.iter().position(|b| *b == b'=') {
+        match memchr::memchr(b'=', segment) {
             Some(at) => Param {
                 name: trim(&segment[..at]),
                 value: Some(trim(&segment[at + 1..])),
@@ -97,7 +97,11 @@ pub(super) fn has_empty(params: &[u8]) -> bool {
 /// What stands before and behind the first `separator` outside of quoted strings. A quoted string
 /// that does not end takes all.
 fn split(text: &[u8], separator: u8) -> (&[u8], &[u8]) {
-    match find_unquoted(text, 0, |b| b == separator) {
+    let end = match memchr::memchr2(separator, b'"', text) {
+        Some(at) if text[at] == b'"' => find_unquoted(text, at, |b| b == separator),
+        found => found,
+    };
+    match end {
         Some(at) if at < text.len() => (&text[..at], &text[at + 1..]),
         Some(_) | None => (text, &[]),
     }

@@ -325,7 +325,7 @@ pub fn finished(env: &mut Env<'_>, key: Key, is_success: bool) {
     } else {
         env.state.setup.config.tm.wt_timer
     };
-    let timer = env.start(wait, Timer::Wait(key));
+    let timer = env.start_late(wait, Timer::Wait(key));
     let old = env.state.tm.get_mut(key).map(|t| {
         let old = [t.life_timer.take(), t.end_timer.take()];
         t.end_timer = Some(timer);

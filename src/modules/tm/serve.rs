@@ -133,7 +133,10 @@ fn set_timers(env: &mut Env<'_>, key: Key, act: Act, to: Destination) {
         // A final response has gone: nothing else limits the transaction's life any more.
         let old = with(env, key, |t| [t.end_timer.take(), t.life_timer.take()]);
         old.into_iter().flatten().for_each(|timer| env.stop(timer));
-        let timer = env.start(after, timer);
+        let timer = match timer {
+            Timer::Wait(_) => env.start_late(after, timer),
+            _ => env.start(after, timer),
+        };
         with(env, key, |t| t.end_timer = Some(timer));
     }
 }
