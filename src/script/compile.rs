@@ -7,7 +7,7 @@ use super::Source;
 use super::ast::{Assign, Call, CaseLabel, Compare, Expr, ExprKind, RouteItem, Statement};
 use super::call::Callee;
 use super::check;
-use super::error::{ErrorKind, Misuse, Position};
+use super::error::{ErrorKind, Hidden, Misuse, Position};
 use super::host::Keyword;
 use super::operate::{self, Binary, Unary};
 use super::program::{Label, Net, Program, Route, RouteId, Switch};
@@ -116,6 +116,11 @@ impl<'a> Compiler<'a> {
             }
             None => *slot = Some((start, end)),
         }
+    }
+
+    /// Looks at statements that belong to no block.
+    pub(super) fn loose(&mut self, body: &[Statement]) {
+        self.statements(body);
     }
 
     pub(super) fn error(&mut self, at: Position, kind: ErrorKind) {
@@ -314,6 +319,7 @@ impl<'a> Compiler<'a> {
     fn label(&mut self, label: &CaseLabel, at: Position) -> Result<Option<Label>, Refused> {
         match label {
             CaseLabel::Default => Ok(None),
+            CaseLabel::Broken => Err(Refused),
             // Unlike `=~`, a case is case-sensitive.
             CaseLabel::Regex(pattern) => Ok(Some(Label::Regex(self.regex(pattern, false, at)?))),
             CaseLabel::Value(value) => match self.fold(value) {
@@ -571,6 +577,7 @@ impl<'a> Compiler<'a> {
                     Some(id) => {
                         self.emit(Op::Route(id, wanted), at);
                     }
+                    None if self.names.diagnostics.may_hide(Hidden::Routes) => {}
                     None => {
                         let missing =
                             check::missing_route(&self.routes, RouteKind::Request, lossy(&text));

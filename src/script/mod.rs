@@ -36,7 +36,7 @@ mod vm;
 pub use error::{ConfigError, ConfigErrors, ErrorKind, Misuse, Position};
 pub use format::Format;
 pub use host::{Access, Arg, CallSite, Host, Index, Key, Keyword, Outcome, WriteError};
-pub use load::{listing, load};
+pub use load::{Reading, listing, load, read};
 pub use program::{Alias, Custom, Global, Listen, ModParam, Program, Route, RouteId, Setting};
 pub use regex::compile_any as compile_regex;
 pub use signature::{
