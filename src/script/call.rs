@@ -323,8 +323,11 @@ impl Compiler<'_> {
             | ParamKind::Host
             | ParamKind::Socket
             | ParamKind::Word
-            | ParamKind::OneOf(_)
-            | ParamKind::ListOf(_) => Ok(Arg::Text(self.names.intern(&text))),
+            | ParamKind::OneOf(_) => Ok(Arg::Text(self.names.intern(&text))),
+            ParamKind::ListOf(words) => {
+                let list = self.names.intern(&text);
+                Ok(list_mask(words, &text).map_or(Arg::Text(list), |mask| Arg::List(mask, list)))
+            }
             ParamKind::Output | ParamKind::Variable => {
                 self.refuse_argument(slot, at, "the name of a variable")
             }
@@ -407,6 +410,15 @@ fn not_wanted(kind: ParamKind, constant: &Constant) -> Option<&'static str> {
         }
         _ => None,
     }
+}
+
+/// A bit for each word that a list `A|B` names; `None` when it names others, too.
+fn list_mask(words: &[&str], text: &[u8]) -> Option<u64> {
+    text.split(|b| *b == b'|').try_fold(0, |mask, part| {
+        let is_it = |w: &&str| w.as_bytes().eq_ignore_ascii_case(part.trim_ascii());
+        let place = words.iter().take(64).position(is_it)?;
+        Some(mask | 1 << place)
+    })
 }
 
 fn arity(sig: &FunctionSig) -> String {

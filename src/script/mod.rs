@@ -29,6 +29,7 @@ mod resolve;
 pub mod sample;
 mod signature;
 mod transform;
+mod uris;
 mod value;
 mod variable;
 mod vm;
@@ -44,6 +45,7 @@ pub use signature::{
     ParamSig, ParamType, RouteKind, RouteKinds, VariableId, VariableSig, Vocabulary,
 };
 pub use transform::{Substitution, all as transformations, spread};
+pub use uris::Shape;
 pub use value::{Heap, Text, Value, parse_int};
 pub use variable::Variable;
 pub use vm::{End, Pause, Vm};

@@ -85,11 +85,11 @@ impl<'a> Parser<'a> {
 
     /// Whether a statement stands here, and no misspelt item.
     fn is_stray_statement(&self) -> bool {
-        let is_item = match self.peek() {
+        let is_item = || match self.peek() {
             TokenKind::Word(word) if word != "route" => item::resembles_opener(word),
             _ => false,
         };
-        self.begins_statement() && !is_item
+        self.begins_statement() && !is_item()
     }
 
     fn token(&self, ahead: usize) -> &'a Token {
