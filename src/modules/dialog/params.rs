@@ -539,11 +539,15 @@ fn duration(setting: &Setting, to: &mut Duration) -> Stored {
     Ok(())
 }
 
-/// What is no power of two is rounded down to one.
+/// What is no power of two is refused: the original rounds it until its memory is used up.
 fn hash_size(config: &mut Modules, setting: &Setting) -> Stored {
     const MAX: i64 = 1 << 20;
-    let size = number(setting, i64::MIN, MAX, "a power of two up to 2^20")?.max(1) as u32;
-    config.dialog.hash_size = 1 << size.ilog2();
+    const WANTED: &str = "a power of two up to 1048576 (such as 1024 or 4096)";
+    let size = number(setting, i64::MIN, MAX, WANTED)?.max(1) as u32;
+    if !size.is_power_of_two() {
+        return Err(ParamError(WANTED));
+    }
+    config.dialog.hash_size = size;
     Ok(())
 }
 
@@ -690,7 +694,7 @@ mod tests {
     fn values_out_of_range_are_refused() {
         let table = [
             ("hash_size", "0", true),
-            ("hash_size", "1000", true),
+            ("hash_size", "1000", false),
             ("hash_size", "10000000", false),
             ("bridge_controller", "\"sip:ctd@kamailio.org\"", true),
             ("bridge_contact", "\"sip:ctd@127.0.0.1:5060\"", true),
@@ -725,7 +729,7 @@ mod tests {
             assert_eq!(loaded.is_ok(), is_good, "{param} {value}: {loaded:?}");
         }
         assert_eq!(
-            load("hash_size", "1000").unwrap().config.dialog.hash_size,
+            load("hash_size", "512").unwrap().config.dialog.hash_size,
             512
         );
         let profiles = load("profiles_with_value", "\"b;a\"")
