@@ -4,11 +4,12 @@
 //! `tests/mistakes/*.cfg` are configurations with many mistakes in the names of this proxy, and
 //! next to each stands (`.err`) what the loader says; `UPDATE_EXPECT=1` writes those anew.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use dialcore::modules::load::{Request, load};
-use dialcore::script::{ConfigErrors, Source};
+use dialcore::script::{ConfigErrors, ErrorKind, Source};
 
 fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mistakes")
@@ -27,9 +28,13 @@ impl Source for Files {
 }
 
 fn mistakes(path: &str) -> ConfigErrors {
+    mistakes_with(path, &[])
+}
+
+fn mistakes_with(path: &str, defines: &[(String, String)]) -> ConfigErrors {
     let request = Request {
         path,
-        defines: &[],
+        defines,
         listen: &[],
         no_tcp: false,
         shard_count: 1,
@@ -76,6 +81,42 @@ fn mistakes_come_in_order_and_once() {
                 pair[1]
             );
         }
+    }
+}
+
+/// The configuration that Kamailio's package installs: of its modules only those are refused that
+/// are not offered, and what uses them, whatever it switches on.
+#[test]
+fn the_default_configuration_lacks_only_what_is_not_offered() {
+    const PATH: &str = "/etc/kamailio/kamailio.cfg";
+    if !Path::new(PATH).exists() {
+        eprintln!("{PATH} is not there, and was not looked at");
+        return;
+    }
+    let plain = "usrloc registrar acc save lookup";
+    let table = [
+        ("WITH_NOTHING", ""),
+        ("WITH_DEBUG", " debugger"),
+        ("WITH_NAT", " rtpproxy rtpproxy_manage"),
+        ("WITH_ANTIFLOOD", ""),
+        ("WITH_PSTN", ""),
+        ("WITH_VOICEMAIL", ""),
+        ("WITH_BLOCK3XX", ""),
+        ("WITH_BLOCK401407", ""),
+        ("WITH_JSONRPC", ""),
+    ];
+    for (define, more) in table {
+        let defines = [(define.to_string(), String::new())];
+        let ConfigErrors(found) = mistakes_with(PATH, &defines);
+        let names = found.iter().map(|error| match &error.kind {
+            ErrorKind::ModuleUnknown { name, near: None } => name.clone(),
+            ErrorKind::FunctionUnknown { name, .. } => name.clone(),
+            _ => panic!("{define}: {error}"),
+        });
+        let names: BTreeSet<String> = names.collect();
+        let wanted = format!("{plain}{more}");
+        let wanted: BTreeSet<String> = wanted.split(' ').map(String::from).collect();
+        assert_eq!(names, wanted, "{define}");
     }
 }
 
