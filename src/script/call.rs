@@ -306,8 +306,12 @@ impl Compiler<'_> {
             | ParamKind::Flag => false,
         };
         if takes_variable && self.names.is_single(&text) {
-            let at = self.names.diagnostics.inside(at, &text, 0);
-            return self.variable_argument(slot, &text, kind, at);
+            let noted = self.names.diagnostics.error_count();
+            let argument = self.variable_argument(slot, &text, kind, at);
+            if argument.is_err() {
+                self.names.diagnostics.move_inside(noted, (at, &text, 0));
+            }
+            return argument;
         }
         match kind {
             ParamKind::Const | ParamKind::Single => Ok(Arg::Text(self.names.intern(&text))),

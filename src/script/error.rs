@@ -527,13 +527,26 @@ impl Diagnostics {
         !self.open.is_empty()
     }
 
+    /// Moves the mistakes behind the first `noted` from the string that they were found in, by its
+    /// place, to where in it they are. Only mistakes pay for that: the place of a byte is sought
+    /// in the text of the file.
+    pub(super) fn move_inside(&mut self, noted: usize, string: (Position, &[u8], usize)) {
+        let place = self.inside(string);
+        for (at, _) in self.errors.iter_mut().skip(noted) {
+            if *at == string.0 {
+                *at = place;
+            }
+        }
+    }
+
     /// The place `offset` bytes into the string that stands at `at` and means `text`. Behind an
     /// escape or a line end it is the place of the string.
-    pub(super) fn inside(&self, at: Position, text: &[u8], offset: usize) -> Position {
+    fn inside(&self, (at, text, offset): (Position, &[u8], usize)) -> Position {
         let line = self.line(at);
         let written = line.get(at.column as usize..).unwrap_or_default();
-        let is_plain = written.get(..offset) == text.get(..offset)
-            && matches!(line.get(at.column as usize - 1), Some(b'"' | b'\''));
+        let quote = line.get((at.column as usize).saturating_sub(1));
+        let is_plain =
+            written.get(..offset) == text.get(..offset) && matches!(quote, Some(b'"' | b'\''));
         let column = at.column + 1 + offset as u32;
         Position {
             column: if is_plain { column } else { at.column },

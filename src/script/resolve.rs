@@ -150,8 +150,13 @@ impl<'a> Names<'a> {
                 rest = &rest[2..];
                 continue;
             }
-            let here = self.diagnostics.inside(at, text, text.len() - rest.len());
-            let Ok((variable, len)) = self.variable_in(rest, here) else {
+            let noted = self.diagnostics.error_count();
+            let Ok((variable, len)) = self.variable_in(rest, at) else {
+                // Inside of a variable it is the outer text whose place is known.
+                if self.depth == 0 {
+                    let string = (at, text, text.len() - rest.len());
+                    self.diagnostics.move_inside(noted, string);
+                }
                 refused = true;
                 rest = &rest[token_len(rest).unwrap_or(1)..];
                 continue;
