@@ -6,8 +6,6 @@
 //! that passes the check, fails at the real start and gives no reason is not compared: there the
 //! host decides (an address it lacks, a database that is not there).
 //!
-//! `PENDING` lists the files whose verdict waits for a module that is not done; it can only shrink.
-//!
 //! `tests/examples/` holds the 83 examples of the dialog manual, each in a configuration of its
 //! own; all of them must load.
 //!
@@ -29,13 +27,6 @@ const CHECK_STEP: Duration = Duration::from_millis(2);
 const CHECKS_AT_ONCE: usize = 4;
 const KAMAILIO: &str = "/usr/sbin/kamailio";
 const EXAMPLES: usize = 83;
-
-/// Files that dialcore does not judge rightly yet, and the module that does not look at its
-/// parameters or lacks a function. A file that is judged rightly must leave this list.
-const PENDING: [(&str, &str); 2] = [
-    ("modparam/dialog_db_url_unset.cfg", "dialog"),
-    ("modparam/dialog_hash_size.cfg", "dialog"),
-];
 
 /// What a check of a configuration ended with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,12 +58,6 @@ impl Row {
             }
         }
     }
-}
-
-/// The module whose work a file waits for.
-fn pending(file: &str) -> Option<&'static str> {
-    let (_, module) = PENDING.iter().find(|(name, _)| *name == file)?;
-    Some(module)
 }
 
 fn folder(name: &str) -> PathBuf {
@@ -213,16 +198,6 @@ fn every_configuration_is_judged_as_kamailio_judges_it() {
     let found = complaints(&rows, |row| {
         let expected = row.expected()?;
         let (got, said) = dialcore(&folder("corpus").join(&row.file));
-        match (got == expected, pending(&row.file)) {
-            (true, Some(module)) => {
-                return Some(format!(
-                    "{}: {module} is done, take it off PENDING",
-                    row.file
-                ));
-            }
-            (false, Some(_)) => return None,
-            (_, None) => {}
-        }
         (got != expected).then(|| {
             let why = if row.differs.is_empty() {
                 "as Kamailio"
@@ -276,9 +251,6 @@ fn the_verdicts_are_of_these_files() {
                 there.insert(format!("{part}/{file}"));
             }
         }
-    }
-    for (file, module) in PENDING {
-        assert!(judged.contains(file), "{file} ({module}) is not there");
     }
     assert_eq!(
         judged.symmetric_difference(&there).collect::<Vec<_>>(),

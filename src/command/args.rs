@@ -62,6 +62,15 @@ pub(crate) struct Args {
     /// The server_id.
     #[arg(long = "server-id", value_name = "N")]
     pub(crate) server_id: Option<i64>,
+    /// Replace in strings and variables, as `#!subst` does; may be repeated.
+    #[arg(long = "subst", value_name = "/EXPRESSION/TEXT/FLAGS")]
+    pub(crate) substs: Vec<String>,
+    /// The same, and define the expression as the text.
+    #[arg(long = "substdef", value_name = "/ID/TEXT/FLAGS")]
+    pub(crate) substdefs: Vec<String>,
+    /// The same, the text being a string.
+    #[arg(long = "substdefs", value_name = "/ID/TEXT/FLAGS")]
+    pub(crate) quoted_substdefs: Vec<String>,
     /// Load a module before the file is read; may be repeated.
     #[arg(long = "loadmodule", value_name = "MODULE")]
     pub(crate) modules: Vec<String>,

@@ -56,9 +56,20 @@ impl Files {
     }
 }
 
-/// What `--loadmodule`, `--modparam`, `--server-id` and `--alias` come to, in the language.
+/// What `--subst` and its kin, `--loadmodule`, `--modparam`, `--server-id` and `--alias` come to,
+/// in the language.
 fn prelude(args: &Args, main: &str) -> Option<String> {
     let mut text = String::new();
+    let substitutions = [
+        ("subst", &args.substs),
+        ("substdef", &args.substdefs),
+        ("substdefs", &args.quoted_substdefs),
+    ];
+    for (directive, rules) in substitutions {
+        for rule in rules {
+            text.push_str(&format!("#!{directive} \"{rule}\"\n"));
+        }
+    }
     for module in &args.modules {
         text.push_str(&format!("loadmodule \"{module}\"\n"));
     }
@@ -109,4 +120,23 @@ pub(crate) fn addresses_of(name: &str) -> Vec<IpAddr> {
         .to_socket_addrs()
         .map(|all| all.map(|a| a.ip()).collect());
     found.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[test]
+    fn options_stand_before_the_file() {
+        let line = "dialcore -f x.cfg --subst /a/b/g --substdef /ID/1/ --substdefs /S/t/ \
+                    --loadmodule pv --modparam pv:varset:s:v=i:1 --server-id 7 --alias h:5060";
+        let args = Args::parse_from(line.split_whitespace());
+        let text = prelude(&args, "x.cfg").expect("there are options");
+        let want = "#!subst \"/a/b/g\"\n#!substdef \"/ID/1/\"\n#!substdefs \"/S/t/\"\n\
+                    loadmodule \"pv\"\nmodparam(\"pv\", \"varset\", \"v=i:1\")\nserver_id=7\n\
+                    alias=h:5060\ninclude_file \"x.cfg\"\n";
+        assert_eq!(text, want);
+    }
 }

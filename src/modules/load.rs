@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::effect::{Address, Level, Proto};
 use crate::script::{
-    self, ConfigError, ConfigErrors, ErrorKind, Listen, Position, Program, Source,
+    self, ConfigError, ConfigErrors, ErrorKind, Listen, Position, Program, Reading, Source,
 };
 use crate::time::WallTime;
 
@@ -39,82 +39,50 @@ pub struct Loaded {
     pub warnings: Vec<ConfigError>,
 }
 
-/// Loads a configuration, or says all that is wrong with it.
+/// Loads a configuration, or says all that is wrong with it: of names and of values in one go.
 pub fn load(request: Request<'_>, source: &mut dyn Source) -> Result<Loaded, ConfigErrors> {
     let defines: Vec<(&str, &str)> = request
         .defines
         .iter()
         .map(|(id, text)| (id.as_str(), text.as_str()))
         .collect();
-    let mut program = script::load(request.path, source, &defines, vocabulary())?;
-    let mut values = Values {
-        config: Config::default(),
-        wrong: Vec::new(),
-        notes: Vec::new(),
-    };
-    values.apply(&program);
-    values
-        .wrong
-        .extend(super::dialog::check(&values.config.dialog, &program));
-    let addresses = values.addresses(&program, &request);
-    values.sockets(&program, &addresses);
-    if !values.wrong.is_empty() {
-        let errors = values
-            .wrong
-            .into_iter()
-            .map(|(at, kind)| error(&program, at, kind, source));
-        return Err(ConfigErrors(errors.collect()));
+    let mut reading = script::read(request.path, source, &defines, vocabulary());
+    let mut values = Values::default();
+    let addresses = values.judge(&reading, &request);
+    let list = values.list(reading.program(), source);
+    let Values { config, wrong, .. } = values;
+    for (at, kind) in wrong {
+        reading.error(at, kind);
     }
-    let mut warnings = std::mem::take(&mut program.warnings);
-    let Values { config, notes, .. } = values;
-    warnings.extend(notes.into_iter().map(|(at, name)| {
+    for (at, name) in values.notes {
         let (what, name) = ("attribute", name.to_owned());
-        error(&program, at, ErrorKind::Planned { what, name }, source)
-    }));
-    let (shard_count, program) = (request.shard_count, Arc::new(program));
-    let started = WallTime::from_micros(0);
+        reading.warn(at, ErrorKind::Planned { what, name });
+    }
+    let mut program = reading.finish()?;
+    let mut warnings = std::mem::take(&mut program.warnings);
     let mut setup = Setup {
-        shard_count,
+        shard_count: request.shard_count,
         addresses,
         config,
-        program,
-        started,
+        program: Arc::new(program),
+        started: WallTime::from_micros(0),
     };
-    match destinations(&mut setup, source) {
-        Ok(complaints) => warnings.extend(complaints),
-        Err(unread) => return Err(ConfigErrors(vec![unread])),
-    }
+    warnings.extend(destinations(&mut setup, &list));
     Ok(Loaded { setup, warnings })
 }
 
-/// Reads the dispatcher's list. Lines of it that mean nothing are left out; without the file the
-/// original does not start either.
-fn destinations(
-    setup: &mut Setup,
-    source: &mut dyn Source,
-) -> Result<Vec<ConfigError>, ConfigError> {
-    let path = setup.config.dispatcher.list_file.clone();
-    if path.is_empty() {
-        return Ok(Vec::new());
-    }
-    let Some(text) = source.read(&path) else {
-        let params = &setup.program.params;
-        let at = params.iter().find(|p| p.name == "list_file").map(|p| p.at);
-        let kind = ErrorKind::GlobalType {
-            name: "list_file".to_owned(),
-            wanted: "a file that can be read",
-        };
-        return Err(error(&setup.program, at.unwrap_or_default(), kind, source));
-    };
-    let (sets, complaints) = dispatcher::list::parse(&text, setup);
+/// Puts the dispatcher's list to its place. Lines of it that mean nothing are left out.
+fn destinations(setup: &mut Setup, text: &[u8]) -> Vec<ConfigError> {
+    let (sets, complaints) = dispatcher::list::parse(text, setup);
     setup.config.dispatcher.sets = Arc::new(sets);
+    let path = &setup.config.dispatcher.list_file;
     let lines: Vec<&[u8]> = text.split(|b| *b == b'\n').collect();
     let warning = |complaint: dispatcher::list::Complaint| ConfigError {
         at: Position {
             line: complaint.line as u32,
             ..Position::default()
         },
-        file: (&*path).into(),
+        file: (&**path).into(),
         line: String::from_utf8_lossy(lines[complaint.line - 1])
             .trim_end()
             .into(),
@@ -123,7 +91,7 @@ fn destinations(
             found: complaint.what.to_owned(),
         },
     };
-    Ok(complaints.into_iter().map(warning).collect())
+    complaints.into_iter().map(warning).collect()
 }
 
 impl Setup {
@@ -160,23 +128,7 @@ impl Source for Files<'_> {
     }
 }
 
-fn error(program: &Program, at: Position, kind: ErrorKind, source: &mut dyn Source) -> ConfigError {
-    let file = program.file(at);
-    let text = source.read(file).unwrap_or_default();
-    let line = text
-        .split(|b| *b == b'\n')
-        .nth((at.line as usize).saturating_sub(1));
-    let line = String::from_utf8_lossy(line.unwrap_or_default())
-        .trim_end()
-        .into();
-    ConfigError {
-        at,
-        file: file.into(),
-        line,
-        kind,
-    }
-}
-
+#[derive(Default)]
 struct Values {
     config: Config,
     wrong: Vec<(Position, ErrorKind)>,
@@ -185,6 +137,47 @@ struct Values {
 }
 
 impl Values {
+    /// Looks at all that a configuration says, right or wrong, and gives the addresses to listen
+    /// on.
+    fn judge(&mut self, reading: &Reading, request: &Request<'_>) -> Vec<Address> {
+        let program = reading.program();
+        self.apply(program);
+        // A profile, or a socket, may be missing only because of another mistake.
+        let names = ["profiles_with_value", "profiles_no_value"];
+        let is_wrong = |(at, _): &(Position, ErrorKind)| {
+            let mut params = program.params.iter();
+            params.any(|p| p.at == *at && names.contains(&p.name))
+        };
+        let has_all_profiles = names.iter().all(|name| reading.has_all_params(name))
+            && !self.wrong.iter().any(is_wrong);
+        let dialog = super::dialog::check(&self.config.dialog, program, has_all_profiles);
+        self.wrong.extend(dialog);
+        let before = self.wrong.len();
+        let addresses = self.addresses(program, request);
+        if self.wrong.len() == before && reading.has_all_sockets() {
+            self.sockets(program, &addresses);
+        }
+        addresses
+    }
+
+    /// The text of the dispatcher's list; without the file the original does not start either.
+    fn list(&mut self, program: &Program, source: &mut dyn Source) -> Vec<u8> {
+        let path = self.config.dispatcher.list_file.clone();
+        if path.is_empty() {
+            return Vec::new();
+        }
+        source.read(&path).unwrap_or_else(|| {
+            let mut params = program.params.iter().rev();
+            let at = params.find(|p| p.name == "list_file").map(|p| p.at);
+            self.refuse(
+                at.unwrap_or_default(),
+                "list_file",
+                "a file that can be read",
+            );
+            Vec::new()
+        })
+    }
+
     /// Every global and module parameter to its place.
     fn apply(&mut self, program: &Program) {
         for global in &program.globals {

@@ -48,7 +48,9 @@ pub fn changed(uri: &[u8], part: Part<'_>) -> Result<Vec<u8>, UriError> {
         Part::HostPortTransport(text) => {
             let semicolon = text.iter().position(|b| *b == b';').unwrap_or(text.len());
             (new.host, new.port) = host_port(&text[..semicolon])?;
-            joined = with_params(without_transport(new.params), &text[semicolon..]);
+            // The new transport comes first, as the original has it.
+            let transport = text[semicolon..].strip_prefix(b";").unwrap_or_default();
+            joined = with_params(transport.to_vec(), &without_transport(new.params));
             new.params = &joined;
         }
         Part::Prefix(prefix) => {
@@ -168,7 +170,7 @@ mod tests {
             (
                 plain,
                 Part::HostPortTransport(b"k:6;transport=udp"),
-                "sip:u:pw@k:6;x=1;transport=udp?h=v",
+                "sip:u:pw@k:6;transport=udp;x=1?h=v",
             ),
             (
                 plain,

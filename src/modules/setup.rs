@@ -43,7 +43,9 @@ impl Setup {
     /// port means 5060; an alias without one means every port.
     pub fn is_myself(&self, host: &[u8], port: Option<u16>) -> bool {
         let port = port.unwrap_or(Proto::Udp.default_port());
-        self.addresses.iter().any(|a| is_address(a, host, port))
+        let ip = host::ip(host);
+        let is_address = |a: &Address| is_address(a, (host, ip), port);
+        self.addresses.iter().any(is_address)
             || self.config.core.aliases.iter().any(|alias| {
                 alias.host.as_bytes().eq_ignore_ascii_case(host)
                     && alias.port.is_none_or(|p| p == port)
@@ -62,7 +64,8 @@ impl Setup {
     ) -> Option<SocketId> {
         let proto = transport.map_or(Some(Proto::Udp), Proto::from_name)?;
         let port = port.unwrap_or(proto.default_port());
-        self.find(|a| a.proto == proto && is_address(a, host, port))
+        let ip = host::ip(host);
+        self.find(|a| a.proto == proto && is_address(a, (host, ip), port))
     }
 
     /// The socket to send from: the one the message came in by if it fits, else the first of the
@@ -112,9 +115,10 @@ pub(super) fn find_written(addresses: &[Address], text: &[u8]) -> Option<SocketI
         ),
         None => (place, None),
     };
+    let host = (host.as_bytes(), host::ip(host.as_bytes()));
     let fits = |a: &Address| {
         proto.is_none_or(|p| p == a.proto)
-            && is_address(a, host.as_bytes(), port.unwrap_or(a.proto.default_port()))
+            && is_address(a, host, port.unwrap_or(a.proto.default_port()))
     };
     let index = addresses.iter().position(fits)?;
     Some(SocketId(index as u16))
@@ -129,8 +133,10 @@ fn is_within(host: &[u8], domain: &[u8]) -> bool {
     end.eq_ignore_ascii_case(domain) && (before.is_empty() || before.ends_with(b"."))
 }
 
-fn is_address(address: &Address, host: &[u8], port: u16) -> bool {
-    let is_local = port == address.local.port() && host::ip(host) == Some(address.local.ip());
+/// Whether this is the address by its number, or as it is advertised. The host comes with the
+/// address that it is, if it is one.
+fn is_address(address: &Address, (host, ip): (&[u8], Option<IpAddr>), port: u16) -> bool {
+    let is_local = port == address.local.port() && ip == Some(address.local.ip());
     let is_advertised = address
         .advertised
         .as_ref()

@@ -206,6 +206,18 @@ impl Work {
         }
     }
 
+    /// Makes this the work on a message that has just come in, as [`Work::new`] does, in the
+    /// memory that the work before has left: what scripts usually do then allocates nothing.
+    pub fn renew(&mut self, kind: RouteKind, message: Rc<Message>, flow: Flow) {
+        let old = std::mem::replace(self, Work::new(kind, message, flow));
+        self.edits = old.edits;
+        self.edits.clear();
+        self.appended = old.appended;
+        self.appended.clear();
+        self.reply_headers = old.reply_headers;
+        self.reply_headers.clear();
+    }
+
     /// The working Request-URI.
     pub fn uri(&self) -> &[u8] {
         self.target

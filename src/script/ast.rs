@@ -19,6 +19,8 @@ pub(super) enum Item {
     Engine(String, Position),
     Flags(Vec<(String, Option<i64>, Position)>),
     Route(RouteItem),
+    /// Statements behind a bracket too many, for what else is wrong with them.
+    Loose(Vec<Statement>),
 }
 
 /// A value as it is written in a setting.
@@ -96,6 +98,8 @@ pub(super) enum CaseLabel {
     Default,
     Value(Expr),
     Regex(Vec<u8>),
+    /// It could not be read.
+    Broken,
 }
 
 /// A call of a function.

@@ -3,7 +3,7 @@
 
 use super::ast::{Call, Expr, ExprKind};
 use super::compile::{Compiler, Constant};
-use super::error::{ErrorKind, Misuse, Position, nearest};
+use super::error::{ErrorKind, Hidden, Misuse, Position, nearest};
 use super::host::{Arg, CallSite};
 use super::regex;
 use super::resolve::{Refused, lossy};
@@ -27,7 +27,13 @@ struct Slot<'c> {
 impl Compiler<'_> {
     /// Resolves a call and its arguments.
     pub(super) fn callee(&mut self, call: &Call) -> Result<Callee, Refused> {
-        let (function, sig) = self.function(call)?;
+        let (function, sig) = match self.function(call) {
+            Ok(found) => found,
+            Err(Refused) => {
+                self.examine(&call.args);
+                return Err(Refused);
+            }
+        };
         if call.bare && function.module != Vocabulary::CORE {
             let kind = ErrorKind::Misuse(Misuse::FunctionBare(call.name.clone()));
             return self.names.refuse(call.at, kind);
@@ -64,6 +70,17 @@ impl Compiler<'_> {
         })
     }
 
+    /// Looks at the arguments of a call that was refused, for what is wrong in any function.
+    fn examine(&mut self, args: &[Expr]) {
+        let outer = std::mem::replace(&mut self.in_argument, true);
+        for arg in args {
+            if !matches!(arg.kind, ExprKind::Word(_)) {
+                self.expression(arg);
+            }
+        }
+        self.in_argument = outer;
+    }
+
     fn function(&mut self, call: &Call) -> Result<(FunctionId, &'static FunctionSig), Refused> {
         let vocabulary = *self.names.vocabulary;
         let all = self.names.loaded.iter().flat_map(|&module| {
@@ -81,7 +98,14 @@ impl Compiler<'_> {
         }
         let name = call.name.clone();
         let kind = if named.is_empty() {
-            self.unknown_function(name)
+            match self.unknown_function(name) {
+                ErrorKind::FunctionUnloaded { .. }
+                    if self.names.diagnostics.may_hide(Hidden::Modules) =>
+                {
+                    return Err(Refused);
+                }
+                kind => kind,
+            }
         } else {
             let wanted = named.iter().map(|(_, sig)| arity(sig));
             let wanted = wanted.collect::<Vec<_>>().join(" or ");
@@ -105,7 +129,8 @@ impl Compiler<'_> {
         }
         let loaded = self.names.loaded.iter();
         let known = loaded.flat_map(|&ModuleId(n)| modules[usize::from(n)].functions);
-        let near = nearest(&name, known.map(|f| f.name));
+        let words = ["break", "return", "exit", "drop", "route"];
+        let near = nearest(&name, known.map(|f| f.name).chain(words));
         ErrorKind::FunctionUnknown { name, near }
     }
 
@@ -280,8 +305,13 @@ impl Compiler<'_> {
             | ParamKind::Word
             | ParamKind::Flag => false,
         };
-        if takes_variable && self.names.single(&text, at).is_some() {
-            return self.variable_argument(slot, &text, kind, at);
+        if takes_variable && self.names.is_single(&text) {
+            let noted = self.names.diagnostics.error_count();
+            let argument = self.variable_argument(slot, &text, kind, at);
+            if argument.is_err() {
+                self.names.diagnostics.move_inside(noted, (at, &text, 0));
+            }
+            return argument;
         }
         match kind {
             ParamKind::Const | ParamKind::Single => Ok(Arg::Text(self.names.intern(&text))),
@@ -297,8 +327,11 @@ impl Compiler<'_> {
             | ParamKind::Host
             | ParamKind::Socket
             | ParamKind::Word
-            | ParamKind::OneOf(_)
-            | ParamKind::ListOf(_) => Ok(Arg::Text(self.names.intern(&text))),
+            | ParamKind::OneOf(_) => Ok(Arg::Text(self.names.intern(&text))),
+            ParamKind::ListOf(words) => {
+                let list = self.names.intern(&text);
+                Ok(list_mask(words, &text).map_or(Arg::Text(list), |mask| Arg::List(mask, list)))
+            }
             ParamKind::Output | ParamKind::Variable => {
                 self.refuse_argument(slot, at, "the name of a variable")
             }
@@ -342,10 +375,12 @@ impl Compiler<'_> {
             .flags
             .iter()
             .find(|(known, _)| **known == *name);
+        let is_hidden = self.names.diagnostics.may_hide(Hidden::Flags);
         match (named, parse_int(text)) {
             (Some((_, n)), _) => Ok(Arg::Int(i64::from(*n))),
             (None, Some(n @ 0..=31)) => Ok(Arg::Int(n)),
             (None, Some(n)) => self.names.refuse(at, ErrorKind::FlagRange(n)),
+            (None, None) if is_hidden => Err(Refused),
             (None, None) => self.names.refuse(at, ErrorKind::FlagUnknown(name)),
         }
     }
@@ -379,6 +414,15 @@ fn not_wanted(kind: ParamKind, constant: &Constant) -> Option<&'static str> {
         }
         _ => None,
     }
+}
+
+/// A bit for each word that a list `A|B` names; `None` when it names others, too.
+fn list_mask(words: &[&str], text: &[u8]) -> Option<u64> {
+    text.split(|b| *b == b'|').try_fold(0, |mask, part| {
+        let is_it = |w: &&str| w.as_bytes().eq_ignore_ascii_case(part.trim_ascii());
+        let place = words.iter().take(64).position(is_it)?;
+        Some(mask | 1 << place)
+    })
 }
 
 fn arity(sig: &FunctionSig) -> String {

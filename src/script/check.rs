@@ -3,12 +3,12 @@
 
 use super::ast::{CustomItem, Given, Item, ModParamItem, RouteItem};
 use super::compile::Compiler;
-use super::error::{ErrorKind, Misuse, Position, nearest};
+use super::error::{ErrorKind, Hidden, Misuse, Position, nearest};
 use super::preprocess::module_name;
 use super::program::{Custom, Global, ModParam, RouteId, Setting};
 use super::regex;
 use super::resolve::{Refused, lossy};
-use super::signature::{GlobalKind, ParamSig, ParamType, RouteKind, Vocabulary};
+use super::signature::{GlobalKind, ModuleId, ParamSig, ParamType, RouteKind, Vocabulary};
 use crate::limits;
 
 /// Names of blocks with their places, sorted; the place in the list is the [`RouteId`].
@@ -40,6 +40,7 @@ pub(super) fn items(compiler: &mut Compiler<'_>, items: Vec<Item>) {
                 }
             }
             Item::Route(item) => route(compiler, &item),
+            Item::Loose(body) => compiler.loose(&body),
         }
     }
     log_prefix(compiler);
@@ -156,16 +157,19 @@ fn load_module(compiler: &mut Compiler<'_>, mut path: String, expands: bool, at:
     let name = module_name(&path);
     let Some(id) = vocabulary.module(name) else {
         let near = nearest(name, vocabulary.modules.iter().map(|m| m.name));
-        let name = name.to_string();
-        return error(compiler, at, ErrorKind::ModuleUnknown { name, near });
+        let (name, meant) = (name.to_string(), near.clone());
+        error(compiler, at, ErrorKind::ModuleUnknown { name, near });
+        return compiler.names.assume_module(&path, meant.as_deref());
     };
-    if compiler.names.loaded.contains(&id) {
+    let is_assumed = compiler.names.assumed.contains(&id);
+    if compiler.names.loaded.contains(&id) && !is_assumed {
         return error(compiler, at, ErrorKind::ModuleTwice(name.to_string()));
     }
     let sig = vocabulary.sig(id);
     for &needed in sig.needs {
         let is_loaded = |id| compiler.names.loaded.contains(&id);
-        if !vocabulary.module(needed).is_some_and(is_loaded) {
+        let is_hidden = compiler.names.diagnostics.may_hide(Hidden::Modules);
+        if !vocabulary.module(needed).is_some_and(is_loaded) && !is_hidden {
             let name = sig.name;
             error(
                 compiler,
@@ -181,7 +185,10 @@ fn load_module(compiler: &mut Compiler<'_>, mut path: String, expands: bool, at:
             .diagnostics
             .warn(at, ErrorKind::Planned { what, name });
     }
-    compiler.names.loaded.push(id);
+    if !is_assumed {
+        compiler.names.loaded.push(id);
+    }
+    compiler.names.assumed.retain(|assumed| *assumed != id);
     compiler.program.modules.push(id);
 }
 
@@ -202,46 +209,69 @@ fn mod_param(compiler: &mut Compiler<'_>, item: &ModParamItem) {
     let mut found = false;
     for id in matching {
         found = true;
-        let module = vocabulary.sig(id);
-        let Some(sig) = module.params.iter().find(|p| p.name == item.name) else {
-            let kind = ErrorKind::ParamUnknown {
-                module: module.name,
-                name: item.name.clone(),
-                near: nearest(&item.name, module.params.iter().map(|p| p.name)),
-            };
-            error(compiler, item.at, kind);
-            continue;
-        };
-        let Ok(given) = parameter_value(compiler, item) else {
-            continue;
-        };
-        let Some(value) = typed(sig, &given) else {
-            let (name, kind) = (item.name.clone(), sig.kind);
-            error(compiler, item.value_at, ErrorKind::ParamType { name, kind });
-            continue;
-        };
-        if sig.planned {
-            let (what, name) = ("parameter", format!("{}.{}", module.name, sig.name));
-            compiler
-                .names
-                .diagnostics
-                .warn(item.at, ErrorKind::Planned { what, name });
-        }
-        if let Setting::Text(text) = &value {
-            let name = text.split(|b| *b == b'=').next().unwrap_or_default();
-            let name = name.trim_ascii().to_vec();
-            compiler.names.declared.insert((id, sig.name, name));
-        }
-        compiler.program.params.push(ModParam {
-            module: id,
-            name: sig.name,
-            value,
-            at: item.at,
-        });
+        module_param(compiler, id, item);
     }
-    if !found {
+    let names = &compiler.names;
+    let is_refused = names
+        .refused
+        .iter()
+        .any(|name| regex.is_match(name.as_bytes()));
+    if !found && !is_refused && !names.diagnostics.may_hide(Hidden::Modules) {
         error(compiler, item.at, ErrorKind::ParamModule(text));
     }
+}
+
+/// The parameter of one module. After a mistake it counts as the one that was meant, so that what
+/// it declares is not missed.
+fn module_param(compiler: &mut Compiler<'_>, id: ModuleId, item: &ModParamItem) {
+    let module = compiler.names.vocabulary.sig(id);
+    let find = |name: &str| module.params.iter().find(|p| p.name == name);
+    let exact = find(&item.name);
+    let near = match exact {
+        Some(_) => None,
+        None => nearest(&item.name, module.params.iter().map(|p| p.name)),
+    };
+    let sig = exact.or_else(|| find(near.as_deref()?));
+    if exact.is_none() {
+        let (module, name) = (module.name, item.name.clone());
+        error(
+            compiler,
+            item.at,
+            ErrorKind::ParamUnknown { module, name, near },
+        );
+    }
+    let Some(sig) = sig else { return };
+    let Ok(given) = parameter_value(compiler, item) else {
+        return compiler.names.diagnostics.hide(Hidden::param(sig.name));
+    };
+    let Some(value) = typed(sig, &given) else {
+        if exact.is_some() {
+            let (name, kind) = (item.name.clone(), sig.kind);
+            error(compiler, item.value_at, ErrorKind::ParamType { name, kind });
+        }
+        return compiler.names.diagnostics.hide(Hidden::param(sig.name));
+    };
+    if sig.planned {
+        let (what, name) = ("parameter", format!("{}.{}", module.name, sig.name));
+        let kind = ErrorKind::Planned { what, name };
+        compiler.names.diagnostics.warn(item.at, kind);
+    }
+    if let Setting::Text(text) = &value {
+        let name = text.split(|b| *b == b'=').next().unwrap_or_default();
+        let name = name.trim_ascii().to_vec();
+        compiler.names.declared.insert((id, sig.name, name));
+    }
+    // A wrong value of what was only guessed is not one more mistake.
+    let at = match exact {
+        Some(_) => item.value_at,
+        None => item.at,
+    };
+    compiler.program.params.push(ModParam {
+        module: id,
+        name: sig.name,
+        value,
+        at,
+    });
 }
 
 fn parameter_value(compiler: &mut Compiler<'_>, item: &ModParamItem) -> Result<Given, Refused> {
@@ -277,7 +307,10 @@ fn flag(compiler: &mut Compiler<'_>, name: String, number: Option<i64>, at: Posi
     };
     match number.map(u8::try_from) {
         Some(Ok(n @ 0..=31)) => compiler.program.flags.push((name.into(), n)),
-        Some(_) => error(compiler, at, ErrorKind::FlagRange(number.unwrap_or(0))),
+        Some(_) => {
+            error(compiler, at, ErrorKind::FlagRange(number.unwrap_or(0)));
+            compiler.program.flags.push((name.into(), 0));
+        }
         None => match free() {
             Some(n) => compiler.program.flags.push((name.into(), n)),
             None => error(compiler, at, ErrorKind::FlagRange(32)),

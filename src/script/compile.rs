@@ -7,7 +7,7 @@ use super::Source;
 use super::ast::{Assign, Call, CaseLabel, Compare, Expr, ExprKind, RouteItem, Statement};
 use super::call::Callee;
 use super::check;
-use super::error::{ErrorKind, Misuse, Position};
+use super::error::{ErrorKind, Hidden, Misuse, Position};
 use super::host::Keyword;
 use super::operate::{self, Binary, Unary};
 use super::program::{Label, Net, Program, Route, RouteId, Switch};
@@ -118,6 +118,11 @@ impl<'a> Compiler<'a> {
         }
     }
 
+    /// Looks at statements that belong to no block.
+    pub(super) fn loose(&mut self, body: &[Statement]) {
+        self.statements(body);
+    }
+
     pub(super) fn error(&mut self, at: Position, kind: ErrorKind) {
         self.names.diagnostics.error(at, kind);
     }
@@ -137,7 +142,7 @@ impl<'a> Compiler<'a> {
         let to = self.here();
         self.program.ops[from] = match self.program.ops[from] {
             Op::Unless(_) => Op::Unless(to),
-            Op::LoopUnless(_) => Op::LoopUnless(to),
+            Op::UnlessNonZero(_) => Op::UnlessNonZero(to),
             Op::LoopRound(_) => Op::LoopRound(to),
             Op::AndJump(_) => Op::AndJump(to),
             Op::OrJump(_) => Op::OrJump(to),
@@ -229,17 +234,47 @@ impl<'a> Compiler<'a> {
         let mut to_end = vec![];
         for (i, (condition, body)) in branches.iter().enumerate() {
             self.warn_constant(condition);
-            self.expression(condition);
-            let unless = self.emit(Op::Unless(0), condition.at);
+            let mut otherwise = vec![];
+            self.jump_unless(condition, &mut otherwise);
             self.statements(body);
             if i + 1 < branches.len() || !last.is_empty() {
                 to_end.push(self.emit(Op::Jump(0), condition.at));
             }
-            self.land(unless);
+            for jump in otherwise {
+                self.land(jump);
+            }
         }
         self.statements(last);
         for jump in to_end {
             self.land(jump);
+        }
+    }
+
+    /// Emits what jumps when the condition does not hold: when it is not more than 0.
+    fn jump_unless(&mut self, condition: &Expr, jumps: &mut Vec<usize>) {
+        match &condition.kind {
+            ExprKind::And(..) if self.fold(condition).is_none() => {
+                self.jump_if_zero(condition, jumps);
+            }
+            _ => {
+                self.expression(condition);
+                jumps.push(self.emit(Op::Unless(0), condition.at));
+            }
+        }
+    }
+
+    /// Emits what jumps when the condition is 0; of `&&` each side is asked by itself.
+    fn jump_if_zero(&mut self, condition: &Expr, jumps: &mut Vec<usize>) {
+        match &condition.kind {
+            ExprKind::And(left, right) => {
+                self.check_sides(left, right, "&&", condition.at);
+                self.jump_if_zero(left, jumps);
+                self.jump_if_zero(right, jumps);
+            }
+            _ => {
+                self.expression(condition);
+                jumps.push(self.emit(Op::UnlessNonZero(0), condition.at));
+            }
         }
     }
 
@@ -255,7 +290,7 @@ impl<'a> Compiler<'a> {
         self.emit(Op::LoopEnter, at);
         let top = self.here();
         self.expression(condition);
-        let unless = self.emit(Op::LoopUnless(0), at);
+        let unless = self.emit(Op::UnlessNonZero(0), at);
         let round = self.emit(Op::LoopRound(0), at);
         self.breaks.push(vec![]);
         self.statements(body);
@@ -314,6 +349,7 @@ impl<'a> Compiler<'a> {
     fn label(&mut self, label: &CaseLabel, at: Position) -> Result<Option<Label>, Refused> {
         match label {
             CaseLabel::Default => Ok(None),
+            CaseLabel::Broken => Err(Refused),
             // Unlike `=~`, a case is case-sensitive.
             CaseLabel::Regex(pattern) => Ok(Some(Label::Regex(self.regex(pattern, false, at)?))),
             CaseLabel::Value(value) => match self.fold(value) {
@@ -337,11 +373,15 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    fn constant(&mut self, constant: Constant, at: Position) {
-        let value = match constant {
+    fn value_of(&mut self, constant: Constant) -> Value {
+        match constant {
             Constant::Int(n) => Value::Int(n),
             Constant::Text(text) => Value::Str(self.names.intern(&text)),
-        };
+        }
+    }
+
+    fn constant(&mut self, constant: Constant, at: Position) {
+        let value = self.value_of(constant);
         self.emit(Op::Push(value), at);
     }
 
@@ -376,6 +416,7 @@ impl<'a> Compiler<'a> {
                 self.constant(Constant::Int(1), at);
             }
             ExprKind::Unary(operator, operand) => {
+                self.check_operand(*operator, operand, at);
                 self.expression(operand);
                 self.emit(Op::Unary(*operator), at);
             }
@@ -385,6 +426,9 @@ impl<'a> Compiler<'a> {
             ExprKind::And(left, right) => self.short_circuit(left, right, false, at),
             ExprKind::Or(left, right) => self.short_circuit(left, right, true, at),
             ExprKind::Match(left, right) => {
+                if known_type(left) == Some(Type::Int) {
+                    self.error(at, ErrorKind::TypeMismatch { operator: "=~" });
+                }
                 self.expression(left);
                 self.matches(right, at);
             }
@@ -439,16 +483,57 @@ impl<'a> Compiler<'a> {
             self.error(at, ErrorKind::TypeMismatch { operator: sign });
         }
         self.expression(left);
-        self.expression(right);
-        self.emit(Op::Binary(operator), at);
+        self.with_right(operator, right, at);
+    }
+
+    /// Emits the right side and the operator.
+    fn with_right(&mut self, operator: Binary, right: &Expr, at: Position) {
+        match self.fold(right) {
+            Some(constant) => {
+                let value = self.value_of(constant);
+                self.program.literals.push(value);
+                let n = self.program.literals.len() as u32 - 1;
+                self.emit(Op::BinaryWith(operator, n), at);
+            }
+            None => {
+                self.expression(right);
+                self.emit(Op::Binary(operator), at);
+            }
+        }
+    }
+
+    /// What is known at load is not converted: a word has no truth, and a number no length.
+    fn check_operand(&mut self, operator: Unary, operand: &Expr, at: Position) {
+        let (unwanted, sign) = match operator {
+            Unary::Not => (Type::Text, "!"),
+            Unary::Negate => (Type::Text, "-"),
+            Unary::Invert => (Type::Text, "~"),
+            Unary::Length => (Type::Int, "strlen"),
+            Unary::Empty => (Type::Int, "strempty"),
+            Unary::Defined | Unary::Undefined | Unary::Int | Unary::Text | Unary::Bool => return,
+        };
+        if known_type(operand) == Some(unwanted) {
+            self.error(at, ErrorKind::TypeMismatch { operator: sign });
+        }
+    }
+
+    /// Neither side of `&&` and `||` can be a word.
+    fn check_sides(&mut self, left: &Expr, right: &Expr, operator: &'static str, at: Position) {
+        let is_text = |side| known_type(side) == Some(Type::Text);
+        if is_text(left) || is_text(right) {
+            self.error(at, ErrorKind::TypeMismatch { operator });
+        }
     }
 
     fn short_circuit(&mut self, left: &Expr, right: &Expr, is_or: bool, at: Position) {
+        self.check_sides(left, right, if is_or { "||" } else { "&&" }, at);
         self.expression(left);
         let op = if is_or { Op::OrJump(0) } else { Op::AndJump(0) };
         let jump = self.emit(op, at);
         self.expression(right);
-        self.emit(Op::Unary(Unary::Bool), at);
+        if !is_truth(right) {
+            self.emit(Op::Unary(Unary::Bool), at);
+        }
         self.land(jump);
     }
 
@@ -485,19 +570,15 @@ impl<'a> Compiler<'a> {
         self.emit(Op::Keyword(keyword), at);
         match compare {
             Compare::Same(equal) => {
-                self.expression(right);
                 let operator = if equal {
                     Binary::SameText
                 } else {
                     Binary::NotSameText
                 };
-                self.emit(Op::Binary(operator), at);
+                self.with_right(operator, right, at);
             }
             Compare::Match => self.matches(right, at),
-            Compare::Number(operator) => {
-                self.expression(right);
-                self.emit(Op::Binary(operator), at);
-            }
+            Compare::Number(operator) => self.with_right(operator, right, at),
             Compare::Address(equal) => {
                 self.address(right, at);
                 self.negate_unless(equal, at);
@@ -571,6 +652,7 @@ impl<'a> Compiler<'a> {
                     Some(id) => {
                         self.emit(Op::Route(id, wanted), at);
                     }
+                    None if self.names.diagnostics.may_hide(Hidden::Routes) => {}
                     None => {
                         let missing =
                             check::missing_route(&self.routes, RouteKind::Request, lossy(&text));
@@ -670,6 +752,37 @@ fn known_type(expr: &Expr) -> Option<Type> {
     }
 }
 
+/// Whether an expression gives 0 or 1 and nothing else.
+fn is_truth(expr: &Expr) -> bool {
+    use Binary::*;
+    match &expr.kind {
+        ExprKind::Call(_)
+        | ExprKind::Route(_)
+        | ExprKind::Block(_)
+        | ExprKind::And(..)
+        | ExprKind::Or(..)
+        | ExprKind::Match(..)
+        | ExprKind::Assign(_)
+        | ExprKind::Test(..)
+        | ExprKind::Myself(..)
+        | ExprKind::Unary(Unary::Not | Unary::Defined | Unary::Empty, _) => true,
+        ExprKind::Binary(operator, ..) => matches!(
+            operator,
+            Equal
+                | NotEqual
+                | IntEqual
+                | IntNotEqual
+                | TextEqual
+                | TextNotEqual
+                | Less
+                | LessEqual
+                | Greater
+                | GreaterEqual
+        ),
+        _ => false,
+    }
+}
+
 /// Whether the operator cannot stand between these: what is known at load is not converted. With
 /// text on the left, `+` and `==` are those of text, and a number is its digits.
 fn clashes(operator: Binary, a: Option<Type>, b: Option<Type>) -> bool {
@@ -678,7 +791,9 @@ fn clashes(operator: Binary, a: Option<Type>, b: Option<Type>) -> bool {
         Add | Equal | NotEqual => a == Some(Type::Int) && b == Some(Type::Text),
         Sub | Mul | Div | Mod | BitAnd | BitOr | BitXor | ShiftLeft | ShiftRight | Less
         | LessEqual | Greater | GreaterEqual => a == Some(Type::Text) || b == Some(Type::Text),
-        IntEqual | IntNotEqual | TextEqual | TextNotEqual | SameText | NotSameText => false,
+        IntEqual | IntNotEqual => a == Some(Type::Text) || b == Some(Type::Text),
+        TextEqual | TextNotEqual => a == Some(Type::Int),
+        SameText | NotSameText => false,
     }
 }
 

@@ -147,6 +147,19 @@ pub enum ErrorKind {
     },
 }
 
+impl ErrorKind {
+    /// A name that is none of those that are known.
+    pub fn unknown<'a>(
+        what: &'static str,
+        name: &str,
+        known: impl IntoIterator<Item = &'a str>,
+    ) -> ErrorKind {
+        let near = nearest(name, known);
+        let name = name.to_string();
+        ErrorKind::Misuse(Misuse::NameUnknown { what, name, near })
+    }
+}
+
 impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use ErrorKind::*;
@@ -277,6 +290,15 @@ impl fmt::Display for ErrorKind {
     reason = "each variant is described by its message in `Display`"
 )]
 pub enum Misuse {
+    NameUnknown {
+        what: &'static str,
+        name: String,
+        near: Option<String>,
+    },
+    WordUnknown {
+        name: String,
+        near: Option<String>,
+    },
     NumberOctal(String),
     DefinitionComment,
     Empty,
@@ -307,6 +329,14 @@ impl fmt::Display for Misuse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use Misuse::*;
         match self {
+            NameUnknown { what, name, near } => {
+                write!(f, "unknown {what} \"{name}\"")?;
+                hint(f, near)
+            }
+            WordUnknown { name, near } => {
+                write!(f, "unknown statement \"{name}\"")?;
+                hint(f, near)
+            }
             NumberOctal(digits) => {
                 let number = digits.trim_start_matches('0');
                 write!(
@@ -405,6 +435,27 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
+/// What a mistake may have hidden. That such a thing is then missing is no mistake of its own.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Hidden {
+    /// A file, or the rest of one.
+    Anything,
+    Routes,
+    Modules,
+    /// Any parameters of modules, and the names they declare.
+    Params,
+    /// The value of a parameter of this name.
+    Param(Box<str>),
+    Sockets,
+    Flags,
+}
+
+impl Hidden {
+    pub(super) fn param(name: &str) -> Hidden {
+        Hidden::Param(name.into())
+    }
+}
+
 /// Mistakes as they are found, with the texts they point into.
 #[derive(Debug, Default)]
 pub(super) struct Diagnostics {
@@ -412,6 +463,9 @@ pub(super) struct Diagnostics {
     pub(super) files: Vec<(Box<str>, Vec<u8>)>,
     errors: Vec<(Position, ErrorKind)>,
     warnings: Vec<(Position, ErrorKind)>,
+    hidden: Vec<Hidden>,
+    /// Where strings begin that do not end.
+    open: Vec<Position>,
 }
 
 impl Diagnostics {
@@ -437,6 +491,79 @@ impl Diagnostics {
         }
     }
 
+    /// Notes that a mistake, noted before, may have hidden something.
+    pub(super) fn hide(&mut self, what: Hidden) {
+        if !self.hidden.contains(&what) {
+            self.hidden.push(what);
+        }
+    }
+
+    /// Whether something of this kind may be missing only because of another mistake.
+    pub(super) fn may_hide(&self, what: Hidden) -> bool {
+        let is_param = matches!(what, Hidden::Param(_));
+        self.hidden.iter().any(|hidden| match hidden {
+            Hidden::Anything => true,
+            Hidden::Params => is_param,
+            hidden => *hidden == what,
+        })
+    }
+
+    /// Whether a mistake was noted at this very place.
+    pub(super) fn has_error_at(&self, at: Position) -> bool {
+        self.errors.iter().any(|(place, _)| *place == at)
+    }
+
+    /// Notes a string that does not end; only the first of them is known to be wrong.
+    pub(super) fn open_string(&mut self, at: Position) {
+        if self.open.is_empty() {
+            self.error(at, ErrorKind::StringOpen);
+        }
+        self.hide(Hidden::Anything);
+        self.open.push(at);
+    }
+
+    /// Whether some string does not end.
+    pub(super) fn has_open_string(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    /// Moves the mistakes behind the first `noted` from the string that they were found in, by its
+    /// place, to where in it they are. Only mistakes pay for that: the place of a byte is sought
+    /// in the text of the file.
+    pub(super) fn move_inside(&mut self, noted: usize, string: (Position, &[u8], usize)) {
+        let place = self.inside(string);
+        for (at, _) in self.errors.iter_mut().skip(noted) {
+            if *at == string.0 {
+                *at = place;
+            }
+        }
+    }
+
+    /// The place `offset` bytes into the string that stands at `at` and means `text`. Behind an
+    /// escape or a line end it is the place of the string.
+    fn inside(&self, (at, text, offset): (Position, &[u8], usize)) -> Position {
+        let line = self.line(at);
+        let written = line.get(at.column as usize..).unwrap_or_default();
+        let quote = line.get((at.column as usize).saturating_sub(1));
+        let is_plain =
+            written.get(..offset) == text.get(..offset) && matches!(quote, Some(b'"' | b'\''));
+        let column = at.column + 1 + offset as u32;
+        Position {
+            column: if is_plain { column } else { at.column },
+            ..at
+        }
+    }
+
+    /// The line of a place, without its end.
+    fn line(&self, at: Position) -> &[u8] {
+        let text = self.files.get(usize::from(at.file));
+        let mut lines = text
+            .map_or(&b""[..], |(_, text)| text)
+            .split(|&b| b == b'\n');
+        let line = lines.nth((at.line as usize).saturating_sub(1));
+        line.unwrap_or_default()
+    }
+
     /// How many mistakes were found.
     pub(super) fn error_count(&self) -> usize {
         self.errors.len()
@@ -456,24 +583,25 @@ impl Diagnostics {
 
     fn render(&self, mut found: Vec<(Position, ErrorKind)>) -> Vec<ConfigError> {
         found.sort_by_key(|(at, _)| *at);
-        found.dedup();
-        let render = |(at, kind): (Position, ErrorKind)| {
-            let (file, text) = match self.files.get(usize::from(at.file)) {
-                Some((name, text)) => (name.clone(), &text[..]),
-                None => (Box::from(""), &b""[..]),
-            };
-            let line = text
-                .split(|&b| b == b'\n')
-                .nth((at.line as usize).saturating_sub(1));
-            let line = String::from_utf8_lossy(line.unwrap_or(b""));
-            ConfigError {
-                at,
-                file,
-                line: line.trim_end().into(),
-                kind,
-            }
+        let render = |(at, kind): (Position, ErrorKind)| ConfigError {
+            at,
+            file: self.file(at).into(),
+            line: String::from_utf8_lossy(self.line(at)).trim_end().into(),
+            kind,
         };
-        found.into_iter().map(render).collect()
+        // In the line of a string that does not end, everything else comes of that.
+        let open: Vec<(u16, u32)> = self.open.iter().map(|at| (at.file, at.line)).collect();
+        found.retain(|(at, kind)| {
+            *kind == ErrorKind::StringOpen || !open.contains(&(at.file, at.line))
+        });
+        let mut shown: Vec<ConfigError> = vec![];
+        for error in found.into_iter().map(render) {
+            let mut here = shown.iter().rev().take_while(|e| e.at == error.at);
+            if !here.any(|e| e.kind == error.kind) {
+                shown.push(error);
+            }
+        }
+        shown
     }
 }
 
@@ -482,7 +610,7 @@ pub(super) fn nearest<'a>(
     wanted: &str,
     names: impl IntoIterator<Item = &'a str>,
 ) -> Option<String> {
-    let allowed = wanted.len().div_ceil(3).clamp(1, 3);
+    let allowed = (wanted.len() / 3).clamp(1, 3);
     names
         .into_iter()
         .filter(|name| name.len().abs_diff(wanted.len()) <= allowed)
@@ -492,18 +620,25 @@ pub(super) fn nearest<'a>(
         .map(|(_, name)| name.to_string())
 }
 
-/// Insertions, deletions and replacements between two names (Levenshtein).
+/// Insertions, deletions, replacements and exchanges of neighbours between two names (optimal
+/// string alignment).
 fn edit_distance(a: &[u8], b: &[u8]) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
+    let same = |x: u8, y: u8| x.eq_ignore_ascii_case(&y);
+    let mut before: Vec<usize> = vec![];
+    let mut above: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.iter().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        let mut row = vec![i + 1];
         for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(!x.eq_ignore_ascii_case(y));
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+            let replaced = above[j] + usize::from(!same(*x, *y));
+            let mut least = replaced.min(above[j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && same(*x, b[j - 1]) && same(a[i - 1], *y) {
+                least = least.min(before[j - 1] + 1);
+            }
+            row.push(least);
         }
+        (before, above) = (above, row);
     }
-    row[b.len()]
+    above[b.len()]
 }
 
 #[cfg(test)]
@@ -518,6 +653,8 @@ mod tests {
             ("recordroute", Some("record_route")),
             ("rx", Some("ru")),
             ("sanity_check", None),
+            ("t_realy", Some("t_relay")),
+            ("record", None),
         ] {
             assert_eq!(nearest(wanted, names).as_deref(), expected, "{wanted}");
         }

@@ -186,6 +186,8 @@ pub enum Arg {
     Regex(Regex, Text),
     /// A constant substitution.
     Subst(Box<Substitution>),
+    /// A list of words that the signature names: a bit for each of them, and the text.
+    List(u64, Text),
     /// A block: `None` when there is none of this name.
     Route(Option<RouteId>, Text),
     /// An expression, already computed.
@@ -196,7 +198,9 @@ impl Arg {
     /// The argument's value, as it is.
     pub fn value<H: Host + ?Sized>(&self, host: &mut H, heap: &mut Heap) -> Value {
         match self {
-            Arg::Text(text) | Arg::Regex(_, text) | Arg::Route(_, text) => Value::Str(*text),
+            Arg::Text(text) | Arg::Regex(_, text) | Arg::List(_, text) | Arg::Route(_, text) => {
+                Value::Str(*text)
+            }
             Arg::Int(n) => Value::Int(*n),
             Arg::Format(format) => format.text(host, heap),
             Arg::Variable(variable) | Arg::Output(variable) => variable.read(host, heap),

@@ -12,6 +12,8 @@ use super::error::{ErrorKind, Misuse, Position};
 pub(super) struct Token {
     pub(super) kind: TokenKind,
     pub(super) at: Position,
+    /// The place behind it.
+    pub(super) end: Position,
 }
 
 /// The kinds of tokens.
@@ -31,6 +33,8 @@ pub(super) enum TokenKind {
     Address(String),
     /// An operator or a bracket.
     Sign(&'static str),
+    /// What could not be read; the mistake has been noted.
+    Bad,
     /// The end of all files.
     End,
 }
@@ -46,6 +50,7 @@ impl TokenKind {
             TokenKind::Select(text) => format!("\"@{}\"", String::from_utf8_lossy(text)),
             TokenKind::Address(text) => format!("\"{text}\""),
             TokenKind::Sign(sign) => format!("\"{sign}\""),
+            TokenKind::Bad => "something unreadable".to_string(),
             TokenKind::End => "the end of the file".to_string(),
         }
     }
@@ -78,6 +83,8 @@ pub(super) struct Lexer {
     fixed: Option<Position>,
     /// How much of `event_route[` was just read: its name is taken as written.
     event: u8,
+    /// A string ends with its line: some string of the text does not end at all.
+    by_line: bool,
 }
 
 impl Lexer {
@@ -91,7 +98,13 @@ impl Lexer {
             file,
             fixed: None,
             event: 0,
+            by_line: false,
         }
+    }
+
+    /// The same reader, for which no string goes beyond its line.
+    pub(super) fn by_line(self, by_line: bool) -> Lexer {
+        Lexer { by_line, ..self }
     }
 
     /// A reader of a definition that is used at `place`.
@@ -151,7 +164,8 @@ impl Lexer {
             TokenKind::Sign("[") if self.event == 1 => 2,
             _ => 0,
         };
-        Ok(Lexeme::Token(Token { kind, at }))
+        let end = self.place();
+        Ok(Lexeme::Token(Token { kind, at, end }))
     }
 
     /// Skips the branch of a condition that does not hold: up to the directive that may end it.
@@ -338,6 +352,7 @@ impl Lexer {
         loop {
             match self.peek(0) {
                 None => return Err((at, ErrorKind::StringOpen)),
+                Some(b'\n') if self.by_line => return Err((at, ErrorKind::StringOpen)),
                 Some(b) if b == quote => break self.advance(1),
                 Some(b'\\') if quote == b'"' => self.escape(&mut text),
                 Some(b) => {
@@ -413,8 +428,16 @@ impl Lexer {
                 match self.peek(0) {
                     Some(b'(') => depth += 1,
                     Some(b')') => depth -= 1,
+                    // A variable does not go beyond its line; the statement may end in it.
+                    None | Some(b'\n') => {
+                        let error = (at, self.bad_variable(start));
+                        let read = &self.text[start..self.at];
+                        if let Some(end) = memchr::memrchr(b';', read) {
+                            self.at = start + end;
+                        }
+                        return Err(error);
+                    }
                     Some(_) => {}
-                    None => return Err((at, self.bad_variable(start))),
                 }
                 self.advance(1);
                 if depth == 0 {
@@ -430,7 +453,8 @@ impl Lexer {
 
     fn bad_variable(&self, start: usize) -> ErrorKind {
         let end = self.at.min(start + 40);
-        ErrorKind::VariableSyntax(String::from_utf8_lossy(&self.text[start..end]).into_owned())
+        let text = String::from_utf8_lossy(&self.text[start..end]);
+        ErrorKind::VariableSyntax(text.trim_end().to_string())
     }
 
     fn select(&mut self) -> TokenKind {

@@ -3,10 +3,10 @@
 use super::Source;
 use super::check;
 use super::compile::Compiler;
-use super::error::{ConfigErrors, Diagnostics, ErrorKind, Misuse};
+use super::error::{ConfigErrors, Diagnostics, ErrorKind, Hidden, Misuse, Position};
 use super::lex::Token;
 use super::parse::Parser;
-use super::preprocess::Preprocessor;
+use super::preprocess::{Defines, Preprocessor};
 use super::program::Program;
 use super::resolve::Names;
 use super::signature::Vocabulary;
@@ -29,6 +29,54 @@ pub fn listing(
     }
 }
 
+/// A configuration that has been read, right or wrong. Who knows more of what its values mean
+/// looks at them too before it is finished, so that all mistakes show at once.
+#[derive(Debug)]
+pub struct Reading {
+    program: Program,
+    diagnostics: Diagnostics,
+}
+
+impl Reading {
+    /// What was understood. It is no program to run before [`Reading::finish`].
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// Notes one more mistake, unless one is noted at its place: then it comes of that.
+    pub fn error(&mut self, at: Position, kind: ErrorKind) {
+        if !self.diagnostics.has_error_at(at) {
+            self.diagnostics.error(at, kind);
+        }
+    }
+
+    /// Notes something that is odd but not wrong.
+    pub fn warn(&mut self, at: Position, kind: ErrorKind) {
+        self.diagnostics.warn(at, kind);
+    }
+
+    /// Whether all values of the parameters of this name are known: no mistake hides any.
+    pub fn has_all_params(&self, name: &str) -> bool {
+        !self.diagnostics.may_hide(Hidden::param(name))
+    }
+
+    /// Whether the sockets are all known.
+    pub fn has_all_sockets(&self) -> bool {
+        !self.diagnostics.may_hide(Hidden::Sockets)
+    }
+
+    /// The program, or all that is wrong with it.
+    pub fn finish(mut self) -> Result<Program, ConfigErrors> {
+        if self.diagnostics.error_count() > 0 {
+            return Err(ConfigErrors(self.diagnostics.errors()));
+        }
+        self.program.warnings = self.diagnostics.warnings();
+        let files = self.diagnostics.files.into_iter();
+        self.program.files = files.map(|(name, _)| name).collect();
+        Ok(self.program)
+    }
+}
+
 /// Loads a configuration. `defines` are names given on the command line, with their texts.
 pub fn load(
     path: &str,
@@ -36,9 +84,17 @@ pub fn load(
     defines: &[(&str, &str)],
     vocabulary: &Vocabulary,
 ) -> Result<Program, ConfigErrors> {
-    let mut diagnostics = Diagnostics::default();
-    let reader = Preprocessor::new(&mut *source, &mut diagnostics, defines);
-    let (tokens, defines) = reader.run(path);
+    read(path, source, defines, vocabulary).finish()
+}
+
+/// Reads a configuration and checks all that the language knows of it.
+pub fn read(
+    path: &str,
+    source: &mut dyn Source,
+    defines: &[(&str, &str)],
+    vocabulary: &Vocabulary,
+) -> Reading {
+    let (tokens, defines, mut diagnostics) = tokens(path, source, defines);
     let items = Parser::new(&tokens, &mut diagnostics).parse();
     if let [Token { at, .. }] = &tokens[..]
         && diagnostics.error_count() == 0
@@ -53,15 +109,28 @@ pub fn load(
     let names = Names::new(vocabulary, (&defines, &*source), &mut diagnostics);
     let mut compiler = Compiler::new(names, &*source, program, check::route_names(&items));
     check::items(&mut compiler, items);
-    let mut program = compiler.finish();
-    if diagnostics.error_count() > 0 {
-        return Err(ConfigErrors(diagnostics.errors()));
+    let program = compiler.finish();
+    Reading {
+        program,
+        diagnostics,
     }
-    program.warnings = diagnostics.warnings();
-    program.files = diagnostics
-        .files
-        .into_iter()
-        .map(|(name, _)| name)
-        .collect();
-    Ok(program)
+}
+
+/// All tokens. When a string does not end, all is read once more, to find where it begins and
+/// what else is wrong: this time no string goes beyond its line.
+fn tokens(
+    path: &str,
+    source: &mut dyn Source,
+    given: &[(&str, &str)],
+) -> (Vec<Token>, Defines, Diagnostics) {
+    let mut diagnostics = Diagnostics::default();
+    let reader = Preprocessor::new(&mut *source, &mut diagnostics, given);
+    let (tokens, defines) = reader.run(path);
+    if !diagnostics.has_open_string() {
+        return (tokens, defines, diagnostics);
+    }
+    let mut diagnostics = Diagnostics::default();
+    let reader = Preprocessor::new(source, &mut diagnostics, given).by_line();
+    let (tokens, defines) = reader.run(path);
+    (tokens, defines, diagnostics)
 }

@@ -29,6 +29,7 @@ mod resolve;
 pub mod sample;
 mod signature;
 mod transform;
+mod uris;
 mod value;
 mod variable;
 mod vm;
@@ -36,7 +37,7 @@ mod vm;
 pub use error::{ConfigError, ConfigErrors, ErrorKind, Misuse, Position};
 pub use format::Format;
 pub use host::{Access, Arg, CallSite, Host, Index, Key, Keyword, Outcome, WriteError};
-pub use load::{listing, load};
+pub use load::{Reading, listing, load, read};
 pub use program::{Alias, Custom, Global, Listen, ModParam, Program, Route, RouteId, Setting};
 pub use regex::compile_any as compile_regex;
 pub use signature::{
@@ -44,6 +45,7 @@ pub use signature::{
     ParamSig, ParamType, RouteKind, RouteKinds, VariableId, VariableSig, Vocabulary,
 };
 pub use transform::{Substitution, all as transformations, spread};
+pub use uris::Shape;
 pub use value::{Heap, Text, Value, parse_int};
 pub use variable::Variable;
 pub use vm::{End, Pause, Vm};

@@ -67,15 +67,30 @@ pub(super) fn binary(
     heap: &mut Heap,
 ) -> Result<Value, DivisionByZero> {
     use Binary::*;
-    let (x, y) = (heap.as_int(a), heap.as_int(b));
     let number = match operator {
         Add => match a {
-            Value::Int(_) => x.wrapping_add(y),
+            Value::Int(x) => x.wrapping_add(heap.as_int(b)),
             Value::Str(_) | Value::Null => {
                 let (a, b) = (heap.as_text(a), heap.as_text(b));
                 return Ok(heap.concat(a, b));
             }
         },
+        Equal => equal(a, b, heap).into(),
+        NotEqual => (!equal(a, b, heap)).into(),
+        TextEqual => text_equal(a, b, heap).into(),
+        TextNotEqual => (!text_equal(a, b, heap)).into(),
+        SameText => same_text(a, b, heap).into(),
+        NotSameText => (!same_text(a, b, heap)).into(),
+        _ => return of_integers(operator, heap.as_int(a), heap.as_int(b)).map(Value::Int),
+    };
+    Ok(Value::Int(number))
+}
+
+/// The result of an operator that makes both sides integers.
+fn of_integers(operator: Binary, x: i64, y: i64) -> Result<i64, DivisionByZero> {
+    use Binary::*;
+    Ok(match operator {
+        Add => x.wrapping_add(y),
         Sub => x.wrapping_sub(y),
         Mul => x.wrapping_mul(y),
         Div | Mod if y == 0 => return Err(DivisionByZero),
@@ -87,20 +102,13 @@ pub(super) fn binary(
         // The distance counts modulo the width, as the processors do it.
         ShiftLeft => x.wrapping_shl(y as u32),
         ShiftRight => x.wrapping_shr(y as u32),
-        Equal => equal(a, b, heap).into(),
-        NotEqual => (!equal(a, b, heap)).into(),
-        IntEqual => (x == y).into(),
-        IntNotEqual => (x != y).into(),
-        TextEqual => text_equal(a, b, heap).into(),
-        TextNotEqual => (!text_equal(a, b, heap)).into(),
-        SameText => same_text(a, b, heap).into(),
-        NotSameText => (!same_text(a, b, heap)).into(),
+        Equal | IntEqual | TextEqual | SameText => (x == y).into(),
+        NotEqual | IntNotEqual | TextNotEqual | NotSameText => (x != y).into(),
         Less => (x < y).into(),
         LessEqual => (x <= y).into(),
         Greater => (x > y).into(),
         GreaterEqual => (x >= y).into(),
-    };
-    Ok(Value::Int(number))
+    })
 }
 
 /// `==`: the left side decides the type; when it is NULL, the right one does.

@@ -5,10 +5,10 @@
 //! text is read again. Substitutions work inside strings and variables. All reading is the
 //! [`Source`]'s; nesting and the length of the result are bounded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Source;
-use super::error::{Diagnostics, ErrorKind, Position};
+use super::error::{Diagnostics, ErrorKind, Hidden, Position};
 use super::lex::{Lexeme, Lexer, Token, TokenKind};
 use super::transform::Substitution;
 use crate::limits;
@@ -27,6 +27,9 @@ pub(super) struct Preprocessor<'a> {
     source: &'a mut dyn Source,
     diagnostics: &'a mut Diagnostics,
     pub(super) defines: Defines,
+    /// Names that a mistake left without a text.
+    textless: BTreeSet<String>,
+    by_line: bool,
     substitutions: Vec<Substitution>,
     readers: Vec<Lexer>,
     conditions: Vec<Condition>,
@@ -61,6 +64,8 @@ impl<'a> Preprocessor<'a> {
                 .into_iter()
                 .chain(given)
                 .collect(),
+            textless: BTreeSet::new(),
+            by_line: false,
             substitutions: vec![],
             readers: vec![],
             conditions: vec![],
@@ -76,6 +81,15 @@ impl<'a> Preprocessor<'a> {
         self.listing = Some(vec![]);
         self.read_all(path);
         self.listing.unwrap_or_default()
+    }
+
+    /// The same preprocessor, for which no string goes beyond its line: where one does not end at
+    /// all, this finds the first.
+    pub(super) fn by_line(self) -> Self {
+        Preprocessor {
+            by_line: true,
+            ..self
+        }
     }
 
     /// All tokens of the file at `path` and of what it includes, the end last.
@@ -105,7 +119,7 @@ impl<'a> Preprocessor<'a> {
                     end = before;
                     self.readers.pop();
                 }
-                Err((at, kind)) => self.error(at, kind),
+                Err((at, kind)) => self.unreadable(at, kind),
             }
             if self.tokens.len() > limits::CONFIG_TOKEN_COUNT_MAX {
                 self.error(before, ErrorKind::ExpansionTooLong("the file".into()));
@@ -114,10 +128,12 @@ impl<'a> Preprocessor<'a> {
         }
         for condition in std::mem::take(&mut self.conditions) {
             self.error(condition.at, ErrorKind::ConditionOpen);
+            self.diagnostics.hide(Hidden::Anything);
         }
         self.tokens.push(Token {
             kind: TokenKind::End,
             at: end,
+            end,
         });
     }
 
@@ -147,7 +163,28 @@ impl<'a> Preprocessor<'a> {
     }
 
     fn error(&mut self, at: Position, kind: ErrorKind) {
+        let hides = matches!(
+            kind,
+            ErrorKind::FileMissing(_)
+                | ErrorKind::FileTooLarge(_)
+                | ErrorKind::IncludeTooDeep
+                | ErrorKind::IncludeName
+                | ErrorKind::CommentOpen
+        );
+        if hides {
+            self.diagnostics.hide(Hidden::Anything);
+        }
         self.diagnostics.error(at, kind);
+    }
+
+    /// What cannot be read is a token that fits nowhere, so that it is one mistake and not two.
+    fn unreadable(&mut self, at: Position, kind: ErrorKind) {
+        match kind {
+            ErrorKind::StringOpen => self.diagnostics.open_string(at),
+            kind => self.error(at, kind),
+        }
+        let (kind, end) = (TokenKind::Bad, at);
+        self.tokens.push(Token { kind, at, end });
     }
 
     fn open(&mut self, path: &str, text: Vec<u8>, at: Position) {
@@ -159,7 +196,8 @@ impl<'a> Preprocessor<'a> {
             self.error(at, ErrorKind::FileTooLarge(path.into()));
         } else if let Ok(file) = u16::try_from(self.diagnostics.files.len()) {
             self.diagnostics.files.push((path.into(), text.clone()));
-            self.readers.push(Lexer::file(text, file));
+            self.readers
+                .push(Lexer::file(text, file).by_line(self.by_line));
         } else {
             self.error(at, ErrorKind::IncludeTooDeep);
         }
@@ -182,6 +220,7 @@ impl<'a> Preprocessor<'a> {
                 self.include = Some((false, token.at));
                 return;
             }
+            TokenKind::Word(word) if self.textless.contains(word) => token.kind = TokenKind::Bad,
             TokenKind::Word(word) => {
                 if let Some(Some(text)) = self.defines.get(word) {
                     let (word, text) = (word.clone(), text.clone());
@@ -199,24 +238,25 @@ impl<'a> Preprocessor<'a> {
 
     /// Adds a token; neighbouring strings in double quotes become one.
     fn push(&mut self, token: Token) {
-        let last = self.tokens.last_mut().map(|t| &mut t.kind);
-        match (last, &token.kind) {
-            (
-                Some(TokenKind::Str {
-                    text: before,
-                    joins: true,
-                }),
-                TokenKind::Str { text, joins: true },
-            ) => before.extend_from_slice(text),
-            _ => self.tokens.push(token),
+        if let Some(last) = self.tokens.last_mut()
+            && let TokenKind::Str {
+                text: before,
+                joins: true,
+            } = &mut last.kind
+            && let TokenKind::Str { text, joins: true } = &token.kind
+        {
+            before.extend_from_slice(text);
+            last.end = token.end;
+        } else {
+            self.tokens.push(token);
         }
     }
 
     fn expand(&mut self, word: String, text: Vec<u8>, at: Position) {
         let depth = self.readers.iter().filter(|r| !r.is_file()).count();
         if depth >= DEFINITION_DEPTH_MAX {
-            self.error(at, ErrorKind::ExpansionTooLong(word));
             self.readers.retain(Lexer::is_file);
+            self.unreadable(at, ErrorKind::ExpansionTooLong(word));
         } else {
             self.readers.push(Lexer::definition(text, at));
         }
@@ -404,7 +444,10 @@ impl<'a> Preprocessor<'a> {
             }
             Some(text) => self.insert(id, Some(text.into_bytes()), at, Redefine::Refuse),
             None if name.starts_with("try") => {}
-            None => self.error(at, ErrorKind::EnvironmentMissing(variable)),
+            None => {
+                self.textless.insert(id);
+                self.error(at, ErrorKind::EnvironmentMissing(variable));
+            }
         }
     }
 

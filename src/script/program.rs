@@ -175,6 +175,8 @@ pub struct Program {
     /// The place of each op, for the log.
     pub(super) places: Vec<Position>,
     pub(super) constants: Arc<[u8]>,
+    /// Constants on the right of operators.
+    pub(super) literals: Vec<Value>,
     pub(super) sites: Vec<CallSite>,
     pub(super) variables: Vec<Variable>,
     pub(super) regexes: Vec<Regex>,
@@ -275,6 +277,8 @@ impl Program {
         self.places.get(pc as usize).copied().unwrap_or_default()
     }
 }
+
+const _: () = assert!(std::mem::size_of::<Op>() == 16, "ops are copied one by one");
 
 const _: () = assert!(
     std::mem::size_of::<Value>() == 16,

@@ -8,9 +8,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Source;
-use super::error::{Diagnostics, ErrorKind, Misuse, Position, nearest};
+use super::error::{Diagnostics, ErrorKind, Hidden, Misuse, Position, nearest};
 use super::format::{Format, Piece};
-use super::preprocess::Defines;
+use super::preprocess::{Defines, module_name};
 use super::signature::{InnerKind, ModuleId, VariableId, VariableSig, Vocabulary};
 use super::transform::{self, Transform, TransformParam, TransformSig};
 use super::value::{Text, Value, parse_int};
@@ -34,6 +34,10 @@ pub(super) struct Names<'a> {
     pub(super) diagnostics: &'a mut Diagnostics,
     /// The modules loaded so far, the core first.
     pub(super) loaded: Vec<ModuleId>,
+    /// Those of them whose `loadmodule` was misspelt.
+    pub(super) assumed: Vec<ModuleId>,
+    /// Modules that are not supported, with what the file calls them.
+    pub(super) refused: Vec<String>,
     pub(super) constants: Vec<u8>,
     interned: BTreeMap<Vec<u8>, Text>,
     /// Names that parameters declared, each with module and parameter.
@@ -54,6 +58,8 @@ impl<'a> Names<'a> {
             route: "".into(),
             diagnostics,
             loaded: vec![Vocabulary::CORE],
+            assumed: vec![],
+            refused: vec![],
             constants: vec![],
             interned: BTreeMap::new(),
             declared: BTreeSet::new(),
@@ -77,6 +83,16 @@ impl<'a> Names<'a> {
         Err(Refused)
     }
 
+    /// Goes on after an unknown module as if the one that was meant were loaded.
+    pub(super) fn assume_module(&mut self, path: &str, meant: Option<&str>) {
+        self.refused.push(module_name(path).to_string());
+        let meant = meant.and_then(|name| self.vocabulary.module(name));
+        if let Some(id) = meant.filter(|id| !self.loaded.contains(id)) {
+            self.loaded.push(id);
+            self.assumed.push(id);
+        }
+    }
+
     /// A variable token: all of `text` must be one variable.
     pub(super) fn variable(&mut self, text: &[u8], at: Position) -> Resolved<Variable> {
         match self.variable_in(text, at)? {
@@ -93,8 +109,7 @@ impl<'a> Names<'a> {
 
     /// The one variable that makes up all of a text, if it is so.
     pub(super) fn single(&mut self, text: &[u8], at: Position) -> Option<Resolved<Variable>> {
-        let is_one = text.first() == Some(&b'$') && token_len(text) == Some(text.len());
-        is_one.then(|| self.variable(text, at))
+        self.is_single(text).then(|| self.variable(text, at))
     }
 
     /// The text that a format always is; `None` when it holds what only a run knows.
@@ -126,6 +141,7 @@ impl<'a> Names<'a> {
         let mut pieces = vec![];
         let mut plain = vec![];
         let mut rest = text;
+        let mut refused = false;
         while let Some(dollar) = memchr::memchr(b'$', rest) {
             plain.extend_from_slice(&rest[..dollar]);
             rest = &rest[dollar..];
@@ -134,13 +150,26 @@ impl<'a> Names<'a> {
                 rest = &rest[2..];
                 continue;
             }
-            let (variable, len) = self.variable_in(rest, at)?;
+            let noted = self.diagnostics.error_count();
+            let Ok((variable, len)) = self.variable_in(rest, at) else {
+                // Inside of a variable it is the outer text whose place is known.
+                if self.depth == 0 {
+                    let string = (at, text, text.len() - rest.len());
+                    self.diagnostics.move_inside(noted, string);
+                }
+                refused = true;
+                rest = &rest[token_len(rest).unwrap_or(1)..];
+                continue;
+            };
             if !plain.is_empty() {
                 pieces.push(Piece::Text(self.intern(&plain)));
                 plain.clear();
             }
             pieces.push(Piece::Variable(variable));
             rest = &rest[len..];
+        }
+        if refused {
+            return Err(Refused);
         }
         plain.extend_from_slice(rest);
         if !plain.is_empty() {
@@ -149,6 +178,11 @@ impl<'a> Names<'a> {
         Ok(Format {
             pieces: pieces.into(),
         })
+    }
+
+    /// Whether all of a text is one variable.
+    pub(super) fn is_single(&self, text: &[u8]) -> bool {
+        text.first() == Some(&b'$') && token_len(text) == Some(text.len())
     }
 
     /// The variable at the beginning of `text` and its length.
@@ -266,7 +300,8 @@ impl<'a> Names<'a> {
         }
         if let InnerKind::Declared(param) = sig.inner {
             let text = inner.unwrap_or_default().trim_ascii();
-            if !self.declared.contains(&(id.module, param, text.to_vec())) {
+            let is_known = self.declared.contains(&(id.module, param, text.to_vec()));
+            if !is_known && !self.diagnostics.may_hide(Hidden::param(param)) {
                 let name = format!("{}({})", sig.name, lossy(text));
                 return self.refuse(
                     at,
@@ -282,6 +317,9 @@ impl<'a> Names<'a> {
         let mut modules = self.vocabulary.modules.iter();
         let has_it = modules.find(|m| m.variables.iter().any(|v| v.name == name));
         if let Some(module) = has_it {
+            if self.diagnostics.may_hide(Hidden::Modules) {
+                return Err(Refused);
+            }
             let module = module.name;
             return self.refuse(at, ErrorKind::VariableUnloaded { name, module });
         }
@@ -406,6 +444,9 @@ impl<'a> Names<'a> {
                 .module(module)
                 .is_some_and(|id| !self.loaded.contains(&id))
         {
+            if self.diagnostics.may_hide(Hidden::Modules) {
+                return Err(Refused);
+            }
             let name = sig.name;
             return self.refuse(
                 at,

@@ -5,10 +5,11 @@
 //! good until the run ends; nobody keeps one longer. The heap is re-used from run to run, so in
 //! steady state a statement allocates nothing.
 
-use std::fmt::Write;
 use std::sync::Arc;
 
+use super::uris::{Shape, Uris};
 use crate::limits;
+use crate::sip::Uri;
 
 /// Names the bytes of one string. Equal handles are equal strings; the reverse holds only for
 /// constants, which are interned.
@@ -43,6 +44,11 @@ impl Text {
     /// Whether it has none.
     pub const fn is_empty(self) -> bool {
         self.len == 0
+    }
+
+    /// Where it stands among the constants of its program; `None` when it is none of them.
+    pub fn constant_place(self) -> Option<usize> {
+        (self.start & CONSTANT != 0).then_some((self.start & !CONSTANT) as usize)
     }
 
     pub(super) fn of_constants(self, constants: &[u8]) -> &[u8] {
@@ -99,6 +105,8 @@ pub struct Heap {
     /// Where the computed arguments of the call begin on the stack.
     pub(super) args_base: usize,
     exhausted: bool,
+    /// Outlives the run: what a text means does not change.
+    uris: Uris,
 }
 
 impl Heap {
@@ -131,14 +139,19 @@ impl Heap {
 
     /// A new string as a value; NULL when there is no room for it.
     pub fn string(&mut self, bytes: &[u8]) -> Value {
-        if self.has_room(bytes.len()) {
-            Value::Str(self.text(bytes))
-        } else {
-            Value::Null
+        if !self.has_room(bytes.len()) {
+            return Value::Null;
         }
+        let start = self.bytes.len() as u32;
+        self.bytes.extend_from_slice(bytes);
+        Value::Str(Text {
+            start,
+            len: bytes.len() as u32,
+        })
     }
 
     /// The bytes of a string.
+    #[inline]
     pub fn bytes(&self, text: Text) -> &[u8] {
         let from = if text.start & CONSTANT == 0 {
             &self.bytes[..]
@@ -154,10 +167,48 @@ impl Heap {
         if !self.has_room(a.len() + b.len()) {
             return Value::Null;
         }
-        self.build(|heap, out| {
-            out.extend_from_slice(heap.bytes(a));
-            out.extend_from_slice(heap.bytes(b));
+        let end = self.bytes.len();
+        // What was made last can grow where it stands: its own handle does not see it.
+        let is_last = a.start & CONSTANT == 0 && a.start as usize + a.len() == end;
+        let start = if is_last { a.start as usize } else { end };
+        if !is_last {
+            self.push(a);
+        }
+        self.push(b);
+        Value::Str(Text {
+            start: start as u32,
+            len: a.len + b.len,
         })
+    }
+
+    /// Copies a string behind all others.
+    fn push(&mut self, text: Text) {
+        let start = (text.start & !CONSTANT) as usize;
+        if text.start & CONSTANT == 0 {
+            self.bytes.extend_from_within(start..start + text.len());
+        } else if let Some(bytes) = self.constants.get(start..start + text.len()) {
+            self.bytes.extend_from_slice(bytes);
+        }
+    }
+
+    /// The text as a URI, if it is one.
+    pub fn uri<'a>(&mut self, text: &'a [u8]) -> Option<Uri<'a>> {
+        Some(self.uris.shape(text)?.uri(text))
+    }
+
+    /// Where the parts of a URI stand in this text, if it is one.
+    pub fn shape_of(&mut self, text: &[u8]) -> Option<Shape> {
+        self.uris.shape(text)
+    }
+
+    /// Where the parts of a URI stand in a string, if it is one.
+    pub fn shape(&mut self, text: Text) -> Option<Shape> {
+        let from = match text.start & CONSTANT {
+            0 => &self.bytes[..],
+            _ => &self.constants,
+        };
+        let start = (text.start & !CONSTANT) as usize;
+        self.uris.shape(from.get(start..start + text.len())?)
     }
 
     /// The string that `write` makes.
@@ -170,7 +221,13 @@ impl Heap {
         value
     }
 
+    /// The constants of the program that runs: what the handles of constants speak of.
+    pub fn constants(&self) -> &Arc<[u8]> {
+        &self.constants
+    }
+
     /// The value as a string: decimal digits, NULL is empty.
+    #[inline]
     pub fn as_text(&mut self, value: Value) -> Text {
         match value {
             Value::Null => Text::EMPTY,
@@ -189,8 +246,13 @@ impl Heap {
     }
 
     /// The value as an integer: NULL, and strings that are no number, are 0.
+    #[inline]
     pub fn as_int(&self, value: Value) -> i64 {
-        self.number(value).unwrap_or(0)
+        match value {
+            Value::Int(n) => n,
+            Value::Null => 0,
+            Value::Str(text) => parse_int(self.bytes(text)).unwrap_or(0),
+        }
     }
 
     /// Whether the value holds in `if`: only what is more than 0.
@@ -217,6 +279,12 @@ impl Heap {
         self.stack.get(at).copied().unwrap_or(Value::Null)
     }
 
+    /// Whether a string did not fit.
+    #[inline]
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.exhausted
+    }
+
     /// Whether a string did not fit since the question was last asked.
     pub(super) fn take_exhausted(&mut self) -> bool {
         std::mem::take(&mut self.exhausted)
@@ -228,47 +296,60 @@ impl Heap {
         fits
     }
 
+    #[inline(never)]
     fn decimal(&mut self, n: i64) -> Text {
-        let mut digits = Digits::default();
-        // An i64 has at most 20 characters, for which `Digits` has room.
-        let _ = write!(digits, "{n}");
-        self.text(digits.as_bytes())
+        self.text(Digits::of(n).as_bytes())
     }
 }
 
 /// The decimal form of an integer, on the stack.
-#[derive(Default)]
 pub(super) struct Digits {
+    /// Right-aligned. An `i64` has at most 20 characters.
     bytes: [u8; 20],
-    len: usize,
+    start: usize,
 }
 
 impl Digits {
     /// The digits of `n`.
     pub(super) fn of(n: i64) -> Digits {
-        let mut digits = Digits::default();
-        let _ = write!(digits, "{n}");
-        digits
+        let (mut bytes, mut start) = ([0; 20], 20);
+        let mut rest = n.unsigned_abs();
+        loop {
+            start -= 1;
+            bytes[start] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        if n < 0 {
+            start -= 1;
+            bytes[start] = b'-';
+        }
+        Digits { bytes, start }
     }
 
     /// The characters.
     pub(super) fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.len]
-    }
-}
-
-impl Write for Digits {
-    fn write_str(&mut self, s: &str) -> std::fmt::Result {
-        let end = self.len + s.len();
-        let room = self.bytes.get_mut(self.len..end).ok_or(std::fmt::Error)?;
-        room.copy_from_slice(s.as_bytes());
-        self.len = end;
-        Ok(())
+        &self.bytes[self.start..]
     }
 }
 
 /// An optional sign and decimal digits, or `0x` and hexadecimal ones; nothing else around them.
 pub fn parse_int(bytes: &[u8]) -> Option<i64> {
+    // Most strings that are asked are words, and most numbers are short.
+    let digits = match bytes {
+        [b'+' | b'-', digits @ ..] | digits => digits,
+    };
+    if !digits.first()?.is_ascii_digit() {
+        return None;
+    }
+    if digits.len() <= 18 && digits.iter().all(u8::is_ascii_digit) {
+        let number = digits
+            .iter()
+            .fold(0, |n, digit| n * 10 + i64::from(digit - b'0'));
+        return Some(if bytes[0] == b'-' { -number } else { number });
+    }
     let text = std::str::from_utf8(bytes).ok()?;
     match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
         Some(hex) if !hex.starts_with(['+', '-']) => i64::from_str_radix(hex, 16).ok(),
@@ -293,6 +374,11 @@ mod tests {
             ("010", Some(10)),
             ("12abc", None),
             (" 1", None),
+            ("-", None),
+            ("+-1", None),
+            ("-0x1", None),
+            ("-999999999999999999", Some(-999_999_999_999_999_999)),
+            ("-9223372036854775808", Some(i64::MIN)),
             ("9223372036854775807", Some(i64::MAX)),
             ("9223372036854775808", None),
         ] {
@@ -320,6 +406,29 @@ mod tests {
                 start: (limits::SCRIPT_HEAP_SIZE_MAX / 2 + 1) as u32,
                 len: 5,
             })
+        }
+    }
+
+    #[test]
+    fn integers_become_strings() {
+        for n in [0, 7, -7, 10, 1_234_567_890, i64::MAX, i64::MIN] {
+            assert_eq!(Digits::of(n).as_bytes(), n.to_string().as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_string_that_grew_leaves_its_beginning_as_it_was() {
+        let mut heap = Heap::default();
+        let (a, b) = (heap.text(b"a"), heap.text(b"b"));
+        let Value::Str(bb) = heap.concat(b, b) else {
+            panic!("there is room");
+        };
+        let Value::Str(ab) = heap.concat(a, bb) else {
+            panic!("there is room");
+        };
+        let texts = [(a, "a"), (b, "b"), (bb, "bb"), (ab, "abb")];
+        for (text, expected) in texts {
+            assert_eq!(heap.bytes(text), expected.as_bytes());
         }
     }
 

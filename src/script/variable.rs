@@ -51,7 +51,37 @@ pub(super) enum IndexSpec {
 
 impl Variable {
     /// Its value now.
+    #[inline]
     pub fn read<H: Host + ?Sized>(&self, host: &mut H, heap: &mut Heap) -> Value {
+        if let Some(access) = self.plain() {
+            return host.read(heap, &access);
+        }
+        self.read_any(host, heap)
+    }
+
+    /// What the host is asked for, where that needs no evaluation and nothing is transformed: as
+    /// for most variables.
+    #[inline]
+    fn plain(&self) -> Option<Access<'static>> {
+        let (Target::Host(variable, inner), IndexSpec::None, []) =
+            (&self.target, &self.index, &*self.transforms)
+        else {
+            return None;
+        };
+        let key = match inner {
+            Inner::None => Key::None,
+            Inner::Text(text) => Key::Text(*text),
+            Inner::Word(n) => Key::Word(usize::from(*n)),
+            Inner::Format(_) | Inner::Variable(_) => return None,
+        };
+        Some(Access {
+            variable: *variable,
+            key,
+            index: Index::None,
+        })
+    }
+
+    fn read_any<H: Host + ?Sized>(&self, host: &mut H, heap: &mut Heap) -> Value {
         let mut value = match &self.target {
             Target::Rc => Value::Int(heap.rc),
             Target::Constant(value) => *value,
@@ -74,6 +104,9 @@ impl Variable {
         heap: &mut Heap,
         value: Value,
     ) -> Result<(), WriteError> {
+        if let Some(access) = self.plain() {
+            return host.write(heap, &access, value);
+        }
         match &self.target {
             Target::Host(id, inner) => {
                 let access = self.access(*id, inner, host, heap);

@@ -13,7 +13,7 @@
 //! allocates nothing once the stacks have grown.
 
 use super::error::Position;
-use super::host::{Host, Keyword, Outcome};
+use super::host::{Host, Keyword, Outcome, WriteError};
 use super::operate::{self, Binary, Unary};
 use super::program::{Label, Program, RouteId};
 use super::signature::{RouteKind, Vocabulary};
@@ -40,6 +40,8 @@ pub(super) enum Op {
     Store(u32),
     Unary(Unary),
     Binary(Binary),
+    /// The same with a constant on the right.
+    BinaryWith(Binary, u32),
     /// Text matches the regular expression.
     Match(u32),
     /// The same, the expression being on the stack.
@@ -56,8 +58,8 @@ pub(super) enum Op {
     OrJump(u32),
     /// `if`: jumps unless the top is more than 0.
     Unless(u32),
-    /// `while`: jumps when the top is 0.
-    LoopUnless(u32),
+    /// `while`, and `&&` in `if`: jumps when the top is 0.
+    UnlessNonZero(u32),
     Jump(u32),
     LoopEnter,
     /// Counts a round; jumps when there were too many.
@@ -96,6 +98,7 @@ pub enum Pause {
 
 #[derive(Clone, Copy, Debug)]
 struct Frame {
+    /// Where it goes on, while another frame is innermost.
     pc: u32,
     route: RouteId,
     /// What the caller does with this block's return code.
@@ -113,6 +116,8 @@ struct Frame {
 #[derive(Debug)]
 pub struct Vm {
     heap: Heap,
+    /// The next instruction of the innermost frame.
+    pc: u32,
     frames: Vec<Frame>,
     loops: Vec<u32>,
     steps: u32,
@@ -138,6 +143,7 @@ impl Vm {
     pub fn new() -> Vm {
         Vm {
             heap: Heap::default(),
+            pc: 0,
             frames: vec![],
             loops: vec![],
             steps: 0,
@@ -201,8 +207,7 @@ impl Vm {
 
     /// Where the innermost block stands.
     pub fn place(&self, program: &Program) -> Position {
-        let pc = self.frames.last().map_or(0, |f| f.pc.saturating_sub(1));
-        program.place(pc)
+        program.place(self.pc.saturating_sub(1))
     }
 
     /// Runs until the innermost activation ends or waits.
@@ -215,12 +220,12 @@ impl Vm {
                 return Pause::Ended(self.unwind(end));
             }
         }
+        if self.frames.is_empty() {
+            return Pause::Ended(End::Exit);
+        }
         loop {
-            let Some(frame) = self.frames.last_mut() else {
-                return Pause::Ended(End::Exit);
-            };
-            let op = program.op(frame.pc);
-            frame.pc += 1;
+            let op = program.op(self.pc);
+            self.pc += 1;
             match self.step(op, program, host) {
                 Flow::Next => {}
                 Flow::Wait => return Pause::Wait,
@@ -246,7 +251,13 @@ impl Vm {
                 let value = operate::unary(operator, value, &mut self.heap);
                 self.heap.stack.push(value);
             }
-            Op::Binary(operator) => self.binary(operator, program, host),
+            Op::Binary(operator) => {
+                let right = self.pop();
+                self.binary(operator, right, program, host);
+            }
+            Op::BinaryWith(operator, n) => {
+                self.binary(operator, program.literals[n as usize], program, host);
+            }
             Op::Match(_) | Op::MatchText | Op::InNet(_) | Op::SameAddress => {
                 self.test(op, program, host);
             }
@@ -261,7 +272,7 @@ impl Vm {
             Op::AndJump(to) => self.keep_or_drop(to, false),
             Op::OrJump(to) => self.keep_or_drop(to, true),
             Op::Unless(_)
-            | Op::LoopUnless(_)
+            | Op::UnlessNonZero(_)
             | Op::Jump(_)
             | Op::LoopEnter
             | Op::LoopRound(_)
@@ -294,27 +305,45 @@ impl Vm {
         }
         let variable = &program.variables[n as usize];
         if let Err(error) = variable.write(host, &mut self.heap, value) {
-            let at = self.here(program);
-            host.log(
-                Level::Err,
-                format_args!("{at}: assignment failed: {}", error.reason()),
-            );
+            self.not_assigned(error, program, host);
         }
         self.report_exhausted(program, host);
     }
 
-    fn binary<H: Host + ?Sized>(&mut self, operator: Binary, program: &Program, host: &mut H) {
-        let b = self.pop();
+    #[cold]
+    #[inline(never)]
+    fn not_assigned<H: Host + ?Sized>(&self, error: WriteError, program: &Program, host: &mut H) {
+        let (at, reason) = (self.here(program), error.reason());
+        host.log(
+            Level::Err,
+            format_args!("{at}: assignment failed: {reason}"),
+        );
+    }
+
+    fn binary<H: Host + ?Sized>(
+        &mut self,
+        operator: Binary,
+        b: Value,
+        program: &Program,
+        host: &mut H,
+    ) {
         let a = self.pop();
         let result = operate::binary(operator, a, b, &mut self.heap);
-        let value = result.unwrap_or_else(|operate::DivisionByZero| {
-            let at = self.here(program);
-            host.log(Level::Err, format_args!("{at}: division by zero"));
-            self.heap.failed = true;
-            Value::Null
-        });
+        let value = match result {
+            Ok(value) => value,
+            Err(operate::DivisionByZero) => self.divided_by_zero(program, host),
+        };
         self.heap.stack.push(value);
         self.report_exhausted(program, host);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn divided_by_zero<H: Host + ?Sized>(&mut self, program: &Program, host: &mut H) -> Value {
+        let at = self.here(program);
+        host.log(Level::Err, format_args!("{at}: division by zero"));
+        self.heap.failed = true;
+        Value::Null
     }
 
     fn test<H: Host + ?Sized>(&mut self, op: Op, program: &Program, host: &mut H) {
@@ -371,7 +400,7 @@ impl Vm {
                     self.jump(to);
                 }
             }
-            Op::LoopUnless(to) => {
+            Op::UnlessNonZero(to) => {
                 let value = self.pop();
                 let failed = std::mem::take(&mut self.heap.failed);
                 if failed || self.heap.as_int(value) == 0 {
@@ -463,6 +492,7 @@ impl Vm {
     }
 
     /// What a function's outcome does to the script.
+    #[inline]
     fn returned(&mut self, outcome: Outcome, wanted: Use, sets_rc: bool) -> Flow {
         match outcome {
             Outcome::Return(rc) => {
@@ -545,6 +575,7 @@ impl Vm {
             return Flow::Ended(End::Return(rc));
         }
         self.frames.pop();
+        self.pc = self.frames.last().map_or(0, |caller| caller.pc);
         self.heap.stack.truncate(frame.stack);
         self.loops.truncate(frame.loops);
         self.heap.rc = rc;
@@ -561,12 +592,17 @@ impl Vm {
                 break;
             }
         }
+        self.pc = self.frames.last().map_or(0, |waiting| waiting.pc);
         end
     }
 
     fn push(&mut self, program: &Program, route: RouteId, wanted: Use, is_first: bool) {
+        if let Some(caller) = self.frames.last_mut() {
+            caller.pc = self.pc;
+        }
+        self.pc = program.block(route).start;
         self.frames.push(Frame {
-            pc: program.block(route).start,
+            pc: self.pc,
             route,
             wanted,
             stack: self.heap.stack.len(),
@@ -582,6 +618,12 @@ impl Vm {
         if self.steps <= self.step_max {
             return Flow::Next;
         }
+        self.ended_by_bound(program, host)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn ended_by_bound<H: Host + ?Sized>(&self, program: &Program, host: &mut H) -> Flow {
         let at = self.here(program);
         host.log(
             Level::Err,
@@ -594,6 +636,14 @@ impl Vm {
     }
 
     fn report_exhausted<H: Host + ?Sized>(&mut self, program: &Program, host: &mut H) {
+        if self.heap.is_exhausted() {
+            self.report(program, host);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn report<H: Host + ?Sized>(&mut self, program: &Program, host: &mut H) {
         if self.heap.take_exhausted() {
             let at = self.here(program);
             let max = limits::SCRIPT_HEAP_SIZE_MAX;
@@ -613,8 +663,7 @@ impl Vm {
     }
 
     fn jump(&mut self, to: u32) {
-        let frame = self.frames.last_mut().expect("a jump is inside a block");
-        frame.pc = to;
+        self.pc = to;
     }
 
     fn pop(&mut self) -> Value {

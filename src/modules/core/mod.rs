@@ -92,10 +92,10 @@ fn sending(call: &mut Call<'_>, heap: &mut Heap, keyword: Keyword) -> Value {
 }
 
 /// Whether the URI or address that the keyword names is this proxy.
-pub fn is_myself(call: &mut Call<'_>, _: &mut Heap, subject: Keyword) -> bool {
+pub fn is_myself(call: &mut Call<'_>, heap: &mut Heap, subject: Keyword) -> bool {
     let setup = &call.env.state.setup;
     let message = &call.work.message;
-    let is_own = |text: &[u8]| Uri::parse(text).is_ok_and(|uri| is_own_uri(setup, &uri));
+    let mut is_own = |text: &[u8]| heap.uri(text).is_some_and(|uri| is_own_uri(setup, &uri));
     match subject {
         Keyword::Uri => is_own(call.work.uri()),
         Keyword::FromUri => is_own(message.from().uri),

@@ -539,11 +539,15 @@ fn duration(setting: &Setting, to: &mut Duration) -> Stored {
     Ok(())
 }
 
-/// What is no power of two is rounded down to one.
+/// What is no power of two is refused: the original rounds it until its memory is used up.
 fn hash_size(config: &mut Modules, setting: &Setting) -> Stored {
     const MAX: i64 = 1 << 20;
-    let size = number(setting, i64::MIN, MAX, "a power of two up to 2^20")?.max(1) as u32;
-    config.dialog.hash_size = 1 << size.ilog2();
+    const WANTED: &str = "a power of two up to 1048576 (such as 1024 or 4096)";
+    let size = number(setting, i64::MIN, MAX, WANTED)?.max(1) as u32;
+    if !size.is_power_of_two() {
+        return Err(ParamError(WANTED));
+    }
+    config.dialog.hash_size = size;
     Ok(())
 }
 
@@ -634,8 +638,12 @@ fn profiles(config: &mut Modules, setting: &Setting, has_value: bool) -> Stored 
 }
 
 /// What only the whole configuration shows: calls whose first word names a profile, or a side of
-/// a dialog, that there is not.
-pub fn check(config: &Config, program: &Program) -> Vec<(Position, ErrorKind)> {
+/// a dialog, that there is not. Profiles are let pass when a mistake may hide some.
+pub fn check(
+    config: &Config,
+    program: &Program,
+    has_all_profiles: bool,
+) -> Vec<(Position, ErrorKind)> {
     let mut wrong = Vec::new();
     for site in program.sites() {
         let name = crate::modules::function(site.function).sig.name;
@@ -643,23 +651,28 @@ pub fn check(config: &Config, program: &Program) -> Vec<(Position, ErrorKind)> {
             continue;
         };
         let word = program.constant(*word);
-        let is_profile = || config.profiles.iter().any(|p| p.name.as_bytes() == word);
-        let (is_good, wanted) = match name {
+        let known: Vec<&str> = match name {
             "set_dlg_profile"
             | "unset_dlg_profile"
             | "is_in_profile"
             | "get_profile_size"
-            | "dlg_set_timeout_by_profile" => (is_profile(), "a profile that is defined"),
+            | "dlg_set_timeout_by_profile" => {
+                if !has_all_profiles {
+                    continue;
+                }
+                config.profiles.iter().map(|p| &*p.name).collect()
+            }
             // `dlg_refer` takes one side; with `all` it loads, and fails when it runs.
-            "dlg_bye" | "dlg_refer" => (
-                matches!(word, b"caller" | b"callee" | b"all"),
-                "caller, callee or all",
-            ),
+            "dlg_bye" | "dlg_refer" => vec!["caller", "callee", "all"],
             _ => continue,
         };
-        if !is_good {
-            let name = name.to_owned();
-            wrong.push((site.at, ErrorKind::GlobalType { name, wanted }));
+        if !known.iter().any(|name| name.as_bytes() == word) {
+            let what = match name {
+                "dlg_bye" | "dlg_refer" => "side of a dialog (caller, callee or all)",
+                _ => "profile",
+            };
+            let word = String::from_utf8_lossy(word);
+            wrong.push((site.at, ErrorKind::unknown(what, &word, known)));
         }
     }
     wrong
@@ -681,7 +694,7 @@ mod tests {
     fn values_out_of_range_are_refused() {
         let table = [
             ("hash_size", "0", true),
-            ("hash_size", "1000", true),
+            ("hash_size", "1000", false),
             ("hash_size", "10000000", false),
             ("bridge_controller", "\"sip:ctd@kamailio.org\"", true),
             ("bridge_contact", "\"sip:ctd@127.0.0.1:5060\"", true),
@@ -716,7 +729,7 @@ mod tests {
             assert_eq!(loaded.is_ok(), is_good, "{param} {value}: {loaded:?}");
         }
         assert_eq!(
-            load("hash_size", "1000").unwrap().config.dialog.hash_size,
+            load("hash_size", "512").unwrap().config.dialog.hash_size,
             512
         );
         let profiles = load("profiles_with_value", "\"b;a\"")
@@ -754,7 +767,7 @@ mod tests {
             };
             assert!(load("caller").is_ok(), "{call}: {:?}", load("caller"));
             let errors = load("nosuch").unwrap_err();
-            assert!(errors.contains("a profile that is defined"), "{errors}");
+            assert!(errors.contains("unknown profile \"nosuch\""), "{errors}");
         }
     }
 }

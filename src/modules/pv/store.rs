@@ -2,12 +2,14 @@
 //! process is: `$version`, `$sruid`.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::limits::SCRIPT_VARIABLE_COUNT_MAX;
 use crate::modules::entry::{alias, formatted, keyed, variable, word, writable};
-use crate::modules::work::Target;
+use crate::modules::work::{Bytes, Target};
 use crate::modules::{Call, Config, Variable, statistics};
-use crate::script::{Access, Heap, InnerKind, Key, Value, WriteError};
+use crate::script::{Access, Heap, InnerKind, Key, Text, Value, WriteError};
 use crate::sip::HeaderName;
 
 use super::avp::Stored;
@@ -24,6 +26,7 @@ enum Slot {
 }
 
 impl Slot {
+    #[inline]
     fn set(&mut self, heap: &Heap, value: Value) {
         match (&mut *self, value) {
             (Slot::Text(place), Value::Str(text)) => {
@@ -37,10 +40,120 @@ impl Slot {
     }
 }
 
+/// Names that the script writes out and whose slots are known without a search.
+const KNOWN_COUNT: usize = 64;
+
+/// What `$var` and `$vn` name: slots, found by name. Most names are constants of the script, so
+/// their slots are remembered by the constant's handle until a name goes or the script changes.
+#[derive(Debug)]
+struct Vars {
+    names: BTreeMap<Box<[u8]>, usize>,
+    slots: Vec<Slot>,
+    /// Slots whose names went.
+    free: Vec<usize>,
+    known: [Option<(Text, usize)>; KNOWN_COUNT],
+    /// The script that the handles are of. It is kept, so its address is no other's.
+    constants: Arc<[u8]>,
+}
+
+impl Default for Vars {
+    fn default() -> Vars {
+        Vars {
+            names: BTreeMap::new(),
+            slots: vec![],
+            free: vec![],
+            known: [None; KNOWN_COUNT],
+            constants: Arc::default(),
+        }
+    }
+}
+
+impl Vars {
+    /// The slot of a name.
+    fn place(&mut self, heap: &Heap, name: Text) -> Option<usize> {
+        let constant = name.constant_place();
+        if let Some(place) = constant {
+            if !Arc::ptr_eq(&self.constants, heap.constants()) {
+                self.known = [None; KNOWN_COUNT];
+                self.constants = Arc::clone(heap.constants());
+            }
+            match self.known[place % KNOWN_COUNT] {
+                Some((text, slot)) if text == name => return Some(slot),
+                _ => {}
+            }
+        }
+        let slot = *self.names.get(heap.bytes(name))?;
+        if let Some(place) = constant {
+            self.known[place % KNOWN_COUNT] = Some((name, slot));
+        }
+        Some(slot)
+    }
+
+    fn get(&mut self, heap: &Heap, name: Text) -> Option<&Slot> {
+        let slot = self.place(heap, name)?;
+        self.slots.get(slot)
+    }
+
+    fn set(&mut self, heap: &Heap, name: Text, value: Value) -> Result<(), WriteError> {
+        if let Some(slot) = self.place(heap, name) {
+            self.slots[slot].set(heap, value);
+            return Ok(());
+        }
+        if self.names.len() >= SCRIPT_VARIABLE_COUNT_MAX {
+            return Err(WriteError::Full);
+        }
+        let mut slot = Slot::Int(0);
+        slot.set(heap, value);
+        self.insert(heap.bytes(name).into(), slot);
+        Ok(())
+    }
+
+    fn insert(&mut self, name: Box<[u8]>, slot: Slot) {
+        let place = self.free.pop().unwrap_or(self.slots.len());
+        match self.slots.get_mut(place) {
+            Some(free) => *free = slot,
+            None => self.slots.push(slot),
+        }
+        self.names.insert(name, place);
+    }
+
+    fn remove(&mut self, name: &[u8]) {
+        if let Some(place) = self.names.remove(name) {
+            self.slots[place] = Slot::Int(0);
+            self.free.push(place);
+            self.known = [None; KNOWN_COUNT];
+        }
+    }
+}
+
+/// Next hops that were assigned lately. There are few of them, and each goes with many requests,
+/// so that assigning one mostly shares the bytes that are there.
+#[derive(Debug, Default)]
+pub(super) struct NextHops {
+    recent: [Bytes; RECENT_COUNT],
+    oldest: usize,
+}
+
+const RECENT_COUNT: usize = 16;
+
+impl NextHops {
+    /// The text, shared where it can be.
+    pub(super) fn shared(&mut self, text: &[u8]) -> Bytes {
+        if let Some(bytes) = self.recent.iter().find(|bytes| ***bytes == *text) {
+            return Rc::clone(bytes);
+        }
+        let bytes = Bytes::from(text);
+        self.recent[self.oldest] = Rc::clone(&bytes);
+        self.oldest = (self.oldest + 1) % RECENT_COUNT;
+        bytes
+    }
+}
+
 /// The variables of one shard.
 #[derive(Debug, Default)]
 pub struct Variables {
-    vars: BTreeMap<Box<[u8]>, Slot>,
+    vars: Vars,
+    pub(super) next_hops: NextHops,
     shared: Store,
     is_filled: bool,
     /// The static branch: what `$sbranch` shows.
@@ -57,17 +170,25 @@ impl Variables {
     }
 
     /// Puts in what the configuration says, before the first use.
+    #[inline]
     fn fill(&mut self, config: &Config) {
         if !self.is_filled {
-            let slot = |stored: &Stored| match stored {
-                Stored::Int(n) => Slot::Int(*n),
-                Stored::Text(text) => Slot::Text(text.to_vec()),
-            };
-            let vars = config.pv.vars.iter();
-            self.vars.extend(vars.map(|(n, v)| (n.clone(), slot(v))));
-            self.shared.extend(config.pv.shared.iter().cloned());
-            self.is_filled = true;
+            self.fill_now(config);
         }
+    }
+
+    #[cold]
+    fn fill_now(&mut self, config: &Config) {
+        let slot = |stored: &Stored| match stored {
+            Stored::Int(n) => Slot::Int(*n),
+            Stored::Text(text) => Slot::Text(text.to_vec()),
+        };
+        for (name, value) in &config.pv.vars {
+            self.vars.remove(name);
+            self.vars.insert(name.clone(), slot(value));
+        }
+        self.shared.extend(config.pv.shared.iter().cloned());
+        self.is_filled = true;
     }
 }
 
@@ -106,8 +227,7 @@ fn write(
 
 /// `$vn`: NULL when unset.
 fn read_vn(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value {
-    let vars = &variables(call).vars;
-    match vars.get(heap.bytes(access.key.text())) {
+    match variables(call).vars.get(heap, access.key.text()) {
         None => Value::Null,
         Some(Slot::Int(n)) => Value::Int(*n),
         Some(Slot::Text(text)) => heap.string(text),
@@ -129,22 +249,12 @@ fn write_var(
     value: Value,
 ) -> Result<(), WriteError> {
     let vars = &mut variables(call).vars;
-    let name = heap.bytes(access.key.text());
+    let name = access.key.text();
     if value.is_null() {
-        vars.remove(name);
+        vars.remove(heap.bytes(name));
         return Ok(());
     }
-    if let Some(place) = vars.get_mut(name) {
-        place.set(heap, value);
-        return Ok(());
-    }
-    if vars.len() >= SCRIPT_VARIABLE_COUNT_MAX {
-        return Err(WriteError::Full);
-    }
-    let mut slot = Slot::Int(0);
-    slot.set(heap, value);
-    vars.insert(name.into(), slot);
-    Ok(())
+    vars.set(heap, name, value)
 }
 
 const VAR: Variable = writable(

@@ -27,19 +27,22 @@ pub(super) enum Piece {
 
 /// A part of a URI; NULL when the text is no URI or has no such part.
 pub(super) fn piece(heap: &mut Heap, text: &[u8], piece: Piece) -> Value {
-    let Ok(uri) = Uri::parse(text) else {
+    let Some(shape) = heap.shape_of(text) else {
         return Value::Null;
     };
     match piece {
         Piece::Whole => heap.string(text),
         Piece::Length => Value::Int(text.len() as i64),
-        Piece::User => filled(heap, uri.user.unwrap_or_default()),
-        Piece::UserLength => Value::Int(uri.user.map_or(0, <[u8]>::len) as i64),
-        Piece::Host => filled(heap, uri.host),
+        Piece::User => filled(heap, shape.user(text).unwrap_or_default()),
+        Piece::UserLength => Value::Int(shape.user(text).map_or(0, <[u8]>::len) as i64),
+        Piece::Host => filled(heap, shape.host(text)),
         // Text, as the original has it: `$rp + 1` puts a digit behind.
-        Piece::Port => formatted(heap, format_args!("{}", port(&uri))),
-        Piece::Proto => some(heap, Some(uri.transport().unwrap_or(b"UDP"))),
-        Piece::Scheme => heap.string(uri.scheme_text),
+        Piece::Port => formatted(heap, format_args!("{}", port(&shape.uri(text)))),
+        Piece::Proto => {
+            let uri = shape.uri(text);
+            some(heap, Some(uri.transport().unwrap_or(b"UDP")))
+        }
+        Piece::Scheme => heap.string(shape.uri(text).scheme_text),
     }
 }
 
@@ -255,7 +258,11 @@ fn set_destination(call: &mut Call<'_>, heap: &mut Heap, value: Value) -> Result
     call.work.target.next_hop = match value {
         Value::Null => None,
         Value::Int(_) => return Err(WriteError::Invalid),
-        Value::Str(text) => Some(Bytes::from(heap.bytes(text))).filter(|d| !d.is_empty()),
+        Value::Str(text) if text.is_empty() => None,
+        Value::Str(text) => {
+            let next_hops = &mut call.env.state.variables.next_hops;
+            Some(next_hops.shared(heap.bytes(text)))
+        }
     };
     Ok(())
 }

@@ -3,8 +3,6 @@
 pub mod loose;
 pub mod record;
 
-use std::rc::Rc;
-
 use crate::script::{
     CallSite, FunctionSig, Heap, InnerKind, Outcome, ParamKind, ParamSig, ParamType, RouteKinds,
     Value, VariableSig,
@@ -317,7 +315,7 @@ fn set_record(call: &mut Call<'_>, record: Record) -> Outcome {
 }
 
 fn record_route(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
-    let params = text(call, heap, site, 0).unwrap_or_else(|| Rc::from(&[][..]));
+    let params = text(call, heap, site, 0);
     set_record(call, Record::Sockets(params))
 }
 

@@ -14,7 +14,7 @@ use super::Config;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Record {
     /// `record_route(params)`: the addresses of the sockets, with these parameters behind.
-    Sockets(Bytes),
+    Sockets(Option<Bytes>),
     /// `record_route_preset(a[, b])`: these texts instead of addresses.
     Preset(Bytes, Option<Bytes>),
     /// `record_route_advertised_address(address)`: this address instead of the sockets'.
@@ -44,7 +44,10 @@ pub fn write(
     let line = Line { ingredients, out };
     match record {
         Record::Preset(first, second) => write_preset(line, first, second.as_deref()),
-        Record::Sockets(custom) => write_double(line, source, target, None, custom),
+        Record::Sockets(custom) => {
+            let custom = custom.as_deref().unwrap_or_default();
+            write_double(line, source, target, None, custom);
+        }
         Record::Advertised(address) => write_double(line, source, target, Some(address), &[]),
     }
 }
@@ -187,7 +190,7 @@ mod tests {
         let same = address(Proto::Udp, "192.0.2.1:5080");
         let tcp = address(Proto::Tcp, "192.0.2.1:5060");
         let v6 = address(Proto::Udp, "[2001:db8::1]:5060");
-        let sockets = || Record::Sockets(b";x=1"[..].into());
+        let sockets = || Record::Sockets(Some(b";x=1"[..].into()));
         let table = [
             (
                 written(sockets(), &plain, &same),

@@ -3,8 +3,8 @@
 use crate::modules::entry::{NO, YES, function, optional, text_of, truth};
 use crate::modules::{Call, Function};
 use crate::script::calendar::Moment;
-use crate::script::{CallSite, Heap, Outcome, ParamKind};
-use crate::sip::{HeaderName, Method};
+use crate::script::{Arg, CallSite, Heap, Outcome, ParamKind, Text, Value};
+use crate::sip::HeaderName;
 
 use super::ANY;
 
@@ -172,20 +172,25 @@ pub(super) const X_FUNCTIONS: [Function; 1] = [optional(
 
 /// `INVITE|ACK`: a list of names.
 fn is_method(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    if let Some(Arg::List(mask, _)) = site.arg(0) {
+        let name = call.work.message.method_name();
+        let place = METHODS.iter().position(|m| m.as_bytes() == name);
+        return truth(place.is_some_and(|place| mask >> place & 1 == 1));
+    }
     let value = site.text(0, call, heap);
     let Some(list) = heap.str(value) else {
         return NO;
     };
-    let name = call.work.message.method_name();
+    let message = &call.work.message;
+    let name = message.method_name();
+    // Names of methods are case-sensitive; scripts write the known ones in any case.
+    let is_known = !name.is_empty() && message.method().name().as_bytes() == name;
     truth(list.split(|b| *b == b'|').any(|wanted| {
+        if wanted.len() < name.len() {
+            return false;
+        }
         let wanted = wanted.trim_ascii();
-        // Names of methods are case-sensitive; scripts write them in any case.
-        wanted == name
-            || Method::from_bytes(&wanted.to_ascii_uppercase())
-                .name()
-                .as_bytes()
-                == name
-                && !name.is_empty()
+        wanted == name || is_known && wanted.eq_ignore_ascii_case(name)
     }))
 }
 
@@ -315,19 +320,31 @@ fn remove_except(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outco
 
 /// The line of the first argument. It must be a whole one: anything else would corrupt what
 /// stands behind it.
-fn line(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Option<Vec<u8>> {
-    let text = text_of(call, heap, site, 0)?;
-    let mut line = text.to_vec();
-    if line.is_empty() || !line.contains(&b':') {
+fn line(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Option<Text> {
+    let Value::Str(line) = site.text(0, call, heap) else {
+        return None;
+    };
+    let bytes = heap.bytes(line);
+    if bytes.is_empty() || !bytes.contains(&b':') || has_empty_line(bytes) {
         return None;
     }
-    if !line.ends_with(b"\n") {
-        line.extend_from_slice(b"\r\n");
+    if bytes.ends_with(b"\n") {
+        return Some(line);
     }
-    // An empty line would end the header.
-    let is_split =
-        line.windows(4).any(|w| w == b"\r\n\r\n") || line.windows(2).any(|w| w == b"\n\n");
-    (!is_split).then_some(line)
+    let end = heap.text(b"\r\n");
+    match heap.concat(line, end) {
+        Value::Str(line) => Some(line),
+        Value::Null | Value::Int(_) => None,
+    }
+}
+
+/// An empty line would end the header.
+fn has_empty_line(text: &[u8]) -> bool {
+    let is_empty = |end: usize| {
+        let rest = &text[end + 1..];
+        rest.starts_with(b"\n") || rest.starts_with(b"\r\n")
+    };
+    memchr::memchr_iter(b'\n', text).any(is_empty)
 }
 
 fn append(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
@@ -340,7 +357,7 @@ fn append(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
         .str(value)
         .and_then(|name| message.named(name).next_back());
     let at = behind.map_or(message.headers_end(), |header| header.line.end);
-    call.work.edits.insert(at, &line);
+    call.work.edits.insert(at, heap.bytes(line));
     YES
 }
 
@@ -352,7 +369,7 @@ fn insert(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
     let message = &call.work.message;
     let before = heap.str(value).and_then(|name| message.named(name).next());
     let at = before.map_or(message.headers_start(), |header| header.line.start);
-    call.work.edits.insert(at, &line);
+    call.work.edits.insert(at, heap.bytes(line));
     YES
 }
 
@@ -360,7 +377,7 @@ fn append_to_reply(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Out
     let Some(line) = line(call, heap, site) else {
         return NO;
     };
-    call.work.reply_headers.extend_from_slice(&line);
+    call.work.reply_headers.extend_from_slice(heap.bytes(line));
     YES
 }
 

@@ -1,12 +1,62 @@
 //! Top-level statements.
 
 use super::super::ast::{CustomItem, Given, Item, ModParamItem, RouteItem};
-use super::super::error::{ErrorKind, Position};
-use super::super::lex::TokenKind;
+use super::super::error::{ErrorKind, Hidden, Position, nearest};
+use super::super::lex::{Token, TokenKind};
 use super::super::program::{Alias, Listen, Setting};
 use super::super::signature::RouteKind;
-use super::{Parsed, Parser, boolean};
+use super::{Broken, Parsed, Parser, boolean};
 use crate::effect::Proto;
+
+/// What stands at the top level.
+pub(super) const EXPECTED: &str = "a parameter, \"loadmodule\", \"modparam\" or a route block";
+
+/// The words that open an item, for those that are misspelt.
+const OPENERS: [&str; 18] = [
+    "request_route",
+    "route",
+    "failure_route",
+    "branch_route",
+    "onreply_route",
+    "reply_route",
+    "onsend_route",
+    "event_route",
+    "loadmodule",
+    "loadmodulex",
+    "modparam",
+    "modparamx",
+    "include_file",
+    "import_file",
+    "flags",
+    "cfgengine",
+    "mpath",
+    "loadpath",
+];
+
+/// Whether a word is one that opens an item, or is meant to be one.
+pub(super) fn resembles_opener(word: &str) -> bool {
+    nearest(word, OPENERS).is_some()
+}
+
+/// What is missing when the item could not be read that these tokens begin with.
+pub(super) fn hidden_by(tokens: &[Token]) -> Option<Hidden> {
+    let mut kinds = tokens.iter().map(|token| &token.kind);
+    let Some(TokenKind::Word(word)) = kinds.next() else {
+        return None;
+    };
+    Some(match word.as_str() {
+        "loadmodule" | "loadmodulex" => Hidden::Modules,
+        // `modparam("module", "name"`: then it is this one only.
+        "modparam" | "modparamx" => match kinds.nth(3) {
+            Some(TokenKind::Str { text, .. }) => Hidden::param(&String::from_utf8_lossy(text)),
+            _ => Hidden::Params,
+        },
+        "listen" => Hidden::Sockets,
+        "flags" => Hidden::Flags,
+        word if block_kind(word).is_some() => Hidden::Routes,
+        _ => return None,
+    })
+}
 
 /// Whether a word begins an item that is no setting.
 pub(super) fn opens_item(word: &str) -> bool {
@@ -18,7 +68,7 @@ pub(super) fn opens_item(word: &str) -> bool {
 }
 
 /// The kind of a block by its keyword.
-fn block_kind(word: &str) -> Option<RouteKind> {
+pub(super) fn block_kind(word: &str) -> Option<RouteKind> {
     Some(match word {
         "request_route" | "route" => RouteKind::Request,
         "failure_route" => RouteKind::Failure,
@@ -34,7 +84,13 @@ fn block_kind(word: &str) -> Option<RouteKind> {
 impl Parser<'_> {
     pub(super) fn item(&mut self, items: &mut Vec<Item>) -> Parsed<()> {
         let at = self.place();
-        let word = self.word("a parameter, \"loadmodule\", \"modparam\" or a route block")?;
+        let word = self.word(EXPECTED)?;
+        let is_setting = ["=", "."].iter().any(|sign| self.is_sign(0, sign));
+        let word = if is_setting || OPENERS.contains(&word.as_str()) {
+            word
+        } else {
+            self.meant(word, at)?
+        };
         if let Some(kind) = block_kind(&word) {
             items.push(Item::Route(self.route(&word, kind, at)?));
             return Ok(());
@@ -72,9 +128,28 @@ impl Parser<'_> {
         Ok(())
     }
 
+    /// The word that a misspelt one stands for, the mistake noted.
+    fn meant(&mut self, word: String, at: Position) -> Parsed<String> {
+        // Behind a parameter's name nothing but `=` makes sense.
+        let is_block = ["{", "[", "("].iter().any(|sign| self.is_sign(0, sign));
+        let is_quoted = matches!(self.peek(), TokenKind::Str { .. });
+        if !is_block && !is_quoted {
+            self.expect("=")?;
+        }
+        self.unknown_word(at, &word, &OPENERS).ok_or(Broken)
+    }
+
     fn loaded_module(&mut self) -> Parsed<String> {
         let in_parentheses = self.accept("(");
-        let name = self.text("the name of a module in quotes")?;
+        let wanted = "the name of a module in quotes";
+        let name = match self.peek() {
+            // Without quotes it is clear all the same which one is meant.
+            TokenKind::Word(_) => {
+                let _: Parsed<()> = self.broken(wanted);
+                self.host(wanted)?
+            }
+            _ => self.text(wanted)?,
+        };
         if in_parentheses {
             if self.accept(",") {
                 self.string("options in quotes")?;
@@ -97,7 +172,10 @@ impl Parser<'_> {
             self.at -= 1;
             return self.broken("a number or a string");
         }
-        self.expect(")")?;
+        // Where the next line goes on with something else, the item is whole without it.
+        if self.expect(")").is_err() && !self.begins_line() {
+            return Err(Broken);
+        }
         Ok(ModParamItem {
             modules,
             name,

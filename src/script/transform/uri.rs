@@ -17,7 +17,8 @@ pub(super) const TABLE: &[TransformSig] = &[
         of_uri(heap, input, |u| Some(u.host))
     }),
     plain("uri.port", |heap, input, _| {
-        let port = Uri::parse(heap.bytes(input)).ok().and_then(|u| u.port);
+        let shape = heap.shape(input);
+        let port = shape.and_then(|shape| shape.uri(heap.bytes(input)).port);
         heap.build(|_, out| {
             if let Some(port) = port {
                 out.extend_from_slice(Digits::of(i64::from(port)).as_bytes());
@@ -164,11 +165,12 @@ fn without_param(text: &[u8], name: &[u8], out: &mut Vec<u8>) {
 }
 
 fn of_uri(
-    heap: &Heap,
+    heap: &mut Heap,
     input: Text,
     part: impl for<'a> FnOnce(&Uri<'a>) -> Option<&'a [u8]>,
 ) -> Value {
-    part_of(heap, input, |bytes| part(&Uri::parse(bytes).ok()?))
+    let shape = heap.shape(input);
+    part_of(heap, input, |bytes| part(&shape?.uri(bytes)))
 }
 
 fn of_address(
@@ -180,9 +182,10 @@ fn of_address(
 }
 
 fn rebuilt(heap: &mut Heap, input: Text, write: fn(&Uri<'_>, &mut Vec<u8>)) -> Value {
+    let shape = heap.shape(input);
     heap.build(|heap, out| {
-        if let Ok(uri) = Uri::parse(heap.bytes(input)) {
-            write(&uri, out);
+        if let Some(shape) = shape {
+            write(&shape.uri(heap.bytes(input)), out);
         }
     })
 }
