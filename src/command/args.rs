@@ -57,7 +57,11 @@ pub(crate) struct Args {
     pub(crate) cores: Option<usize>,
     /// Microseconds that datagrams may wait to be handled in one batch while there are many; 0
     /// has each of them wake its core.
-    #[arg(long = "round", value_name = "MICROSECONDS", value_parser = clap::value_parser!(u16).range(0..=800))]
+    #[arg(
+        long = "round",
+        value_name = "MICROSECONDS",
+        value_parser = clap::value_parser!(u16).range(0..=800)
+    )]
     pub(crate) round: Option<u16>,
     /// The server_id.
     #[arg(long = "server-id", value_name = "N")]

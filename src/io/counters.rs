@@ -32,6 +32,10 @@ counters! {
     udp_sent,
     /// Datagrams that the kernel dropped because the receive queue was full.
     udp_receive_drops,
+    /// INVITEs of new calls dropped because there was no time even to refuse them.
+    calls_dropped,
+    /// The longest that a datagram has waited in a receive queue, in microseconds.
+    queue_delay_us_max,
     /// Datagrams that the kernel refused to send.
     udp_send_errors,
     /// Datagrams not sent because too many waited for the kernel.

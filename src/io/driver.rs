@@ -15,6 +15,9 @@ use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 
+use ahash::RandomState;
+
+use super::admission::{Admission, Verdict};
 use super::clock::Clock;
 use super::control::{Dispatcher, Resolver};
 use super::counters::Counters;
@@ -26,14 +29,14 @@ use super::sockets::{CoreSockets, Listen};
 use super::stream::Asker;
 use super::sys::{self, Interest, Poll, Ready, ReceiveBatch};
 use super::tcp::{Brought, Notice, Outgoing, Streams};
-use super::udp::Datagrams;
+use super::udp::{Datagrams, datagram};
 use crate::effect::{
     ConnId, Effect, Flow, Hop, Level, Outbox, Part, Proto, ResolveError, Send, SendError, SocketId,
     Token,
 };
 use crate::modules::rpc::command::Figures;
 use crate::shard::{Input, Shard};
-use crate::sip::scan;
+use crate::sip::{Method, scan};
 use crate::slab::Key;
 use crate::steer::{self, ShardId};
 use crate::time::{Duration, Instant, Now};
@@ -106,6 +109,9 @@ pub(crate) struct Core {
     part: Option<Part>,
     phase: Phase,
     pace: Pace,
+    admission: Admission,
+    /// Places in the batch that is being handled.
+    behind_batch: Vec<usize>,
 }
 
 impl Core {
@@ -114,7 +120,7 @@ impl Core {
         port: Port,
         (poll, streams): (Rc<Poll>, Streams),
         outside: Outside,
-        round_max: Duration,
+        (round_max, hasher): (Duration, RandomState),
     ) -> io::Result<Self> {
         poll.add(port.bell(), BELL, Interest::READ)?;
         Ok(Core {
@@ -135,6 +141,8 @@ impl Core {
             part: None,
             phase: Phase::Running,
             pace: Pace::new(round_max, outside.clock.mono()),
+            admission: Admission::new(outside.clock.mono(), hasher),
+            behind_batch: Vec::with_capacity(sys::BATCH_SIZE),
             outside,
         })
     }
@@ -223,16 +231,55 @@ impl Core {
         }
         if event.readable {
             // An index is a datagram socket or a listener; the other one does not know it.
-            let door = &mut self.door;
-            let is_steered = self.datagrams.is_steered(id);
-            self.datagrams.receive(id, batch, |flow, bytes| {
-                let is_here = door.steer(flow, bytes);
-                door.counters.kernel_steered += u64::from(is_steered && is_here);
-                door.counters.misrouted += u64::from(is_steered && !is_here);
-            });
+            self.take_batch(id, batch);
             self.streams.accept(id, self.door.now.mono);
         }
         self.settle();
+    }
+
+    /// Reads and handles one batch of datagrams. While new calls are limited, they come behind
+    /// everything else of the batch; of one call nothing but a CANCEL could overtake the INVITE
+    /// that begins it, so CANCELs wait with them.
+    fn take_batch(&mut self, id: SocketId, batch: &mut ReceiveBatch) {
+        let now = self.door.now;
+        let door = &mut self.door;
+        let (count, queue) = self.datagrams.receive(id, batch, now.wall);
+        if count == 0 {
+            return;
+        }
+        let is_steered = self.datagrams.is_steered(id);
+        let invites = door.shard.counters().requests_of(Method::Invite);
+        self.admission
+            .looked(now.mono, queue.delay, queue.has_lost, invites);
+        if !self.admission.is_limited() {
+            for i in 0..count {
+                let (flow, bytes) = datagram(batch, id, i);
+                door.take_datagram(is_steered, flow, bytes);
+            }
+            return;
+        }
+        let waits = |bytes: &[u8]| scan::begins_call(bytes) || bytes.starts_with(b"CANCEL ");
+        self.behind_batch.clear();
+        for i in 0..count {
+            let (flow, bytes) = datagram(batch, id, i);
+            if waits(bytes) {
+                self.behind_batch.push(i);
+            } else {
+                door.take_datagram(is_steered, flow, bytes);
+            }
+        }
+        for i in self.behind_batch.drain(..) {
+            let (flow, bytes) = datagram(batch, id, i);
+            let verdict = match bytes.starts_with(b"CANCEL ") {
+                true => Verdict::Take,
+                false => self.admission.judge(now.mono, flow.remote.ip()),
+            };
+            match verdict {
+                Verdict::Take => door.take_datagram(is_steered, flow, bytes),
+                Verdict::Refuse => door.refuse(flow, bytes),
+                Verdict::Drop => door.counters.calls_dropped += 1,
+            }
+        }
     }
 
     fn stream_ready(&mut self, event: Ready, scratch: &mut [u8]) {
@@ -512,6 +559,7 @@ impl Core {
         let own = [
             ("held_questions", self.asked.len() as u64),
             ("held_answers", self.answers.len() as u64),
+            ("calls_limit", self.admission.limit()),
             (
                 "cpu_us",
                 sys::thread_time().since(Instant::ZERO).as_nanos() / 1_000,
@@ -554,6 +602,24 @@ impl Door {
             }
             Brought::Http(bytes) => self.handle(Input::Http { flow, bytes }),
         }
+    }
+
+    /// The INVITE of a new call for which there is no time. Another core's goes there: only the
+    /// owner knows whether it begins a call or is sent again.
+    fn refuse(&mut self, flow: Flow, bytes: &[u8]) {
+        let call_id = scan::call_id(bytes).unwrap_or_default();
+        if steer::owner(call_id, self.port.core_count()) == self.port.id() {
+            self.handle(Input::Refused { flow, bytes });
+        } else {
+            self.steer(flow, bytes);
+        }
+    }
+
+    /// A datagram: to the core that owns its call, which the kernel has found if it steers.
+    fn take_datagram(&mut self, is_steered: bool, flow: Flow, bytes: &[u8]) {
+        let is_here = self.steer(flow, bytes);
+        self.counters.kernel_steered += u64::from(is_steered && is_here);
+        self.counters.misrouted += u64::from(is_steered && !is_here);
     }
 
     /// A message that arrived here: to its owner. Says whether that is this core.

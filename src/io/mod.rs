@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!   plan.rs      what to do: plain data             sockets.rs   open everything, say what fails
-//!   driver.rs    one core: wait, handle, perform    udp.rs       datagrams by the batch
+//!   driver.rs    one core: wait, handle, perform
 //!   tcp.rs       the streams of a core              stream.rs    one stream
+//!   admission.rs which new calls it takes           udp.rs       datagrams by the batch
 //!   pace.rs      when a core wakes                  control.rs   the thread beside the cores
 //!   mesh.rs      ordered channels between cores
 //!   dns.rs       RFC 3263                           log.rs       a thread that writes
@@ -23,6 +24,7 @@ pub mod process;
 pub mod signals;
 pub mod sockets;
 pub mod steering;
+mod admission;
 mod clock;
 mod control;
 mod dns;
@@ -206,7 +208,8 @@ impl Start {
             let built = Poll::new().and_then(|poll| {
                 let poll = Rc::new(poll);
                 let streams = Streams::new(around, poll.clone(), rng.hasher());
-                let mut core = Core::new(shard, port, (poll, streams), outside, round_max)?;
+                let rounds = (round_max, rng.hasher());
+                let mut core = Core::new(shard, port, (poll, streams), outside, rounds)?;
                 core.listen(sockets)?;
                 Ok(core)
             });

@@ -219,7 +219,7 @@ fn bind_sockets(
             }
             socket.set_recv_buffer_size(udp.receive_buffer_size)?;
             socket.set_send_buffer_size(udp.send_buffer_size)?;
-            sys::report_drops(&socket)?;
+            sys::report_queue(&socket)?;
             Ok(Listen::Udp {
                 socket: socket.into(),
                 is_steered: false,

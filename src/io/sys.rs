@@ -19,7 +19,7 @@ use socket2::{SockAddr, SockAddrStorage};
 use crate::effect::Token;
 use crate::limits::MESSAGE_SIZE_MAX;
 use crate::script::calendar::Change;
-use crate::time::{Duration, Instant};
+use crate::time::{Duration, Instant, WallTime};
 
 /// Datagrams that one system call reads or writes.
 pub(crate) const BATCH_SIZE: usize = 64;
@@ -28,8 +28,9 @@ pub(crate) const BATCH_SIZE: usize = 64;
 /// lines: at a power of two all buffers would begin in the same few sets of every cache.
 const BUFFER_STRIDE: usize = MESSAGE_SIZE_MAX + 1 + 17 * 64;
 
-/// Room for one control message that carries 32 bits, aligned as the kernel wants it.
-type Control = [u64; 4];
+/// Room for two control messages, one of 32 bits and one with a time, aligned as the kernel wants
+/// them.
+type Control = [u64; 8];
 
 /// What a descriptor is waited for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -186,6 +187,8 @@ pub(crate) struct ReceiveBatch {
     received: Vec<(u32, SocketAddr)>,
     /// What the kernel says it has dropped on the socket since that was opened.
     drops: Option<u32>,
+    /// When the first datagram came in.
+    arrived: Option<WallTime>,
 }
 
 impl ReceiveBatch {
@@ -194,6 +197,7 @@ impl ReceiveBatch {
             data: vec![0; BUFFER_STRIDE * BATCH_SIZE],
             received: Vec::with_capacity(BATCH_SIZE),
             drops: None,
+            arrived: None,
         }
     }
 
@@ -202,7 +206,7 @@ impl ReceiveBatch {
         self.received.clear();
         let mut names: [MaybeUninit<libc::sockaddr_storage>; BATCH_SIZE] =
             [MaybeUninit::uninit(); BATCH_SIZE];
-        let mut controls: [Control; BATCH_SIZE] = [[0; 4]; BATCH_SIZE];
+        let mut controls: [Control; BATCH_SIZE] = [[0; 8]; BATCH_SIZE];
         let mut vectors: [libc::iovec; BATCH_SIZE] = std::array::from_fn(|i| libc::iovec {
             iov_base: self.data[i * BUFFER_STRIDE..].as_mut_ptr().cast(),
             iov_len: MESSAGE_SIZE_MAX,
@@ -228,10 +232,14 @@ impl ReceiveBatch {
                 std::ptr::null_mut(),
             ))?
         };
-        for header in &headers[..count as usize] {
+        self.arrived = None;
+        for (i, header) in headers[..count as usize].iter().enumerate() {
             // SAFETY: the kernel has filled name, control space and their lengths.
-            let (remote, drops) = unsafe { (name_of(&header.msg_hdr), drops_of(&header.msg_hdr)) };
-            self.drops = drops.or(self.drops);
+            let (remote, told) = unsafe { (name_of(&header.msg_hdr), told_of(&header.msg_hdr)) };
+            self.drops = told.drops.or(self.drops);
+            if i == 0 {
+                self.arrived = told.arrived;
+            }
             // A name that is not of the internet cannot come out of an internet socket.
             let remote = remote.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
             self.received.push((header.msg_len, remote));
@@ -244,6 +252,11 @@ impl ReceiveBatch {
         let (size, remote) = self.received[index];
         let start = index * BUFFER_STRIDE;
         (&self.data[start..start + size as usize], remote)
+    }
+
+    /// When the first datagram of the last [`ReceiveBatch::fill`] came in, if the kernel said so.
+    pub(crate) fn arrived(&self) -> Option<WallTime> {
+        self.arrived
     }
 
     /// The kernel's count of what it dropped on the socket that was read last, when it gave one.
@@ -291,19 +304,21 @@ pub(crate) fn send_batch(fd: &impl AsRawFd, datagrams: &[Datagram]) -> io::Resul
     Ok(sent as usize)
 }
 
-/// Asks the kernel to say with each datagram how many it has dropped.
-pub(crate) fn report_drops(fd: &impl AsRawFd) -> io::Result<()> {
-    let on: libc::c_int = 1;
-    // SAFETY: the kernel reads one integer from a pointer to one.
-    unsafe {
-        check(libc::setsockopt(
-            fd.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_RXQ_OVFL,
-            (&raw const on).cast(),
-            mem::size_of::<libc::c_int>() as u32,
-        ))?
-    };
+/// Asks the kernel to say with each datagram when it came in and how many it has dropped.
+pub(crate) fn report_queue(fd: &impl AsRawFd) -> io::Result<()> {
+    for option in [libc::SO_RXQ_OVFL, libc::SO_TIMESTAMPNS] {
+        let on: libc::c_int = 1;
+        // SAFETY: the kernel reads one integer from a pointer to one.
+        unsafe {
+            check(libc::setsockopt(
+                fd.as_raw_fd(),
+                libc::SOL_SOCKET,
+                option,
+                (&raw const on).cast(),
+                mem::size_of::<libc::c_int>() as u32,
+            ))?
+        };
+    }
     Ok(())
 }
 
@@ -452,24 +467,40 @@ unsafe fn name_of(header: &libc::msghdr) -> Option<SocketAddr> {
     name.as_socket()
 }
 
-/// The count of drops that came with a received datagram.
+/// What the kernel says of the queue in which a datagram has waited.
+#[derive(Default)]
+struct Told {
+    drops: Option<u32>,
+    arrived: Option<WallTime>,
+}
+
+/// What came with a received datagram.
 ///
 /// # Safety
 /// The kernel must have filled `header`, whose control space is a [`Control`].
-unsafe fn drops_of(header: &libc::msghdr) -> Option<u32> {
-    // SAFETY: the macros of the library walk what the kernel wrote, within `msg_controllen`.
+unsafe fn told_of(header: &libc::msghdr) -> Told {
+    let mut told = Told::default();
+    // SAFETY: the macros of the library walk what the kernel wrote, within `msg_controllen`; the
+    // kernel writes 32 bits for the one type and a time for the other.
     unsafe {
         let mut message = libc::CMSG_FIRSTHDR(header);
         while !message.is_null() {
-            if (*message).cmsg_level == libc::SOL_SOCKET
-                && (*message).cmsg_type == libc::SO_RXQ_OVFL
-            {
-                return Some(libc::CMSG_DATA(message).cast::<u32>().read_unaligned());
+            let data = libc::CMSG_DATA(message);
+            match ((*message).cmsg_level, (*message).cmsg_type) {
+                (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => {
+                    told.drops = Some(data.cast::<u32>().read_unaligned());
+                }
+                (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
+                    let time = data.cast::<libc::timespec>().read_unaligned();
+                    let micros = time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1_000;
+                    told.arrived = Some(WallTime::from_micros(micros));
+                }
+                _ => {}
             }
             message = libc::CMSG_NXTHDR(header, message);
         }
-        None
     }
+    told
 }
 
 #[cfg(test)]
@@ -522,7 +553,7 @@ mod tests {
     fn the_kernel_counts_what_it_drops() {
         let source = UdpSocket::bind("127.0.0.1:0").unwrap();
         let target = socket2::Socket::from(UdpSocket::bind("127.0.0.1:0").unwrap());
-        report_drops(&target).unwrap();
+        report_queue(&target).unwrap();
         target.set_recv_buffer_size(4_096).unwrap();
         let to = target.local_addr().unwrap().as_socket().unwrap();
         for _ in 0..200 {
@@ -535,6 +566,23 @@ mod tests {
         let count = batch.fill(&target).unwrap();
         assert_eq!(batch.get(count - 1).0, b"last");
         assert!(batch.take_drops().is_some_and(|n| n > 0));
+    }
+
+    #[test]
+    fn the_kernel_says_when_a_datagram_came() {
+        let micros = || {
+            let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+            WallTime::from_micros(since.unwrap().as_micros() as u64)
+        };
+        let source = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let target = UdpSocket::bind("127.0.0.1:0").unwrap();
+        report_queue(&target).unwrap();
+        let before = micros();
+        source.send_to(b"x", target.local_addr().unwrap()).unwrap();
+        let mut batch = ReceiveBatch::new();
+        batch.fill(&target).unwrap();
+        let came = batch.arrived().unwrap();
+        assert!((before..=micros()).contains(&came), "{before:?} {came:?}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::counters::Counters;
 use super::sys::{self, Datagram, Interest, Poll, ReceiveBatch};
 use crate::effect::{Flow, Proto, Send, SendError, SocketId, Token};
 use crate::limits::DATAGRAM_QUEUE_MAX;
+use crate::time::{Duration, WallTime};
 
 /// One socket and what waits to leave by it.
 #[derive(Debug)]
@@ -26,6 +27,15 @@ struct Outlet {
     is_steered: bool,
     /// What the kernel had dropped when it was last asked.
     drops_seen: u32,
+}
+
+/// What a batch tells of the queue in which it has waited.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Queue {
+    /// How long the first datagram has waited.
+    pub(crate) delay: Duration,
+    /// The kernel has had to drop some.
+    pub(crate) has_lost: bool,
 }
 
 /// The datagram sockets of one core, by `SocketId`.
@@ -76,37 +86,37 @@ impl Datagrams {
         outlet.is_some_and(|o| o.as_ref().is_some_and(|o| o.is_steered))
     }
 
-    /// Reads one batch from a socket and gives each datagram to `take`, in order. Whatever is
-    /// left over keeps the socket ready.
+    /// Reads one batch from a socket, to be looked at by [`datagram`], and says how many there are
+    /// and what they tell of the queue in which they have waited. Whatever is left over keeps the
+    /// socket ready.
     pub(crate) fn receive(
         &mut self,
         id: SocketId,
         batch: &mut ReceiveBatch,
-        mut take: impl FnMut(Flow, &[u8]),
-    ) {
+        now: WallTime,
+    ) -> (usize, Queue) {
         let Some(Some(outlet)) = self.outlets.get_mut(usize::from(id.0)) else {
-            return;
+            return (0, Queue::default());
         };
         // An error of a datagram socket is about something sent before, or passes by itself.
         let Ok(count) = batch.fill(&outlet.socket) else {
-            return;
+            return (0, Queue::default());
         };
+        let mut queue = Queue::default();
         self.counters.udp_received += count as u64;
         if let Some(drops) = batch.take_drops() {
             let new = drops.wrapping_sub(outlet.drops_seen);
             outlet.drops_seen = drops;
             self.counters.udp_receive_drops += u64::from(new);
+            queue.has_lost = new > 0;
         }
-        for i in 0..count {
-            let (bytes, remote) = batch.get(i);
-            let flow = Flow {
-                socket: id,
-                proto: Proto::Udp,
-                remote,
-                conn: None,
-            };
-            take(flow, bytes);
+        if let Some(arrived) = batch.arrived() {
+            let micros = now.as_micros().saturating_sub(arrived.as_micros());
+            queue.delay = Duration::from_micros(micros);
+            let longest = &mut self.counters.queue_delay_us_max;
+            *longest = (*longest).max(micros);
         }
+        (count, queue)
     }
 
     /// Queues a message for the next [`Datagrams::flush`].
@@ -154,6 +164,18 @@ impl Datagrams {
             .flatten()
             .all(|outlet| outlet.queue.is_empty())
     }
+}
+
+/// One datagram of a batch, and what it came in on.
+pub(crate) fn datagram(batch: &ReceiveBatch, socket: SocketId, index: usize) -> (Flow, &[u8]) {
+    let (bytes, remote) = batch.get(index);
+    let flow = Flow {
+        socket,
+        proto: Proto::Udp,
+        remote,
+        conn: None,
+    };
+    (flow, bytes)
 }
 
 impl Outlet {
@@ -235,9 +257,8 @@ mod tests {
         while seen.len() < 2 {
             poll.wait(Some(5_000), &mut ready).unwrap();
             assert!(!ready.is_empty(), "nothing came");
-            receiver.receive(SocketId(0), &mut batch, |_, bytes| {
-                seen.push(bytes.to_vec())
-            });
+            let (count, _) = receiver.receive(SocketId(0), &mut batch, WallTime::default());
+            seen.extend((0..count).map(|i| datagram(&batch, SocketId(0), i).1.to_vec()));
         }
         assert_eq!(seen, [b"first".to_vec(), b"last".to_vec()]);
     }

@@ -36,6 +36,8 @@ pub struct Counters {
     pub transactions_refused: u64,
     /// Requests refused because the process is stopping.
     pub drain_refused: u64,
+    /// New calls refused because there was no time for them.
+    pub calls_refused: u64,
     /// Answers to questions that had died.
     pub stale_answers: u64,
     /// Requests that came back unchanged (482).
@@ -108,6 +110,7 @@ impl Counters {
             ("runs_refused", self.runs_refused),
             ("transactions_refused", self.transactions_refused),
             ("drain_refused", self.drain_refused),
+            ("calls_refused", self.calls_refused),
             ("stale_answers", self.stale_answers),
             ("local_drops", self.local_drops),
             ("bad_uris", self.bad_uris),
@@ -143,6 +146,11 @@ impl Counters {
         if let Some(at) = STATELESS.iter().position(|s| *s == status) {
             self.stateless_codes[at] += 1;
         }
+    }
+
+    /// Requests of this method that came in.
+    pub fn requests_of(&self, method: Method) -> u64 {
+        self.requests[Counters::place(method)]
     }
 
     /// Counts a message that came in.

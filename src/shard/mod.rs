@@ -69,6 +69,13 @@ pub enum Input<'a> {
         /// The bytes, valid for this call only.
         bytes: &'a [u8],
     },
+    /// The same, when there is no time for new calls: if it begins one, it is refused.
+    Refused {
+        /// What it came in on.
+        flow: Flow,
+        /// The bytes, valid for this call only.
+        bytes: &'a [u8],
+    },
     /// One whole request of HTTP cut from a stream of this core.
     Http {
         /// The stream.
@@ -168,6 +175,7 @@ impl Shard {
         self.begin(step);
         match input {
             Input::Received { flow, bytes } => self.received(step, flow, bytes),
+            Input::Refused { flow, bytes } => self.refused(step, flow, bytes),
             Input::Http { flow, bytes } => self.http(step, flow, bytes),
             Input::Deadline => self.deadlines(step),
             Input::Resolved(Token::Run(key), found) => self.resolved(step, key, found),
@@ -334,9 +342,12 @@ impl Shard {
 
     fn received(&mut self, step: &mut Step<'_>, flow: Flow, bytes: &[u8]) {
         self.state.counters.received += 1;
-        let Some(message) = self.read(step, flow, bytes) else {
-            return;
-        };
+        if let Some(message) = self.read(step, flow, bytes) {
+            self.arrived(step, message, flow);
+        }
+    }
+
+    fn arrived(&mut self, step: &mut Step<'_>, message: Rc<Message>, flow: Flow) {
         let owner = steer::owner_of(message.call(), self.state.setup.shard_count);
         // The steering found another Call-ID than the parser did. A peer can cause this, so it is
         // counted and the message is handled here, where it is.

@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::effect::{Flow, Level};
+use crate::limits::RETRY_AFTER_S_MAX;
 use crate::modules::dialog::{life, transfer};
 use crate::modules::work::Work;
 use crate::modules::{sl, tm};
@@ -65,7 +66,27 @@ impl Shard {
         }
     }
 
-    /// Whether a stopping process may refuse the request: it begins something.
+    /// A request has come in for which there is no time if it begins a call: what belongs to one
+    /// goes its way.
+    pub(super) fn refused(&mut self, step: &mut Step<'_>, flow: Flow, bytes: &[u8]) {
+        self.state.counters.received += 1;
+        let Some(message) = self.read(step, flow, bytes) else {
+            return;
+        };
+        let is_whole = message.is_request() && message.violation().is_none();
+        if !is_whole || !self.is_new_work(&message) {
+            return self.arrived(step, message, flow);
+        }
+        self.state.counters.calls_refused += 1;
+        let seconds = 1 + self.state.rng.below(RETRY_AFTER_S_MAX);
+        let line = format!("Retry-After: {seconds}\r\n");
+        let status = (503, &b"Service Unavailable"[..]);
+        sl::reply(&mut self.env(step), &message, flow, status, line.as_bytes());
+        self.recycle(message);
+    }
+
+    /// Whether a process that is stopping or has no time may refuse the request: it begins
+    /// something.
     fn is_new_work(&self, message: &Message) -> bool {
         let method = message.method();
         let begins = !matches!(method, Method::Ack | Method::Cancel) && message.to_tag().is_none();

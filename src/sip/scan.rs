@@ -19,6 +19,22 @@ pub fn call_id(bytes: &[u8]) -> Option<&[u8]> {
     Some(value.of(fields.bytes))
 }
 
+/// Whether this is the INVITE of a new call: one whose To has no tag. Reads the fields up to To; a
+/// tag in the display name or the URI counts as one, which is on the safe side.
+pub fn begins_call(bytes: &[u8]) -> bool {
+    let mut fields = Fields::new(bytes);
+    fields.bytes.starts_with(b"INVITE ")
+        && fields
+            .find(|(name, _)| *name == HeaderName::To)
+            .is_some_and(|(_, value)| {
+                let value = value.of(fields.bytes);
+                !memchr::memchr_iter(b';', value).any(|at| {
+                    let rest = value[at + 1..].trim_ascii_start();
+                    rest.len() >= 3 && rest[..3].eq_ignore_ascii_case(b"tag")
+                })
+            })
+}
+
 /// What the fields of a complete header say about its body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Length {
@@ -96,9 +112,15 @@ pub fn fuzz_scan(data: &[u8]) {
             "the scan made up a Call-ID"
         );
     }
+    let begins = begins_call(data);
     let Ok(message) = Message::parse(data) else {
         return;
     };
+    let has_tag = message.to_tag().is_some() && message.violation().is_none();
+    assert!(
+        !(begins && has_tag),
+        "a request of a call counts as its beginning"
+    );
     let parsed = message
         .first(HeaderName::CallId)
         .map(|header| message.text(header.value));
@@ -149,6 +171,30 @@ mod tests {
         }
         for bytes in ["", "\r\n", "Call-ID: first line\r\n", "x"] {
             assert_eq!(call_id(bytes.as_bytes()), None, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_call_begins_with_an_invite_without_a_tag() {
+        let table = [
+            ("INVITE sip:a@b SIP/2.0\r\nTo: <sip:a@b>\r\n\r\n", true),
+            ("\r\nINVITE sip:a@b SIP/2.0\r\nt: sip:a@b;x=1\r\n\r\n", true),
+            (
+                "INVITE sip:a@b SIP/2.0\r\nTo: <sip:a@b>;tag=1\r\n\r\n",
+                false,
+            ),
+            (
+                "INVITE sip:a@b SIP/2.0\r\nTo: <sip:a@b> ; TAG = 1\r\n\r\n",
+                false,
+            ),
+            ("INVITE sip:a@b SIP/2.0\r\nFrom: <sip:a@b>\r\n\r\n", false),
+            ("BYE sip:a@b SIP/2.0\r\nTo: <sip:a@b>\r\n\r\n", false),
+            ("SIP/2.0 180 Ringing\r\nTo: <sip:a@b>\r\n\r\n", false),
+            ("INVITE", false),
+            ("", false),
+        ];
+        for (text, want) in table {
+            assert_eq!(begins_call(text.as_bytes()), want, "{text:?}");
         }
     }
 

@@ -30,6 +30,37 @@ fn invite(proxy: &mut Proxy) -> Vec<Sent> {
 }
 
 #[test]
+fn without_time_a_new_call_is_refused_and_the_others_go_on() {
+    let mut p = Proxy::new("record_route();");
+    let out = invite(&mut p);
+    // The same INVITE again is of a call that has begun.
+    let again = p.receive_late(ALICE, &request("INVITE", "i", ""));
+    assert_eq!(lines(&again), [TRYING]);
+    let ringing = p.receive_late(BOB, &answer(&out[0], 180, "b1"));
+    assert_eq!(lines(&ringing), ["192.0.2.1: SIP/2.0 180 Some Reason"]);
+
+    let other = request("INVITE", "other", "").replace("c1", "c2");
+    let refused = p.receive_late(CAROL, &other);
+    assert_eq!(refused[0].line(), "SIP/2.0 503 Service Unavailable");
+    let seconds: u32 = refused[0].get("Retry-After").parse().expect("a number");
+    assert!((1..=10).contains(&seconds), "{seconds}");
+    let tag = refused[0]
+        .get("To")
+        .rsplit("tag=")
+        .next()
+        .map(str::to_owned);
+    let ack = request("ACK", "other", "").replace("c1", "c2").replace(
+        "To: <sip:bob@b.test>",
+        &format!("To: <sip:bob@b.test>;tag={}", tag.expect("a tag")),
+    );
+    assert_eq!(lines(&p.receive_late(CAROL, &ack)), [""; 0]);
+    assert_eq!(p.shard().counters().calls_refused, 1);
+    // What is no SIP is counted as ever.
+    assert_eq!(lines(&p.receive_late(CAROL, "x\r\n\r\n")), [""; 0]);
+    assert_eq!(p.shard().counters().parse_errors, 1);
+}
+
+#[test]
 fn a_call_from_invite_to_bye() {
     let mut p = Proxy::new("record_route();");
     let sent = p.receive(ALICE, &request("INVITE", "i", "X-Kept: as, it;is\r\n"));

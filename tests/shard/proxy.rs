@@ -258,6 +258,12 @@ impl Proxy {
         self.input(Input::Received { flow, bytes })
     }
 
+    /// A datagram comes in for which there is no time if it begins a call.
+    pub(crate) fn receive_late(&mut self, from: &str, text: &str) -> Vec<Sent> {
+        let (flow, bytes) = (flow(from, Proto::Udp), text.as_bytes());
+        self.input(Input::Refused { flow, bytes })
+    }
+
     /// A request of HTTP comes in.
     pub(crate) fn receive_http(&mut self, from: &str, text: &str) -> Vec<Sent> {
         let (flow, bytes) = (flow(from, Proto::Tcp), text.as_bytes());

@@ -110,6 +110,7 @@ impl Reference {
             Input::Reload(_) => {}
             Input::Deadline => self.on_deadline(now, out),
             Input::FlowClosed(_) | Input::Peer(..) | Input::Rpc(_) | Input::Http { .. } => {}
+            Input::Refused { .. } => unreachable!("the world is never too busy"),
             Input::Drain => {
                 if self.is(Fault::SpeaksAtRest) {
                     let to = Destination::to(SocketId(0), Proto::Udp, PROXY);
