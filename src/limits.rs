@@ -102,6 +102,13 @@ pub const CONFIG_TOKEN_COUNT_MAX: usize = 1 << 20;
 /// Addresses tried for one branch, the ceiling of DNS failover (RFC 3263 §4.3).
 pub const HOP_COUNT_MAX: usize = 16;
 
+/// Results of `dns_query` and its kin that one core keeps, by name and kind. Scripts name them in
+/// constants; one that makes names up overwrites the first.
+pub const LOOKUP_RESULT_COUNT_MAX: usize = 256;
+
+/// Records of one answer that a script sees.
+pub const LOOKUP_RECORD_COUNT_MAX: usize = 64;
+
 /// How long a name may take to resolve before the branch fails with 478.
 pub const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -134,9 +134,11 @@ fn load(args: &Args, files: &mut Files, cores: usize) -> Result<Loaded, ConfigEr
     )?;
     loaded.setup.started = io::process::started();
     loaded.setup.config.zone = io::process::zone();
+    loaded.setup.config.host = io::process::host();
     if let Some(dir) = &args.run_dir {
         loaded.setup.config.process.rundir = dir.display().to_string().into();
     }
+    loaded.setup.config.log.to_stderr |= args.stderr > 0 || args.colour > 0;
     let core = &mut loaded.setup.config.core;
     core.debug = load::level(core.debug, args.debug, args.verbose);
     Ok(loaded)
@@ -173,7 +175,9 @@ fn plan(args: &Args, setup: &Setup, cores: &[usize]) -> Plan {
         plan.round_max = Duration::from_micros(micros.into());
     }
     plan.log.level = config.core.debug;
-    plan.log.stderr = config.log.to_stderr || args.stderr > 0 || args.colour > 0;
+    plan.log.stderr = config.log.to_stderr;
+    plan.log.facility = config.log.facility;
+    plan.log.colours = config.xlog.colours.clone();
     plan.log.colour = args.colour > 0;
     plan.log.name = config.log.name.clone().unwrap_or_else(|| "dialcore".into());
     plan.tcp.connection_lifetime = config.tcp.connection_lifetime;
@@ -183,6 +187,7 @@ fn plan(args: &Args, setup: &Setup, cores: &[usize]) -> Plan {
     plan.tcp.accept_no_cl = config.tcp.accept_no_content_length;
     plan.tcp.crlf_ping = config.tcp.crlf_ping;
     plan.dns.try_naptr = config.dns.try_naptr;
+    plan.dns.known = config.corex.records.clone();
     plan.control = io::ControlSocket::all(setup);
     plan.reload = Some(reload(args.clone(), cores.len()));
     plan

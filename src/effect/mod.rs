@@ -5,13 +5,15 @@
 //! simulator performs them on a model.
 
 pub mod flow;
+pub mod name;
 pub mod peer;
 pub mod rpc;
 
 use std::rc::Rc;
 
 pub use flow::{Address, ConnId, Destination, Flow, Proto, SocketId};
-pub use peer::{ItemChange, ItemNews, PeerMessage, TransactionOrder};
+pub use name::{Lookup, NameRecord};
+pub use peer::{ItemChange, ItemNews, PeerMessage, SharedNews, TransactionOrder};
 pub use rpc::{HttpCommand, HttpFrame, Part, RpcId};
 
 use crate::slab::Key;
@@ -39,6 +41,8 @@ pub enum Effect {
     Close(ConnId),
     /// Find the addresses of a name; answered by `Input::Resolved`.
     Resolve(Token, Query),
+    /// Ask the name servers for a script; answered by `Input::Found`.
+    Lookup(Token, Box<Lookup>),
     /// Tell another shard; it gets `Input::Peer`, unless the message is lost.
     Peer(ShardId, PeerMessage),
     /// Write a line to the log.
@@ -144,6 +148,22 @@ impl Level {
         }
     }
 
+    /// The level of this name, `L_INFO` and so on.
+    pub fn from_name(name: &str) -> Option<Level> {
+        Some(match name {
+            "L_ALERT" => Level::Alert,
+            "L_BUG" => Level::Bug,
+            "L_CRIT2" => Level::Crit2,
+            "L_CRIT" => Level::Crit,
+            "L_ERR" => Level::Err,
+            "L_WARN" => Level::Warn,
+            "L_NOTICE" => Level::Notice,
+            "L_INFO" => Level::Info,
+            "L_DBG" | "L_DEBUG" => Level::Dbg,
+            _ => return None,
+        })
+    }
+
     /// The level with this number; beyond either end, the end.
     pub const fn from_number(n: i64) -> Level {
         match n {
@@ -169,8 +189,90 @@ pub struct Record {
     pub text: Box<str>,
     /// Whether a script wrote it (`xlog`): then it is marked `<script>:` and ends as written.
     pub from_script: bool,
+    /// The mark of a script's line when it is another one (`xlog.prefix`).
+    pub mark: Option<Box<str>>,
     /// What stands before it all: `log_prefix`.
     pub prefix: Box<str>,
+    /// The facility of syslog; `None`: that of the process.
+    pub facility: Option<Facility>,
+}
+
+impl Record {
+    /// A line of the program's own.
+    pub fn own(level: Level, text: impl Into<Box<str>>) -> Record {
+        Record {
+            level,
+            text: text.into(),
+            from_script: false,
+            mark: None,
+            prefix: Box::default(),
+            facility: None,
+        }
+    }
+}
+
+/// A facility of syslog: its number in RFC 5424 §6.2.1.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Facility(pub u8);
+
+impl Facility {
+    /// `LOG_DAEMON`, which processes use unless they are told otherwise.
+    pub const DAEMON: Facility = Facility(3);
+
+    /// The facility of this name, as `LOG_LOCAL0`, in any case.
+    pub fn from_name(name: &str) -> Option<Facility> {
+        const NAMES: [&str; 24] = [
+            "KERN", "USER", "MAIL", "DAEMON", "AUTH", "SYSLOG", "LPR", "NEWS", "UUCP", "CRON",
+            "AUTHPRIV", "FTP", "", "", "", "", "LOCAL0", "LOCAL1", "LOCAL2", "LOCAL3", "LOCAL4",
+            "LOCAL5", "LOCAL6", "LOCAL7",
+        ];
+        let upper = name.to_ascii_uppercase();
+        let bare = upper.strip_prefix("LOG_").filter(|n| !n.is_empty())?;
+        let number = NAMES.iter().position(|known| *known == bare)?;
+        Some(Facility(number as u8))
+    }
+}
+
+/// The codes of a terminal for levels that have colours of their own (`xlog.log_colors`).
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Colours(Vec<(Level, Box<str>)>);
+
+impl Colours {
+    /// The codes of a level, if it has its own.
+    pub fn of(&self, level: Level) -> Option<&str> {
+        let mut all = self.0.iter().rev();
+        all.find(|(l, _)| *l == level).map(|(_, code)| &**code)
+    }
+
+    /// `L_ERR=cr;L_WARN=px`: a level and the letters of its colours, as [`Colours::code`] takes
+    /// them. `None`: it cannot be read.
+    pub fn set(&mut self, text: &str) -> Option<()> {
+        for part in text.split(';').map(str::trim).filter(|p| !p.is_empty()) {
+            let (name, letters) = part.split_once('=')?;
+            let level = Level::from_name(name.trim())?;
+            let code = Colours::code(letters.trim().as_bytes())?;
+            self.0.push((level, code.into()));
+        }
+        Some(())
+    }
+
+    /// What makes a terminal write in two colours, that of the letters and that behind them: `s`
+    /// black, `r` red, `g` green, `y` yellow, `b` blue, `p` purple, `c` cyan, `w` white, `x` the
+    /// terminal's own; the first may be a capital, for bright letters.
+    pub fn code(letters: &[u8]) -> Option<String> {
+        let number = |letter: u8| match letter.to_ascii_lowercase() {
+            b'x' => Some(9),
+            other => b"srgybpcw".iter().position(|l| *l == other),
+        };
+        match letters {
+            [front, back] if !back.is_ascii_uppercase() && *front != b'X' => {
+                let bright = u8::from(front.is_ascii_uppercase());
+                let (front, back) = (number(*front)?, number(*back)?);
+                Some(format!("\x1b[{bright};3{front};4{back}m"))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Where a shard puts its effects, in the order in which they are to be performed.
@@ -190,6 +292,13 @@ impl Outbox {
     /// Asks for one effect.
     pub fn push(&mut self, effect: Effect) {
         self.effects.push(effect);
+    }
+
+    /// Puts other bytes into the message that is sent as the effect of this number.
+    pub fn replace_message(&mut self, index: usize, bytes: Rc<[u8]>) {
+        if let Some(Effect::Send(send)) = self.effects.get_mut(index) {
+            send.bytes = bytes;
+        }
     }
 
     /// Takes all effects out, oldest first; the memory stays.

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use super::flow::Flow;
 use super::rpc::Value;
 use crate::slab::Key;
 
@@ -32,6 +33,31 @@ pub enum PeerMessage {
     },
     /// An item of a table of the script's has changed (`htable`).
     Item(Arc<ItemNews>),
+    /// A message of SIP whose Call-ID only a script has shown (`network:msg`).
+    Decoded {
+        /// What it came in on.
+        flow: Flow,
+        /// The message.
+        bytes: Box<[u8]>,
+    },
+    /// A script waits for what the shard that made a nonce says of its use.
+    Nonce {
+        /// The script.
+        run: Key,
+        /// The number of the nonce.
+        number: u32,
+        /// The count that came with it.
+        count: Option<u32>,
+    },
+    /// What that shard says.
+    NonceUse {
+        /// The script.
+        run: Key,
+        /// Whether it is the first use in this way.
+        told: NonceUse,
+    },
+    /// Something that scripts of all shards share has changed.
+    Shared(Arc<SharedNews>),
     /// A script waits until another shard has done something to a transaction of its own.
     Transaction {
         /// The script.
@@ -246,6 +272,33 @@ pub enum Command {
         /// Its identifier.
         uid: Box<[u8]>,
     },
+}
+
+/// What comes of a use of a nonce.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NonceUse {
+    /// It is the first one with this count.
+    Fresh,
+    /// It was used in this way, or is forgotten.
+    Stale,
+    /// It is good once, and was used.
+    Reused,
+}
+
+/// News of what scripts of all shards share.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SharedNews {
+    /// A variable (`$shv`).
+    Variable {
+        /// Its name.
+        name: Box<[u8]>,
+        /// When it changed, in microseconds of the wall clock; of two values the later counts.
+        at: u64,
+        /// What has become of it.
+        change: ItemChange,
+    },
+    /// The flags of `set_gflag` and `reset_gflag`.
+    Flags(Bits),
 }
 
 /// News of one item of a table of the script's.

@@ -38,13 +38,13 @@ use tokio::task::LocalSet;
 use clerk::Office;
 use listen::Opened;
 
-use super::dns::{Lookup, Reach};
+use super::dns::{Names, Reach};
 use super::error::IoError;
 use super::mesh::{Control, Item};
 use super::plan::DnsOptions;
 use super::sys;
 use super::tcp::Lent;
-use crate::effect::{Query, ResolveError, Token};
+use crate::effect::{Lookup, Query, ResolveError, Token};
 use crate::limits::{RESOLVE_COUNT_MAX, RESOLVE_TIMEOUT, RPC_CLIENT_COUNT_MAX};
 use crate::rng::Rng;
 use crate::steer::ShardId;
@@ -53,7 +53,15 @@ use crate::steer::ShardId;
 struct Question {
     core: ShardId,
     token: Token,
-    query: Query,
+    wanted: Wanted,
+}
+
+/// What is wanted of a name.
+pub(crate) enum Wanted {
+    /// Where a request goes (RFC 3263).
+    Hops(Query),
+    /// Records for a script.
+    Records(Box<Lookup>),
 }
 
 /// A core's way to the resolver.
@@ -64,8 +72,12 @@ pub(crate) struct Resolver {
 
 impl Resolver {
     /// Asks; `false` when too many are waiting already.
-    pub(crate) fn ask(&self, core: ShardId, token: Token, query: Query) -> bool {
-        let question = Question { core, token, query };
+    pub(crate) fn ask(&self, core: ShardId, token: Token, wanted: Wanted) -> bool {
+        let question = Question {
+            core,
+            token,
+            wanted,
+        };
         self.questions.try_send(question).is_ok()
     }
 }
@@ -98,9 +110,9 @@ pub(crate) fn start(
         .build()
         .map_err(failed())?;
     let seed = sys::random().map_err(failed())?;
-    let lookup = {
+    let names = {
         let _guard = runtime.enter();
-        Lookup::new(reach, options).map_err(|e| failed()(std::io::Error::other(e)))?
+        Names::new(reach, options).map_err(|e| failed()(std::io::Error::other(e)))?
     };
     let (questions, queue) = mpsc::channel(RESOLVE_COUNT_MAX);
     let (lent, borrowed) = mpsc::channel(RPC_CLIENT_COUNT_MAX);
@@ -112,41 +124,59 @@ pub(crate) fn start(
                 let answers = office.mesh.clone();
                 clerk::open(office, listeners, borrowed);
                 // When nobody can ask any more, everything else that runs here ends too.
-                serve(lookup, Rng::new(seed), answers, queue).await;
+                serve(names, Rng::new(seed), answers, queue).await;
             });
         })
         .map_err(failed())?;
     Ok((Resolver { questions }, Dispatcher { lent }))
 }
 
-async fn serve(lookup: Lookup, mut rng: Rng, answers: Control, mut queue: Receiver<Question>) {
-    let lookup = Arc::new(lookup);
+async fn serve(names: Names, mut rng: Rng, answers: Control, mut queue: Receiver<Question>) {
+    let names = Arc::new(names);
     let in_flight = Rc::new(Cell::new(0usize));
-    while let Some(Question { core, token, query }) = queue.recv().await {
+    while let Some(Question {
+        core,
+        token,
+        wanted,
+    }) = queue.recv().await
+    {
         if in_flight.get() >= RESOLVE_COUNT_MAX {
-            answer(&answers, core, token, Err(ResolveError::TimedOut));
+            let item = match wanted {
+                Wanted::Hops(_) => Item::Resolved(token, Err(ResolveError::TimedOut)),
+                Wanted::Records(_) => Item::Found(token, Err(ResolveError::TimedOut)),
+            };
+            answer(&answers, core, item);
             continue;
         }
         in_flight.set(in_flight.get() + 1);
-        let (lookup, answers) = (lookup.clone(), answers.clone());
+        let (names, answers) = (names.clone(), answers.clone());
         let (mut rng, in_flight) = (rng.fork(), in_flight.clone());
         tokio::task::spawn_local(async move {
-            let limit = std::time::Duration::from_nanos(RESOLVE_TIMEOUT.as_nanos());
-            let found = tokio::time::timeout(limit, lookup.hops(&query, &mut rng)).await;
-            let found = found.unwrap_or(Err(ResolveError::TimedOut));
-            answer(&answers, core, token, found);
+            let item = match wanted {
+                Wanted::Hops(query) => {
+                    Item::Resolved(token, in_time(names.hops(&query, &mut rng)).await)
+                }
+                Wanted::Records(lookup) => {
+                    Item::Found(token, in_time(names.records_of(&lookup, &mut rng)).await)
+                }
+            };
+            answer(&answers, core, item);
             in_flight.set(in_flight.get() - 1);
         });
     }
 }
 
-fn answer(
-    answers: &Control,
-    core: ShardId,
-    token: Token,
-    found: Result<Vec<crate::effect::Hop>, ResolveError>,
-) {
+/// The outcome, or that it took too long.
+async fn in_time<T>(
+    work: impl Future<Output = Result<T, ResolveError>>,
+) -> Result<T, ResolveError> {
+    let limit = std::time::Duration::from_nanos(RESOLVE_TIMEOUT.as_nanos());
+    let found = tokio::time::timeout(limit, work).await;
+    found.unwrap_or(Err(ResolveError::TimedOut))
+}
+
+fn answer(answers: &Control, core: ShardId, item: Item) {
     // A core whose queue is full of answers has more to do than it can; the script that waits for
     // this one ends by its own timer.
-    let _ = answers.post(core, Item::Resolved(token, found));
+    let _ = answers.post(core, item);
 }

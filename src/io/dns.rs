@@ -2,20 +2,24 @@
 //!
 //! NAPTR when neither port nor transport is known and the plan asks for it, SRV when no port is
 //! known, then AAAA and A. Only transports and address families for which there is a socket count.
-//! The resolver keeps answers for as long as they live and reads the hosts file; a machine without
+//! What the configuration says of a name (`corex.dns_cache`) comes before what servers say. The
+//! resolver keeps answers for as long as they live and reads the hosts file; a machine without
 //! name servers resolves what stands there. Runs on the control thread.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::ResolverConfig;
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::proto::rr::{RData, RecordType};
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
 
 use super::plan::DnsOptions;
-use crate::effect::{Address, Hop, Proto, Query, ResolveError};
+use crate::effect::name::{Pointer, Server};
+use crate::effect::{Address, Hop, Lookup, NameRecord, Proto, Query, ResolveError};
 use crate::limits::HOP_COUNT_MAX;
+use crate::modules::corex::{KnownKind, KnownRecord};
 use crate::rng::Rng;
 
 /// What can be reached from here.
@@ -59,33 +63,124 @@ impl Reach {
     }
 }
 
-/// One SRV record.
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct Server {
-    priority: u16,
-    weight: u16,
-    port: u16,
-    target: String,
-}
-
 /// Asks the name servers.
-pub(crate) struct Lookup {
+pub(crate) struct Names {
     resolver: TokioResolver,
     reach: Reach,
     options: DnsOptions,
+    /// When this began to be asked: what is known in advance grows old from here.
+    started: Instant,
 }
 
-impl Lookup {
-    pub(crate) fn new(reach: Reach, options: DnsOptions) -> Result<Lookup, NetError> {
+impl Names {
+    /// Asks the name servers of the machine.
+    pub(crate) fn new(reach: Reach, options: DnsOptions) -> Result<Names, NetError> {
         let provider = TokioRuntimeProvider::default;
         let builder = TokioResolver::builder_tokio().unwrap_or_else(|_| {
             TokioResolver::builder_with_config(ResolverConfig::default(), provider())
         });
-        Ok(Lookup {
-            resolver: builder.build()?,
+        Names::asking(builder.build()?, reach, options)
+    }
+
+    fn asking(
+        resolver: TokioResolver,
+        reach: Reach,
+        options: DnsOptions,
+    ) -> Result<Names, NetError> {
+        Ok(Names {
+            resolver,
             reach,
             options,
+            started: Instant::now(),
         })
+    }
+
+    /// What the configuration says of a name and still holds. `None`: nothing.
+    fn known(&self, name: &str, kind: KnownKind) -> Option<Vec<&KnownRecord>> {
+        let age_s = self.started.elapsed().as_secs();
+        let name = name.trim_end_matches('.');
+        let all = self.options.known.iter();
+        let fits = |r: &&KnownRecord| r.kind == kind && r.name.eq_ignore_ascii_case(name);
+        let found: Vec<_> = all.filter(fits).filter(|r| r.holds_at(age_s)).collect();
+        (!found.is_empty()).then_some(found)
+    }
+
+    /// The addresses that the configuration gives a name. `Err`: it says that there are none.
+    fn known_ips(&self, host: &str) -> Option<Result<Vec<IpAddr>, ResolveError>> {
+        let kinds = [KnownKind::Ipv4, KnownKind::Ipv6];
+        let found: Vec<_> = kinds
+            .into_iter()
+            .filter_map(|kind| self.known(host, kind))
+            .flatten()
+            .collect();
+        if found.is_empty() {
+            return None;
+        }
+        let ips = found.iter().filter(|r| !r.is_unknown);
+        let ips: Vec<IpAddr> = ips.filter_map(|r| r.target.parse().ok()).collect();
+        Some(match ips.is_empty() {
+            true => Err(ResolveError::NotFound),
+            false => Ok(ips),
+        })
+    }
+
+    fn known_servers(&self, name: &str) -> Option<Vec<Server>> {
+        let server = |r: &&KnownRecord| Server {
+            priority: r.priority,
+            weight: r.weight,
+            port: r.port,
+            target: r.target.clone(),
+        };
+        let found = self.known(name, KnownKind::Server)?;
+        let usable = found.into_iter().filter(|r| !r.is_unknown);
+        Some(usable.map(|r| server(&r)).collect())
+    }
+
+    /// What a script has asked.
+    pub(crate) async fn records_of(
+        &self,
+        lookup: &Lookup,
+        rng: &mut Rng,
+    ) -> Result<Vec<NameRecord>, ResolveError> {
+        match lookup {
+            Lookup::Addresses(host) => {
+                let ips = self.ips(host).await?;
+                Ok(ips.into_iter().map(NameRecord::Address).collect())
+            }
+            Lookup::Names(ip) => {
+                let name = Name::from(*ip).to_ascii();
+                let records = self.records(&name, RecordType::PTR).await?;
+                let host = |data| match data {
+                    RData::PTR(name) => Some(NameRecord::Name(host_name(&name.0))),
+                    _ => None,
+                };
+                Ok(records.into_iter().filter_map(host).collect())
+            }
+            Lookup::Servers(service) => {
+                let servers = self.servers_named(service).await?;
+                let ranked = ranked(servers, rng).into_iter();
+                Ok(ranked.map(NameRecord::Server).collect())
+            }
+            Lookup::Pointers(domain) => self.pointers(domain).await,
+        }
+    }
+
+    async fn pointers(&self, domain: &str) -> Result<Vec<NameRecord>, ResolveError> {
+        let records = self.records(domain, RecordType::NAPTR).await?;
+        let pointer = |data| match data {
+            RData::NAPTR(naptr) => Some(Pointer {
+                order: naptr.order,
+                preference: naptr.preference,
+                flags: naptr.flags.clone(),
+                services: naptr.services.clone(),
+                regexp: naptr.regexp.clone(),
+                replacement: host_name(&naptr.replacement),
+            }),
+            _ => None,
+        };
+        let mut pointers: Vec<_> = records.into_iter().filter_map(pointer).collect();
+        pointers.sort_by_key(|p| (p.order, p.preference));
+        Ok(pointers.into_iter().map(NameRecord::Pointer).collect())
     }
 
     /// The hops of a query, best first.
@@ -142,6 +237,9 @@ impl Lookup {
     }
 
     async fn ips(&self, host: &str) -> Result<Vec<IpAddr>, ResolveError> {
+        if let Some(known) = self.known_ips(host) {
+            return known;
+        }
         match self.resolver.lookup_ip(host).await {
             Ok(found) => Ok(found.iter().collect()),
             Err(e) if is_timeout(&e) => Err(ResolveError::TimedOut),
@@ -167,21 +265,26 @@ impl Lookup {
 
     async fn servers(&self, host: &str, proto: Proto) -> Result<Vec<Server>, ResolveError> {
         let name = format!("{}.{host}", service_name(proto));
-        let records = self.records(&name, RecordType::SRV).await?;
-        Ok(records
-            .into_iter()
-            .filter_map(|data| match data {
-                // RFC 2782: the root as target says that the service is not there.
-                RData::SRV(srv) if !srv.target.is_root() => Some(Server {
-                    priority: srv.priority,
-                    weight: srv.weight,
-                    port: srv.port,
-                    target: srv.target.to_utf8(),
-                }),
-                _ => None,
-            })
-            .take(HOP_COUNT_MAX)
-            .collect())
+        self.servers_named(&name).await
+    }
+
+    async fn servers_named(&self, name: &str) -> Result<Vec<Server>, ResolveError> {
+        if let Some(known) = self.known_servers(name) {
+            return Ok(known);
+        }
+        let records = self.records(name, RecordType::SRV).await?;
+        let server = |data| match data {
+            // RFC 2782: the root as target says that the service is not there.
+            RData::SRV(srv) if !srv.target.is_root() => Some(Server {
+                priority: srv.priority,
+                weight: srv.weight,
+                port: srv.port,
+                target: host_name(&srv.target),
+            }),
+            _ => None,
+        };
+        let servers = records.into_iter().filter_map(server);
+        Ok(servers.take(HOP_COUNT_MAX).collect())
     }
 
     async fn of_servers(
@@ -211,6 +314,12 @@ impl Lookup {
             Err(_) => Ok(Vec::new()),
         }
     }
+}
+
+/// A name as people write it, without the dot at its end.
+fn host_name(name: &Name) -> Box<str> {
+    let text = name.to_utf8();
+    text.strip_suffix('.').unwrap_or(&text).into()
 }
 
 fn is_timeout(error: &NetError) -> bool {
@@ -268,96 +377,4 @@ fn ranked(mut servers: Vec<Server>, rng: &mut Rng) -> Vec<Server> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn server(priority: u16, weight: u16, target: &str) -> Server {
-        Server {
-            priority,
-            weight,
-            port: 5060,
-            target: target.into(),
-        }
-    }
-
-    #[test]
-    fn priority_rules_and_weight_draws() {
-        let servers = || {
-            vec![
-                server(20, 0, "backup"),
-                server(10, 90, "big"),
-                server(10, 10, "small"),
-                server(10, 0, "never"),
-            ]
-        };
-        let (mut rng, mut firsts) = (Rng::new(5), std::collections::HashMap::new());
-        for _ in 0..10_000 {
-            let order = ranked(servers(), &mut rng);
-            assert_eq!(order.len(), 4);
-            assert_eq!(order[3].target, "backup");
-            *firsts.entry(order[0].target.clone()).or_insert(0) += 1;
-        }
-        let share = |name: &str| firsts.get(name).copied().unwrap_or(0);
-        assert!((8_600..9_300).contains(&share("big")), "{firsts:?}");
-        assert!((800..1_200).contains(&share("small")), "{firsts:?}");
-        assert!((1..300).contains(&share("never")), "{firsts:?}");
-    }
-
-    #[test]
-    fn only_what_can_be_reached_counts() {
-        let address = |proto, local: &str| Address {
-            proto,
-            local: local.parse().unwrap(),
-            advertised: None,
-            name: None,
-        };
-        let reach = Reach::of(&[address(Proto::Tcp, "127.0.0.1:1")]);
-        let query = |proto, secure| Query {
-            host: "x".into(),
-            port: None,
-            proto,
-            secure,
-        };
-        assert_eq!(reach.candidates(&query(None, false)), [Proto::Tcp]);
-        assert_eq!(reach.candidates(&query(Some(Proto::Udp), false)), []);
-        assert_eq!(reach.candidates(&query(None, true)), []);
-        assert!(reach.includes("192.0.2.1".parse().unwrap()));
-        assert!(!reach.includes("2001:db8::1".parse().unwrap()));
-    }
-
-    #[test]
-    fn numbers_and_local_names_need_no_server() {
-        let address = Address {
-            proto: Proto::Udp,
-            local: "127.0.0.1:5060".parse().unwrap(),
-            advertised: None,
-            name: None,
-        };
-        let table = [
-            ("127.0.0.9", None, "127.0.0.9:5060"),
-            ("127.0.0.9", Some(99), "127.0.0.9:99"),
-            ("localhost", Some(5080), "127.0.0.1:5080"),
-        ];
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        runtime.block_on(async {
-            let lookup = Lookup::new(Reach::of(&[address]), DnsOptions::default()).unwrap();
-            for (host, port, want) in table {
-                let query = Query {
-                    host: host.into(),
-                    port,
-                    proto: None,
-                    secure: false,
-                };
-                let hops = lookup.hops(&query, &mut Rng::new(1)).await.unwrap();
-                let want = Hop {
-                    proto: Proto::Udp,
-                    addr: want.parse().unwrap(),
-                };
-                assert_eq!(hops, [want], "{host}");
-            }
-        });
-    }
-}
+mod tests;

@@ -19,7 +19,7 @@ use ahash::RandomState;
 
 use super::admission::{Admission, Verdict};
 use super::clock::Clock;
-use super::control::{Dispatcher, Resolver};
+use super::control::{Dispatcher, Resolver, Wanted};
 use super::counters::Counters;
 use super::log::Log;
 use super::mesh::{Asked, Item, Port};
@@ -31,8 +31,8 @@ use super::sys::{self, Interest, Poll, Ready, ReceiveBatch};
 use super::tcp::{Brought, Notice, Outgoing, Streams};
 use super::udp::{Datagrams, datagram};
 use crate::effect::{
-    ConnId, Effect, Flow, Hop, Level, Outbox, Part, Proto, ResolveError, Send, SendError, SocketId,
-    Token,
+    ConnId, Effect, Flow, Hop, Level, NameRecord, Outbox, Part, Proto, ResolveError, Send,
+    SendError, SocketId, Token,
 };
 use crate::modules::rpc::command::Figures;
 use crate::shard::{Input, Shard};
@@ -60,6 +60,7 @@ const BEHIND_COUNT: usize = 8;
 enum Answer {
     SendFailed(Token, SendError),
     Resolved(Token, Result<Vec<Hop>, ResolveError>),
+    Found(Token, Result<Vec<NameRecord>, ResolveError>),
     FlowClosed(ConnId),
 }
 
@@ -339,6 +340,7 @@ impl Core {
                 self.streams.give_back(conn, is_open, now);
                 self.behind.push_back(Key::from_u64(conn.key));
             }
+            Item::Found(token, found) => self.answers.push_back(Answer::Found(token, found)),
             Item::Resolved(token, found) => self.answers.push_back(Answer::Resolved(token, found)),
             Item::Peer(from, message) => self.door.handle(Input::Peer(from, message)),
             Item::Reload(make) => self.door.handle(make()),
@@ -381,6 +383,7 @@ impl Core {
             self.door.handle(match answer {
                 Answer::SendFailed(token, error) => Input::SendFailed(token, error),
                 Answer::Resolved(token, found) => Input::Resolved(token, found),
+                Answer::Found(token, found) => Input::Found(token, found),
                 Answer::FlowClosed(conn) => Input::FlowClosed(conn),
             });
             self.perform();
@@ -398,6 +401,17 @@ impl Core {
         self.door.port.flush();
     }
 
+    /// Asks the resolver; false: too many wait for it.
+    fn ask(&mut self, token: Token, wanted: Wanted) -> bool {
+        self.door.counters.resolves += 1;
+        let is_asked = self
+            .outside
+            .resolver
+            .ask(self.door.port.id(), token, wanted);
+        self.door.counters.resolve_drops += u64::from(!is_asked);
+        is_asked
+    }
+
     fn perform(&mut self) {
         // Taken out while its effects are performed, because they need all of the core.
         let mut outbox = std::mem::take(&mut self.door.outbox);
@@ -406,10 +420,14 @@ impl Core {
                 Effect::Send(send) => self.send(send),
                 Effect::Close(conn) => self.streams.close(conn, self.door.now.mono),
                 Effect::Resolve(token, query) => {
-                    self.door.counters.resolves += 1;
-                    if !self.outside.resolver.ask(self.door.port.id(), token, query) {
-                        self.door.counters.resolve_drops += 1;
+                    if !self.ask(token, Wanted::Hops(query)) {
                         let answer = Answer::Resolved(token, Err(ResolveError::TimedOut));
+                        self.answers.push_back(answer);
+                    }
+                }
+                Effect::Lookup(token, lookup) => {
+                    if !self.ask(token, Wanted::Records(lookup)) {
+                        let answer = Answer::Found(token, Err(ResolveError::TimedOut));
                         self.answers.push_back(answer);
                     }
                 }

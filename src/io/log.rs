@@ -16,11 +16,14 @@ use std::time::Duration;
 use super::error::IoError;
 use super::plan::LogOptions;
 use super::sys;
-use crate::effect::{Level, Record};
+use crate::effect::{Colours, Facility, Level, Record};
 use crate::limits::LOG_QUEUE_MAX;
 
 /// How long the end of the process waits for the last lines.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Where the facility stands in what syslog(3) takes.
+const FACILITY_SHIFT: i32 = 3;
 
 /// Bytes gathered before they are written.
 const BUFFER_SIZE: usize = 64 << 10;
@@ -63,12 +66,7 @@ impl Log {
     /// Writes a line of the program's own.
     pub(crate) fn say(&self, level: Level, text: impl FnOnce() -> String) {
         if level <= self.level {
-            self.write(Record {
-                level,
-                text: text().into(),
-                from_script: false,
-                prefix: Box::default(),
-            });
+            self.write(Record::own(level, text()));
         }
     }
 }
@@ -123,18 +121,20 @@ impl Sink {
         }
         // The C library keeps the pointer for as long as the process lives, so it is leaked, once.
         let name = CString::new(options.name.replace('\0', "")).unwrap_or_default();
-        sys::open_syslog(Box::leak(name.into_boxed_c_str()));
+        let facility = i32::from(options.facility.0) << FACILITY_SHIFT;
+        sys::open_syslog(Box::leak(name.into_boxed_c_str()), facility);
         Sink::Syslog
     }
 
-    fn put(&self, level: Level, line: &[u8]) {
+    fn put(&self, (level, facility): (Level, Option<Facility>), line: &[u8]) {
         match self {
             // A standard error that is closed or full of errors leaves nobody to tell.
             Sink::Stderr => drop(io::stderr().write_all(line)),
             Sink::Syslog => {
                 let text: Vec<u8> = line.iter().copied().filter(|b| *b != 0).collect();
                 if let Ok(text) = CString::new(text) {
-                    sys::write_syslog(priority(level), &text);
+                    let facility = facility.map_or(0, |f| i32::from(f.0) << FACILITY_SHIFT);
+                    sys::write_syslog(priority(level) | facility, &text);
                 }
             }
         }
@@ -149,7 +149,7 @@ fn write_all(queue: &Receiver<Entry>, drops: &AtomicU64, format: &Format, sink: 
             format.line(&mut out, entry.core, &entry.record);
             let is_alone = matches!(sink, Sink::Syslog);
             if is_alone || out.len() >= BUFFER_SIZE {
-                sink.put(entry.record.level, &out);
+                sink.put((entry.record.level, entry.record.facility), &out);
                 out.clear();
             }
             next = queue.try_recv().ok();
@@ -159,25 +159,23 @@ fn write_all(queue: &Receiver<Entry>, drops: &AtomicU64, format: &Format, sink: 
             format.line(&mut out, 0, &drop_notice(dropped));
         }
         if !out.is_empty() {
-            sink.put(Level::Warn, &out);
+            sink.put((Level::Warn, None), &out);
             out.clear();
         }
     }
 }
 
 fn drop_notice(count: u64) -> Record {
-    Record {
-        level: Level::Warn,
-        text: format!("log_drops: {count} records came faster than they could be written").into(),
-        from_script: false,
-        prefix: Box::default(),
-    }
+    let text = format!("log_drops: {count} records came faster than they could be written");
+    Record::own(Level::Warn, text)
 }
 
 /// How a line looks.
 struct Format {
     pid: u32,
     colour: bool,
+    /// What levels have instead of their usual colours.
+    colours: Colours,
     prefix: Box<str>,
 }
 
@@ -186,17 +184,19 @@ impl Format {
         Format {
             pid: std::process::id(),
             colour: options.colour && options.stderr,
+            colours: options.colours.clone(),
             prefix: options.prefix.clone(),
         }
     }
 
     fn line(&self, out: &mut Vec<u8>, core: u16, record: &Record) {
-        let (on, off) = match self.colour {
-            true => (colour(record.level), "\x1b[0m"),
-            false => ("", ""),
+        let (on, off) = match (self.colour, self.colours.of(record.level)) {
+            (true, Some(own)) => (own, "\x1b[0m"),
+            (true, None) => (colour(record.level), "\x1b[0m"),
+            (false, _) => ("", ""),
         };
         let (mark, end) = match record.from_script {
-            true => ("<script>: ", ""),
+            true => (record.mark.as_deref().unwrap_or("<script>: "), ""),
             false => ("", "\n"),
         };
         let (pid, word) = (self.pid, record.level.word());
@@ -238,10 +238,8 @@ mod tests {
 
     fn record(level: Level, text: &str, from_script: bool) -> Record {
         Record {
-            level,
-            text: text.into(),
             from_script,
-            prefix: Box::default(),
+            ..Record::own(level, text)
         }
     }
 
@@ -250,6 +248,7 @@ mod tests {
         let format = |colour, prefix: &str| Format {
             pid: 77,
             colour,
+            colours: Colours::default(),
             prefix: prefix.into(),
         };
         let table = [
@@ -304,6 +303,30 @@ mod tests {
             format(colour, prefix).line(&mut out, core, &record(level, text, from_script));
             assert_eq!(String::from_utf8_lossy(&out), want);
         }
+    }
+
+    #[test]
+    fn scripts_choose_colours_and_marks() {
+        let mut colours = Colours::default();
+        colours.set("L_ERR=cr;L_WARN=xg").unwrap();
+        let format = Format {
+            pid: 77,
+            colour: true,
+            colours,
+            prefix: "".into(),
+        };
+        let mark = Some("-xlog: ".into());
+        let mut out = vec![];
+        format.line(
+            &mut out,
+            1,
+            &Record {
+                mark,
+                ..record(Level::Err, "x", true)
+            },
+        );
+        let want = "\x1b[0;36;41m 1(77) ERROR: -xlog: x\x1b[0m";
+        assert_eq!(String::from_utf8_lossy(&out), want);
     }
 
     #[test]

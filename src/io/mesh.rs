@@ -23,7 +23,7 @@ use super::plan::Reload;
 use super::sys::EventFd;
 use super::tcp::Parcel;
 use crate::effect::{
-    ConnId, Flow, Hop, Part, PeerMessage, ResolveError, SendError, SocketId, Token,
+    ConnId, Flow, Hop, NameRecord, Part, PeerMessage, ResolveError, SendError, SocketId, Token,
 };
 use crate::limits::MESH_QUEUE_MAX;
 use crate::modules::rpc::Question;
@@ -58,6 +58,8 @@ pub(crate) enum Item {
     GivenBack(ConnId, bool),
     /// An answer of the resolver.
     Resolved(Token, Result<Vec<Hop>, ResolveError>),
+    /// What the name servers have told a script.
+    Found(Token, Result<Vec<NameRecord>, ResolveError>),
     /// Something that the shard of another core has to say.
     Peer(ShardId, PeerMessage),
     /// What a reload does to the shard.

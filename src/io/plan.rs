@@ -3,8 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::effect::{Address, Level};
+use crate::effect::{Address, Colours, Facility, Level};
 use crate::limits;
+use crate::modules::corex::KnownRecord;
 use crate::modules::rpc::place::{Place, Rights};
 use crate::shard::{Input, Setup};
 use crate::time::Duration;
@@ -198,6 +199,8 @@ impl Default for UdpOptions {
 pub struct DnsOptions {
     /// `dns_try_naptr`: ask NAPTR first when neither port nor transport is known.
     pub try_naptr: bool,
+    /// `corex.dns_cache`: what is known in advance, from the start of the process on.
+    pub known: Vec<KnownRecord>,
 }
 
 /// Where the log goes.
@@ -213,6 +216,10 @@ pub struct LogOptions {
     pub prefix: Box<str>,
     /// `log_name`: the name in syslog.
     pub name: Box<str>,
+    /// `log_facility`: whose lines they are in syslog.
+    pub facility: Facility,
+    /// `xlog.log_colors`: what levels have instead of their usual colours.
+    pub colours: Colours,
 }
 
 impl Default for LogOptions {
@@ -223,6 +230,8 @@ impl Default for LogOptions {
             colour: false,
             prefix: "".into(),
             name: "dialcore".into(),
+            facility: Facility::DAEMON,
+            colours: Colours::default(),
         }
     }
 }

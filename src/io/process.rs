@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::io;
+use std::net::ToSocketAddrs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use super::clock::Clock;
 use super::error::IoError;
 use super::sys;
+use crate::modules::config::Host;
 use crate::script::calendar::{Change, Zone};
 use crate::time::WallTime;
 
@@ -15,6 +17,23 @@ use crate::time::WallTime;
 pub fn started() -> WallTime {
     static STARTED: OnceLock<WallTime> = OnceLock::new();
     *STARTED.get_or_init(|| Clock::start().now().wall)
+}
+
+/// What this machine is called. An address by which only itself reaches it is none.
+pub fn host() -> Host {
+    let full_name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let full_name = full_name.trim();
+    let (name, domain) = full_name.split_once('.').unwrap_or((full_name, ""));
+    let mut found = (full_name, 0).to_socket_addrs().into_iter().flatten();
+    let address = found.find(|a| !a.ip().is_loopback());
+    Host {
+        name: name.into(),
+        full_name: full_name.into(),
+        domain: domain.into(),
+        address: address
+            .map_or_else(String::new, |a| a.ip().to_string())
+            .into(),
+    }
 }
 
 /// The time zone of this machine, its changes from 1970 to 2100.

@@ -423,10 +423,10 @@ pub(crate) fn make_pipe(path: &std::path::Path) -> io::Result<()> {
     check(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }).map(drop)
 }
 
-/// Opens the system log under a name that lives as long as the process.
-pub(crate) fn open_syslog(name: &'static std::ffi::CStr) {
+/// Opens the system log under a name that lives as long as the process, for a facility.
+pub(crate) fn open_syslog(name: &'static std::ffi::CStr, facility: i32) {
     // SAFETY: the library keeps the pointer, and the text lives for ever.
-    unsafe { libc::openlog(name.as_ptr(), libc::LOG_PID, libc::LOG_DAEMON) };
+    unsafe { libc::openlog(name.as_ptr(), libc::LOG_PID, facility) };
 }
 
 /// Writes one line to the system log.

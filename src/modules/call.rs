@@ -64,10 +64,8 @@ impl Host for Call<'_> {
     fn log(&mut self, level: Level, text: fmt::Arguments<'_>) {
         if level <= self.env.state.log_level() {
             let record = Record {
-                level,
-                text: text.to_string().into(),
-                from_script: false,
                 prefix: self.work.log_prefix.clone().unwrap_or_default(),
+                ..Record::own(level, text.to_string())
             };
             self.env.out.push(Effect::Log(record));
         }
@@ -77,12 +75,17 @@ impl Host for Call<'_> {
 impl Call<'_> {
     /// Writes a line of the script's own to the log, if the level is wanted.
     pub fn log_script(&mut self, level: Level, text: String) {
-        if level <= self.env.state.log_level() {
+        let record = Record::own(level, text);
+        self.log_script_record(record);
+    }
+
+    /// The same with a mark or a facility of its own.
+    pub fn log_script_record(&mut self, record: Record) {
+        if record.level <= self.env.state.log_level() {
             let record = Record {
-                level,
-                text: text.into(),
                 from_script: true,
                 prefix: self.work.log_prefix.clone().unwrap_or_default(),
+                ..record
             };
             self.env.out.push(Effect::Log(record));
         }

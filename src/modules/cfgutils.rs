@@ -4,15 +4,17 @@
 //! nothing: a script is not interrupted between two statements that do not wait, and there is no
 //! memory that two cores share.
 
-use crate::effect::Level;
+use std::sync::Arc;
+
+use crate::effect::peer::Bits;
+use crate::effect::{Level, PeerMessage, SharedNews};
 use crate::script::{CallSite, Heap, Outcome, ParamKind, ParamType, RouteKind, RouteKinds, Value};
 use crate::time::Duration;
 
-use super::entry::{
-    NO, YES, function, number, optional, param, planned_param, text_of, truth, variable,
-};
+use super::digest::Algorithm;
+use super::entry::{NO, YES, function, number, optional, param, text_of, truth, variable, words};
 use super::work::Ask;
-use super::{Call, EMPTY, Function, Module, Param, Variable};
+use super::{Call, EMPTY, Function, Module, Param, State, Variable};
 
 /// The module's table.
 pub const MODULE: Module = Module {
@@ -21,6 +23,7 @@ pub const MODULE: Module = Module {
     functions: &FUNCTIONS,
     variables: &VARIABLES,
     params: &PARAMS,
+    commands: &super::rpc::cfgutils::COMMANDS,
     ..EMPTY
 };
 
@@ -29,19 +32,35 @@ pub const MODULE: Module = Module {
 pub struct Config {
     /// The chance at start, in percent.
     pub probability: u32,
+    /// The flags of all cores at start.
+    pub flags: u32,
+    /// A file whose hash is kept; empty: none.
+    pub hash_file: Box<str>,
+    /// Its MD5 at start, in hexadecimal.
+    pub hash: Box<str>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Config { probability: 10 }
+        Config {
+            probability: 10,
+            flags: 0,
+            hash_file: Box::default(),
+            hash: Box::default(),
+        }
     }
+}
+
+/// The hash of a file as `hash_file` keeps it.
+pub fn hash(text: &[u8]) -> String {
+    String::from_utf8_lossy(&Algorithm::Md5.hex(&[text])).into_owned()
 }
 
 const INT: ParamKind = ParamKind::Int;
 const TEXT: ParamKind = ParamKind::Text;
 const ANY: RouteKinds = RouteKinds::ANY;
 
-const FUNCTIONS: [Function; 15] = [
+const FUNCTIONS: [Function; 20] = [
     function(
         "rand_set_prob",
         &[INT],
@@ -68,7 +87,7 @@ const FUNCTIONS: [Function; 15] = [
         &[],
         ANY,
         (
-            |c, _, _| Outcome::Return(probability(c).into()),
+            |c, _, _| Outcome::Return(probability(c.env.state).into()),
             "The chance; 0 ends the script, as every return code of 0 does.",
         ),
     ),
@@ -78,7 +97,7 @@ const FUNCTIONS: [Function; 15] = [
         ANY,
         (
             |c, _, _| {
-                let percent = probability(c);
+                let percent = probability(c.env.state);
                 truth(c.env.state.rng.chance(percent, 100))
             },
             "True by that chance.",
@@ -122,6 +141,51 @@ const FUNCTIONS: [Function; 15] = [
         &[],
         ANY,
         (no_memory, "No effect: there is no shared memory."),
+    ),
+    function(
+        "pkg_summary",
+        &[],
+        ANY,
+        (
+            no_memory,
+            "No effect: there is no private memory of that kind.",
+        ),
+    ),
+    function(
+        "shm_summary",
+        &[],
+        ANY,
+        (no_memory, "No effect: there is no shared memory."),
+    ),
+    function(
+        "set_gflag",
+        &[ParamKind::Flag],
+        ANY,
+        (
+            |c, h, s| flag(c, h, s, |bit| Bits { set: bit, clear: 0 }),
+            "Sets a flag of all cores.",
+        ),
+    ),
+    function(
+        "reset_gflag",
+        &[ParamKind::Flag],
+        ANY,
+        (
+            |c, h, s| flag(c, h, s, |bit| Bits { set: 0, clear: bit }),
+            "Clears it.",
+        ),
+    ),
+    function(
+        "is_gflag",
+        &[ParamKind::Flag],
+        ANY,
+        (
+            |c, h, s| {
+                let bit = s.int(0, c, h).map_or(0, |n| 1 << n);
+                truth(flags(c.env.state) & bit != 0)
+            },
+            "Whether it is set.",
+        ),
     ),
     function("lock", &[TEXT], ANY, (locked, "No effect: see unlock.")),
     function(
@@ -182,11 +246,17 @@ const PARAMS: [Param; 4] = [
             "The chance at start, in percent.",
         ),
     ),
-    planned_param(
+    param(
         "hash_file",
         ParamType::Str,
         "",
-        "A file whose hash is kept.",
+        (
+            |c, v| {
+                c.cfgutils.hash_file = words(v);
+                Ok(())
+            },
+            "A file whose MD5 is kept, to be compared by cfgutils.check_config_hash.",
+        ),
     ),
     param(
         "lock_set_size",
@@ -194,11 +264,46 @@ const PARAMS: [Param; 4] = [
         "0",
         (|_, _| Ok(()), "No effect: locks do nothing."),
     ),
-    planned_param("gflags", ParamType::Int, "0", "Flags of all cores."),
+    param(
+        "initial_gflags",
+        ParamType::Int,
+        "0",
+        (
+            |c, v| {
+                let all = i64::from(u32::MAX);
+                number(v, 0, all, "a sum of powers of two up to 2^31")
+                    .map(|n| c.cfgutils.flags = n as u32)
+            },
+            "The flags of all cores at start.",
+        ),
+    ),
 ];
 
-fn probability(call: &Call<'_>) -> u32 {
-    let state = &call.env.state;
+/// The flags of all cores, as this one knows them.
+pub fn flags(state: &State) -> u32 {
+    let at_start = state.setup.config.cfgutils.flags;
+    state.stores.flags.unwrap_or(at_start)
+}
+
+/// Changes flags of all cores, as this one knows them.
+pub fn change_flags(state: &mut State, bits: Bits) {
+    state.stores.flags = Some(bits.of(flags(state)));
+}
+
+/// Changes one here and tells the others.
+fn flag(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite, change: fn(u32) -> Bits) -> Outcome {
+    let Some(number @ 0..=31) = site.int(0, call, heap) else {
+        return NO;
+    };
+    let bits = change(1 << number);
+    change_flags(call.env.state, bits);
+    let news = Arc::new(SharedNews::Flags(bits));
+    call.env.tell_all(|| PeerMessage::Shared(Arc::clone(&news)));
+    YES
+}
+
+/// The chance of `rand_event`, in percent.
+pub fn probability(state: &State) -> u32 {
     let at_start = state.setup.config.cfgutils.probability;
     state.stores.probability.unwrap_or(at_start)
 }
@@ -267,6 +372,18 @@ pub(crate) use crate::script::spread;
 mod tests {
     use crate::modules::sample::{INVITE, code, run, run_with, value};
     use crate::script::End;
+
+    #[test]
+    fn flags_of_all_cores() {
+        let parameter = "modparam(\"cfgutils\", \"initial_gflags\", 5)";
+        let statements = "$var(a) = is_gflag(2); $var(b) = is_gflag(\"1\");
+            set_gflag(\"1\"); reset_gflag(2);
+            $var(c) = is_gflag(1); $var(d) = is_gflag(2); $var(e) = is_gflag(0);
+            xlog(\"$var(a) $var(b) $var(c) $var(d) $var(e)\");";
+        let ran = run_with(parameter, statements, INVITE);
+        assert_eq!(ran.lines, ["1 -1 1 -1 1"]);
+        assert_eq!(super::flags(&ran.state), 3);
+    }
 
     #[test]
     fn chance() {

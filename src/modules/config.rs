@@ -3,14 +3,14 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 
-use crate::effect::{Address, Level};
+use crate::effect::{Address, Facility, Level};
 use crate::script::calendar::Zone;
 use crate::sip::{HeaderName, Message};
 use crate::time::Duration;
 
 use super::{
-    auth, cfgutils, ctl, dialog, dispatcher, htable, jsonrpcs, maxfwd, pv, rr, sanity, siputils,
-    sl, statistics, tm, uac, xhttp, xlog,
+    auth, cfgutils, corex, ctl, dialog, dispatcher, htable, jsonrpcs, maxfwd, pv, rr, sanity,
+    siputils, sl, statistics, tm, uac, xhttp, xlog,
 };
 
 /// Every parameter of every module, at its default until the file says otherwise.
@@ -48,6 +48,8 @@ pub struct Config {
     pub dispatcher: dispatcher::Config,
     /// `sanity`.
     pub sanity: sanity::Config,
+    /// `corex`.
+    pub corex: corex::Config,
     /// `cfgutils`.
     pub cfgutils: cfgutils::Config,
     /// `htable`.
@@ -66,6 +68,8 @@ pub struct Config {
     pub process: Process,
     /// Type of service of packets.
     pub tos: Option<u8>,
+    /// What this machine is called; whoever may ask sets it.
+    pub host: Host,
     /// The zone of local time; whoever may read the machine's sets it.
     pub zone: Zone,
 }
@@ -104,6 +108,10 @@ pub struct Core {
     pub force_rport: bool,
     /// `add_local_rport` for every request.
     pub local_rport: bool,
+    /// `xavp_via_params`: the `$xavp` whose fields become parameters of our own Via; empty: none.
+    pub via_params: Box<str>,
+    /// `xavp_via_fields`: the one with host and port for it.
+    pub via_fields: Box<str>,
     /// `reply_to_via`: answer to the address of the Via, not to the source.
     pub reply_to_via: bool,
     /// `log_prefix`: a format put before each script line.
@@ -175,7 +183,7 @@ pub struct Log {
     /// `log_stderror`: to stderr instead of syslog.
     pub to_stderr: bool,
     /// `log_facility`.
-    pub facility: Box<str>,
+    pub facility: Facility,
     /// `log_name`.
     pub name: Option<Box<str>>,
     /// `log_prefix_mode` 1: the prefix is made anew for each line.
@@ -186,11 +194,24 @@ impl Default for Log {
     fn default() -> Self {
         Log {
             to_stderr: false,
-            facility: "LOG_DAEMON".into(),
+            facility: Facility::DAEMON,
             name: None,
             prefix_each_action: false,
         }
     }
+}
+
+/// What a machine is called.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Host {
+    /// The name without the domain.
+    pub name: Box<str>,
+    /// The name with it.
+    pub full_name: Box<str>,
+    /// The domain; empty: none is known.
+    pub domain: Box<str>,
+    /// An address of it; empty: none is known.
+    pub address: Box<str>,
 }
 
 /// Global parameters about names.
@@ -277,6 +298,8 @@ impl Default for Core {
             max_branches: 12,
             force_rport: false,
             local_rport: false,
+            via_params: "".into(),
+            via_fields: "".into(),
             reply_to_via: false,
             log_prefix: None,
             onsend_route_reply: false,

@@ -211,7 +211,8 @@ pub struct About<'a> {
 }
 
 impl Algorithm {
-    fn hex(self, parts: &[&[u8]]) -> Vec<u8> {
+    /// The hash of the parts with colons between them, in hexadecimal.
+    pub(in crate::modules) fn hex(self, parts: &[&[u8]]) -> Vec<u8> {
         let text = parts.join(&b':');
         let mut out = String::with_capacity(64);
         let mut put = |bytes: &[u8]| {
@@ -404,6 +405,44 @@ impl Given<'_> {
         };
         let want = self.exchange.response(&credential, &self.realm, about);
         is_equal(&self.response.to_ascii_lowercase(), &want)
+    }
+}
+
+impl Given<'_> {
+    /// The count that came with the nonce, if one did; one that is none is 0.
+    pub fn count(&self) -> Option<u32> {
+        let digits = std::str::from_utf8(self.exchange.count).ok();
+        let number = || u32::from_str_radix(digits?, 16).ok();
+        (self.exchange.qop != Qop::None).then(|| number().unwrap_or(0))
+    }
+
+    /// What shows the other side that the password is known here, too (RFC 7616 §3.5), behind the
+    /// name of the header field.
+    pub fn proof(&self, password: &[u8], is_hash: bool, next_nonce: &[u8]) -> Vec<u8> {
+        let credential = Credential {
+            user: self.user.as_slice().into(),
+            realm: Box::default(),
+            password: password.into(),
+            is_hash,
+        };
+        let about = About {
+            method: b"",
+            uri: self.uri,
+            body: b"",
+        };
+        let shown = self.exchange.response(&credential, &self.realm, about);
+        let mut text = [b"nextnonce=\"", next_nonce, b"\""].concat();
+        let qop: &[u8] = match self.exchange.qop {
+            Qop::None => b"",
+            Qop::Auth => b", qop=auth",
+            Qop::AuthInt => b", qop=auth-int",
+        };
+        text.extend_from_slice(&[qop, b", rspauth=\"", &shown, b"\""].concat());
+        if self.exchange.qop != Qop::None {
+            let Exchange { cnonce, count, .. } = self.exchange;
+            text.extend_from_slice(&[b", cnonce=\"", cnonce, b"\", nc=", count].concat());
+        }
+        text
     }
 }
 

@@ -12,7 +12,7 @@ use crate::time::WallTime;
 
 use super::config::{Alias, Config};
 use super::setup::find_written;
-use super::{Setup, all, core, dispatcher, vocabulary};
+use super::{Setup, all, cfgutils, core, dispatcher, vocabulary};
 
 /// What to load, and what the command line says besides.
 pub struct Request<'a> {
@@ -49,7 +49,8 @@ pub fn load(request: Request<'_>, source: &mut dyn Source) -> Result<Loaded, Con
     let mut reading = script::read(request.path, source, &defines, vocabulary());
     let mut values = Values::default();
     let addresses = values.judge(&reading, &request);
-    let list = values.list(reading.program(), source);
+    let list = values.dispatcher_list(reading.program(), source);
+    values.hash_file(reading.program(), source);
     let Values { config, wrong, .. } = values;
     for (at, kind) in wrong {
         reading.error(at, kind);
@@ -152,6 +153,8 @@ impl Values {
             && !self.wrong.iter().any(is_wrong);
         let dialog = super::dialog::check(&self.config.dialog, program, has_all_profiles);
         self.wrong.extend(dialog);
+        self.wrong
+            .extend(super::xlog::check(&self.config.xlog, program));
         let before = self.wrong.len();
         let addresses = self.addresses(program, request);
         if self.wrong.len() == before && reading.has_all_sockets() {
@@ -161,21 +164,37 @@ impl Values {
     }
 
     /// The text of the dispatcher's list; without the file the original does not start either.
-    fn list(&mut self, program: &Program, source: &mut dyn Source) -> Vec<u8> {
+    fn dispatcher_list(&mut self, program: &Program, source: &mut dyn Source) -> Vec<u8> {
         let path = self.config.dispatcher.list_file.clone();
-        if path.is_empty() {
-            return Vec::new();
+        self.file((&path, "list_file"), program, source)
+            .unwrap_or_default()
+    }
+
+    /// Hashes the file that `cfgutils` is to watch.
+    fn hash_file(&mut self, program: &Program, source: &mut dyn Source) {
+        let path = self.config.cfgutils.hash_file.clone();
+        if let Some(text) = self.file((&path, "hash_file"), program, source) {
+            self.config.cfgutils.hash = cfgutils::hash(&text).into();
         }
-        source.read(&path).unwrap_or_else(|| {
+    }
+
+    /// The text of the file that a parameter names, if it names one; it must be there.
+    fn file(
+        &mut self,
+        (path, param): (&str, &'static str),
+        program: &Program,
+        source: &mut dyn Source,
+    ) -> Option<Vec<u8>> {
+        if path.is_empty() {
+            return None;
+        }
+        let text = source.read(path);
+        if text.is_none() {
             let mut params = program.params.iter().rev();
-            let at = params.find(|p| p.name == "list_file").map(|p| p.at);
-            self.refuse(
-                at.unwrap_or_default(),
-                "list_file",
-                "a file that can be read",
-            );
-            Vec::new()
-        })
+            let at = params.find(|p| p.name == param).map(|p| p.at);
+            self.refuse(at.unwrap_or_default(), param, "a file that can be read");
+        }
+        text
     }
 
     /// Every global and module parameter to its place.

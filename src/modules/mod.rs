@@ -37,6 +37,7 @@ pub mod rr;
 mod sample;
 pub mod sanity;
 pub mod setup;
+pub mod shared;
 pub mod siputils;
 pub mod sl;
 pub mod state;
@@ -273,7 +274,9 @@ mod tests {
         {
             let setting = match p.sig.kind {
                 crate::script::ParamType::Str if p.sig.default.is_empty() => continue,
-                crate::script::ParamType::Str => Setting::Text(p.sig.default.as_bytes().into()),
+                crate::script::ParamType::Str | crate::script::ParamType::Format => {
+                    Setting::Text(p.sig.default.as_bytes().into())
+                }
                 _ => Setting::Int(p.sig.default.parse().expect(p.sig.name)),
             };
             let mut config = Config::default();

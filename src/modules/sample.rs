@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::effect::{Effect, Flow, HttpCommand, Outbox, Proto, SocketId};
+use crate::effect::{Effect, Flow, HttpCommand, Outbox, Proto, Record, SocketId};
 use crate::rng::Rng;
 use crate::script::{End, Pause, RouteKind, Vm};
 use crate::sip::{Message, Press};
@@ -72,6 +72,8 @@ pub(super) struct Ran {
     pub(super) lines: Vec<String>,
     /// What the program itself wrote.
     pub(super) complaints: Vec<String>,
+    /// All that was written to the log.
+    pub(super) records: Vec<Record>,
     /// What was sent.
     pub(super) sent: Vec<String>,
     /// What was handed on to whoever answers commands.
@@ -193,15 +195,22 @@ pub(super) fn run_in(mut state: State, mut work: Work) -> Ran {
         Pause::Wait => None,
     };
     let (mut lines, mut complaints, mut sent) = (vec![], vec![], vec![]);
-    let mut commands = vec![];
+    let (mut commands, mut records) = (vec![], vec![]);
     for effect in out.drain() {
         match effect {
-            Effect::Log(r) if r.from_script => lines.push(r.text.to_string()),
-            Effect::Log(r) => complaints.push(r.text.to_string()),
+            Effect::Log(r) => {
+                let list = match r.from_script {
+                    true => &mut lines,
+                    false => &mut complaints,
+                };
+                list.push(r.text.to_string());
+                records.push(r);
+            }
             Effect::Send(s) => sent.push(String::from_utf8_lossy(&s.bytes).into_owned()),
             Effect::Command(command) => commands.push(*command),
             Effect::Close(_)
             | Effect::Resolve(..)
+            | Effect::Lookup(..)
             | Effect::Peer(..)
             | Effect::RpcReply(..)
             | Effect::Reload => {}
@@ -213,6 +222,7 @@ pub(super) fn run_in(mut state: State, mut work: Work) -> Ran {
         end,
         lines,
         complaints,
+        records,
         sent,
         commands,
     }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::effect::{Destination, Effect, Level, Outbox, Record, Send, Token};
+use crate::effect::{Destination, Effect, Level, Outbox, PeerMessage, Record, Send, Token};
 use crate::limits::LATE_TIMER_GRAIN;
 use crate::rng::Rng;
 use crate::sip::Press;
@@ -121,6 +121,15 @@ impl Env<'_> {
         }));
     }
 
+    /// Tells every other shard.
+    pub fn tell_all(&mut self, message: impl Fn() -> PeerMessage) {
+        let own = self.state.id;
+        let all = (0..self.state.setup.shard_count).map(ShardId);
+        for shard in all.filter(|shard| *shard != own) {
+            self.out.push(Effect::Peer(shard, message()));
+        }
+    }
+
     /// Keeps what happened to the call of this hash, for an operator who asks.
     pub fn note(&mut self, call: u32, what: What) {
         let at = self.now.wall.as_micros();
@@ -130,12 +139,7 @@ impl Env<'_> {
     /// Writes to the log, if the level is wanted.
     pub fn log(&mut self, level: Level, text: impl Into<Box<str>>) {
         if level <= self.state.log_level() {
-            self.out.push(Effect::Log(Record {
-                level,
-                text: text.into(),
-                from_script: false,
-                prefix: Box::default(),
-            }));
+            self.out.push(Effect::Log(Record::own(level, text)));
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use crate::effect::Level;
 
+use super::auth;
 use super::htable;
+use super::ipops;
 use super::statistics::ScriptCounters;
 
 /// The stores of one shard.
@@ -12,8 +14,14 @@ pub struct Stores {
     pub counters: ScriptCounters,
     /// `rand_set_prob`; `None`: as the parameter says.
     pub probability: Option<u32>,
+    /// `set_gflag`, `reset_gflag`; `None`: as the parameter says.
+    pub flags: Option<u32>,
     /// `setdebug`; `None`: as the parameter says.
     pub debug: Option<Level>,
+    /// The nonces that were made here.
+    pub nonces: auth::count::Counts,
+    /// `dns_query` and its kin.
+    pub names: ipops::Names,
     /// `htable`.
     pub tables: htable::Tables,
 }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::effect::peer::{Order, Which};
-use crate::effect::{Destination, Flow, SocketId, TransactionOrder};
+use crate::effect::{Destination, Flow, Lookup, SocketId, TransactionOrder};
 use crate::script::{RouteId, RouteKind};
 use crate::sip::{Edits, Message};
 use crate::slab::Key;
@@ -13,7 +13,7 @@ use crate::time::Duration;
 use super::pv::avp::Avps;
 use crate::steer::ShardId;
 
-use super::{auth, dialog, rr, sanity, tm, uac};
+use super::{auth, corex, dialog, ipops, rr, sanity, siputils, tm, uac};
 
 /// Bytes that several owners keep.
 pub type Bytes = Rc<[u8]>;
@@ -43,6 +43,10 @@ pub enum Ask {
     Forward,
     /// `sleep`, `usleep`: nothing, for so long.
     Sleep(Duration),
+    /// Ask the shard that made a nonce whether it may be used.
+    Nonce(Box<auth::Pending>),
+    /// Ask the name servers, and do this with what they answer.
+    Lookup(Box<Lookup>, ipops::Purpose),
     /// Run what dialogs have left to be done; then the function returns this.
     Dialogs(i64),
     /// Look at a dialog of another shard, or have something done to it.
@@ -72,6 +76,15 @@ pub struct RelayOptions {
     pub is_replica: bool,
 }
 
+/// Bytes between the wire and the proxy (`event_route[network:msg]`).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Raw {
+    /// The bytes.
+    pub bytes: Bytes,
+    /// They have come in; else they are about to leave.
+    pub is_incoming: bool,
+}
+
 /// The message that a script runs for, and what the script has decided about it so far.
 #[derive(Debug)]
 pub struct Work {
@@ -79,6 +92,8 @@ pub struct Work {
     pub kind: RouteKind,
     /// The message the script looks at: the request, or in reply routes the response.
     pub message: Rc<Message>,
+    /// Bytes that are no message yet, or none any more; the message is a placeholder then.
+    pub raw: Option<Raw>,
     /// What it came in on.
     pub flow: Flow,
     /// The first target.
@@ -107,6 +122,8 @@ pub struct Work {
     pub local_rport: bool,
     /// Write `server_id` into our own Via (`via_add_srvid`).
     pub server_id: bool,
+    /// What of `$xavp` goes into our own Via.
+    pub via_wishes: corex::ViaWishes,
     /// Host and port for our own Via instead of the socket's (`set_advertised_address`, `_port`).
     pub advertised: (Option<Bytes>, Option<u16>),
     /// Stream behaviour asked for by `set_forward_no_connect` and its kin.
@@ -140,6 +157,8 @@ pub struct Work {
     pub relay_error: i64,
     /// What is known of the message's credentials.
     pub auth: auth::Seen,
+    /// What has become of P-Charging-Vector.
+    pub charging: siputils::Charging,
     /// What `sanity_check` found and `sanity_reply` is to answer.
     pub finding: Option<Box<sanity::Finding>>,
     /// Whether a reply or forwarding has been sent for the message.
@@ -169,6 +188,7 @@ impl Work {
         Work {
             kind,
             message,
+            raw: None,
             flow,
             target: Target::default(),
             appended: Vec::new(),
@@ -183,6 +203,7 @@ impl Work {
             force_rport: false,
             local_rport: false,
             server_id: false,
+            via_wishes: corex::ViaWishes::default(),
             advertised: (None, None),
             stream: StreamWishes::default(),
             rr: rr::Memory::default(),
@@ -199,6 +220,7 @@ impl Work {
             ask: None,
             relay_error: 0,
             auth: auth::Seen::default(),
+            charging: siputils::Charging::default(),
             finding: None,
             is_answered: false,
             log_prefix: None,
@@ -216,6 +238,12 @@ impl Work {
         self.appended.clear();
         self.reply_headers = old.reply_headers;
         self.reply_headers.clear();
+    }
+
+    /// The whole message as it came, or the bytes that a script sees in its place.
+    pub fn bytes(&self) -> &[u8] {
+        let raw = self.raw.as_ref().map(|raw| &*raw.bytes);
+        raw.unwrap_or_else(|| self.message.bytes())
     }
 
     /// The working Request-URI.

@@ -437,17 +437,9 @@ fn arity(sig: &FunctionSig) -> String {
 
 /// A level by its name or its number.
 fn level(text: &[u8]) -> Option<i64> {
-    let level = match text {
-        b"L_ALERT" => Level::Alert,
-        b"L_BUG" => Level::Bug,
-        b"L_CRIT2" => Level::Crit2,
-        b"L_CRIT" => Level::Crit,
-        b"L_ERR" => Level::Err,
-        b"L_WARN" => Level::Warn,
-        b"L_NOTICE" => Level::Notice,
-        b"L_INFO" => Level::Info,
-        b"L_DBG" | b"L_DEBUG" => Level::Dbg,
-        _ => return parse_int(text),
-    };
-    Some(level as i64)
+    let name = std::str::from_utf8(text).ok()?;
+    match Level::from_name(name) {
+        Some(level) => Some(level as i64),
+        None => parse_int(text),
+    }
 }

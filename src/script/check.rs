@@ -44,6 +44,32 @@ pub(super) fn items(compiler: &mut Compiler<'_>, items: Vec<Item>) {
         }
     }
     log_prefix(compiler);
+    param_formats(compiler);
+}
+
+/// Parameters that may hold variables. One that cannot be read is text; the module that would
+/// have it expanded sees that there is no format.
+fn param_formats(compiler: &mut Compiler<'_>) {
+    let vocabulary = compiler.names.vocabulary;
+    let params = &compiler.program.params;
+    let set: Vec<_> = params
+        .iter()
+        .map(|p| (vocabulary.sig(p.module), p.name, p.value.clone(), p.at))
+        .filter(|(module, name, ..)| {
+            let mut all = module.params.iter();
+            all.any(|p| p.name == *name && p.kind == ParamType::Format)
+        })
+        .collect();
+    for (module, name, value, at) in set {
+        let text = value.text().unwrap_or_default();
+        let formats = &mut compiler.program.formats;
+        formats.retain(|(m, n, _)| (*m, *n) != (module.name, name));
+        let mark = compiler.names.diagnostics.mark();
+        match compiler.names.format(text, at) {
+            Ok(format) => compiler.program.formats.push((module.name, name, format)),
+            Err(Refused) => compiler.names.diagnostics.forget(mark),
+        }
+    }
 }
 
 /// `log_prefix` stands before the modules whose variables it shows, so it is read last.
@@ -287,9 +313,13 @@ fn parameter_value(compiler: &mut Compiler<'_>, item: &ModParamItem) -> Result<G
 fn typed(sig: &ParamSig, value: &Given) -> Option<Setting> {
     match (sig.kind, value) {
         (ParamType::Int | ParamType::IntOrStr, Given::Int(n, _)) => Some(Setting::Int(*n)),
-        (ParamType::Str, Given::Text(text)) => Some(Setting::Text(text.as_slice().into())),
+        (ParamType::Str | ParamType::Format, Given::Text(text)) => {
+            Some(Setting::Text(text.as_slice().into()))
+        }
         (ParamType::IntOrStr, Given::Text(text)) => super::value::parse_int(text).map(Setting::Int),
-        (ParamType::Int, Given::Text(_)) | (ParamType::Str, Given::Int(..)) => None,
+        (ParamType::Int, Given::Text(_)) | (ParamType::Str | ParamType::Format, Given::Int(..)) => {
+            None
+        }
         (_, Given::Word(_)) => None,
     }
 }

@@ -377,7 +377,7 @@ impl fmt::Display for Misuse {
 fn type_words(kind: ParamType) -> &'static str {
     match kind {
         ParamType::Int => "a number",
-        ParamType::Str => "a string",
+        ParamType::Str | ParamType::Format => "a string",
         ParamType::IntOrStr => "a number, quoted or not",
     }
 }
@@ -562,6 +562,17 @@ impl Diagnostics {
             .split(|&b| b == b'\n');
         let line = lines.nth((at.line as usize).saturating_sub(1));
         line.unwrap_or_default()
+    }
+
+    /// What has been noted so far, for [`Diagnostics::forget`].
+    pub(super) fn mark(&self) -> (usize, usize) {
+        (self.errors.len(), self.warnings.len())
+    }
+
+    /// Takes back what has been noted since the mark.
+    pub(super) fn forget(&mut self, (errors, warnings): (usize, usize)) {
+        self.errors.truncate(errors);
+        self.warnings.truncate(warnings);
     }
 
     /// How many mistakes were found.

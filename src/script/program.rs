@@ -189,6 +189,8 @@ pub struct Program {
     pub(super) depth_max: usize,
     /// The global parameter `log_prefix`, which may hold variables.
     pub(super) log_prefix: Option<Format>,
+    /// Parameters that may hold variables, by module and name.
+    pub(super) formats: Vec<(&'static str, &'static str, Format)>,
     /// The modules in the order of `loadmodule`, behind the core.
     pub modules: Vec<ModuleId>,
     /// Global parameters in the order of the file.
@@ -257,6 +259,14 @@ impl Program {
     pub fn log_prefix<H: Host + ?Sized>(&self, host: &mut H, heap: &mut Heap) -> Option<Box<str>> {
         let text = self.log_prefix.as_ref()?.text(host, heap);
         Some(String::from_utf8_lossy(heap.str(text)?).into())
+    }
+
+    /// A parameter of a module that may hold variables; `None`: it is not set, or it holds what
+    /// is no variable.
+    pub fn format(&self, module: &str, param: &str) -> Option<&Format> {
+        let mut all = self.formats.iter();
+        let found = all.find(|(m, p, _)| (*m, *p) == (module, param));
+        found.map(|(_, _, format)| format)
     }
 
     /// The bytes of a constant.

@@ -193,6 +193,8 @@ pub enum ParamType {
     Str,
     /// An integer, or a string that is one.
     IntOrStr,
+    /// A quoted string that may hold variables; [`super::Program::format`] has it ready.
+    Format,
 }
 
 /// A parameter that `modparam` sets.

@@ -10,14 +10,17 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::effect::peer::{Answer, Order, Which};
+use crate::effect::peer::{Answer, NonceUse, Order, Which};
 use crate::effect::{Effect, Flow, PeerMessage, Proto, SocketId, TransactionOrder};
+use crate::modules::Call;
+use crate::modules::auth;
 use crate::modules::dialog::elsewhere::{self, Elsewhere};
 use crate::modules::dialog::life;
 use crate::modules::dialog::strings::Field;
 use crate::modules::dialog::{self, Happening, Route, peers};
 use crate::modules::dispatcher;
 use crate::modules::htable;
+use crate::modules::shared;
 use crate::modules::work::Work;
 use crate::script::{Program, RouteId, RouteKind};
 use crate::sip::Message;
@@ -57,6 +60,8 @@ pub(super) enum Question {
     Dialog(Which, Order),
     /// Do something to a transaction.
     Transaction(Arc<TransactionOrder>),
+    /// Say whether a nonce may be used.
+    Nonce(Box<auth::Pending>),
 }
 
 /// A route that is to run.
@@ -253,6 +258,14 @@ impl Shard {
     pub(super) fn peer(&mut self, step: &mut Step<'_>, from: ShardId, message: PeerMessage) {
         match message {
             PeerMessage::Item(news) => htable::heard(&mut self.env(step), from, &news),
+            PeerMessage::Nonce { run, number, count } => {
+                let told = auth::asked(&mut self.env(step), number, count);
+                let answer = PeerMessage::NonceUse { run, told };
+                step.out.push(Effect::Peer(from, answer));
+            }
+            PeerMessage::NonceUse { run, told } => self.nonce_judged(step, run, told),
+            PeerMessage::Decoded { flow, bytes } => self.decoded(step, flow, &bytes),
+            PeerMessage::Shared(news) => shared::heard(&mut self.env(step), from, &news),
             PeerMessage::Transaction { run, order } => {
                 let is_found = self.ordered(step, &order);
                 let answer = PeerMessage::Answered { run, is_found };
@@ -290,7 +303,29 @@ impl Shard {
                 let question = PeerMessage::Transaction { run, order };
                 step.out.push(Effect::Peer(asking.shard, question));
             }
+            Question::Nonce(pending) => {
+                let (shard, number, count) = pending.nonce;
+                let question = PeerMessage::Nonce { run, number, count };
+                step.out.push(Effect::Peer(shard, question));
+            }
         }
+    }
+
+    /// The shard that made a nonce has spoken: the script that waits goes on.
+    fn nonce_judged(&mut self, step: &mut Step<'_>, run: Key, told: NonceUse) {
+        let Some(mut run) = self.unpark(step, run) else {
+            return;
+        };
+        let code = match run.asking.take().map(|asking| asking.what) {
+            Some(Question::Nonce(pending)) => {
+                let Run { work, program, .. } = &mut *run;
+                let env = self.env(step);
+                auth::judged(&mut Call { env, work, program }, &pending, told)
+            }
+            Some(_) | None => -1,
+        };
+        run.vm.resume(code);
+        self.drive(step, run);
     }
 
     /// It has its answer.

@@ -14,6 +14,7 @@
 //!   event.rs     event routes that no message has caused
 //!   http.rs      a request of HTTP on the port of SIP
 //!   inner.rs     routes that run inside a function of another script
+//!   network.rs   a script between the wire and the proxy
 //!   run.rs       a script and what follows its end; scripts that wait
 //! ```
 //!
@@ -25,6 +26,7 @@ mod event;
 mod http;
 mod inner;
 mod local;
+mod network;
 mod outgoing;
 mod queue;
 mod relay;
@@ -39,7 +41,8 @@ use std::sync::Arc;
 pub use crate::modules::Setup;
 
 use crate::effect::{
-    ConnId, Effect, Flow, Hop, Level, Outbox, PeerMessage, ResolveError, SendError, Token,
+    ConnId, Effect, Flow, Hop, Level, NameRecord, Outbox, PeerMessage, ResolveError, SendError,
+    Token,
 };
 use crate::modules::counters::Counters;
 use crate::modules::dialog::Dialogs;
@@ -47,6 +50,7 @@ use crate::modules::dialog::event::{Kinds, Observer, ObserverId, RegisterError};
 use crate::modules::journal::{Journal, Line, What};
 use crate::modules::pv::Variables;
 use crate::modules::stores::Stores;
+use crate::modules::work::Bytes;
 use crate::modules::{Env, State, dispatcher, rpc, tm, uac};
 use crate::rng::Rng;
 use crate::sip::{Message, Press};
@@ -87,6 +91,8 @@ pub enum Input<'a> {
     Deadline,
     /// The answer to `Effect::Resolve`: at least one hop, best first, or why there is none.
     Resolved(Token, Result<Vec<Hop>, ResolveError>),
+    /// The answer to `Effect::Lookup`: records, which may be none, or why nothing is known.
+    Found(Token, Result<Vec<NameRecord>, ResolveError>),
     /// A message sent with this token did not leave.
     SendFailed(Token, SendError),
     /// A connection is gone.
@@ -110,12 +116,15 @@ pub struct Shard {
     /// Requests of our own that wait for an address.
     unresolved: Table<local::Unresolved>,
     /// Runs that are over, for their memory.
+    #[allow(clippy::vec_box, reason = "runs are large and go from hand to hand")]
     spare: Vec<Box<Run>>,
     messages: Vec<Rc<Message>>,
     /// What a run is about that is over.
     nothing: Rc<Message>,
     /// Whether the routes for the start have run.
     has_begun: bool,
+    /// What the last `event_route[network:msg]` has made of its bytes.
+    intercepted: Option<Bytes>,
     /// How many scripts wait for a route inside of one of their functions.
     depth: usize,
 }
@@ -161,6 +170,7 @@ impl Shard {
             messages: Vec::new(),
             nothing: Rc::default(),
             has_begun: false,
+            intercepted: None,
             depth: 0,
         };
         let now = Now::default();
@@ -171,6 +181,7 @@ impl Shard {
 
     /// The only way in. When it returns, everything that `input` caused is in `out`.
     pub fn handle(&mut self, now: Now, input: Input<'_>, out: &mut Outbox) {
+        let first = out.len();
         let step = &mut Step { now, out };
         self.begin(step);
         match input {
@@ -179,9 +190,11 @@ impl Shard {
             Input::Http { flow, bytes } => self.http(step, flow, bytes),
             Input::Deadline => self.deadlines(step),
             Input::Resolved(Token::Run(key), found) => self.resolved(step, key, found),
+            Input::Found(Token::Run(key), found) => self.found(step, key, found),
             Input::SendFailed(Token::Branch(id), _) => self.not_sent(step, id),
             Input::Resolved(Token::Local(key), found) => self.local_resolved(step, key, found),
             Input::Resolved(Token::Branch(_), _)
+            | Input::Found(Token::Branch(_) | Token::Local(_), _)
             | Input::SendFailed(Token::Run(_) | Token::Local(_), _) => {
                 self.state.counters.stale_answers += 1;
             }
@@ -202,6 +215,7 @@ impl Shard {
             self.dialogs_left(step);
             self.destinations_turned(step);
         }
+        self.outgoing(step, first);
     }
 
     /// Takes a new configuration. What is in flight holds the program it began with; sockets are
@@ -342,12 +356,20 @@ impl Shard {
 
     fn received(&mut self, step: &mut Step<'_>, flow: Flow, bytes: &[u8]) {
         self.state.counters.received += 1;
-        if let Some(message) = self.read(step, flow, bytes) {
-            self.arrived(step, message, flow);
+        let changed = self.incoming(step, flow, bytes);
+        let bytes = changed.as_deref().unwrap_or(bytes);
+        let Some(message) = self.read(step, flow, bytes) else {
+            return;
+        };
+        let owner = steer::owner_of(message.call(), self.state.setup.shard_count);
+        if changed.is_some() && owner != self.state.id {
+            return self.pass_decoded(step, owner, flow, bytes);
         }
+        self.read_message(step, flow, message);
     }
 
-    fn arrived(&mut self, step: &mut Step<'_>, message: Rc<Message>, flow: Flow) {
+    /// A message that can be read, of this shard unless the steering was misled.
+    fn read_message(&mut self, step: &mut Step<'_>, flow: Flow, message: Rc<Message>) {
         let owner = steer::owner_of(message.call(), self.state.setup.shard_count);
         // The steering found another Call-ID than the parser did. A peer can cause this, so it is
         // counted and the message is handled here, where it is.
@@ -372,6 +394,13 @@ impl Shard {
             self.request(step, message, flow);
         } else {
             self.response(step, message, flow);
+        }
+    }
+
+    /// Another shard has seen what a message says.
+    fn decoded(&mut self, step: &mut Step<'_>, flow: Flow, bytes: &[u8]) {
+        if let Some(message) = self.read(step, flow, bytes) {
+            self.read_message(step, flow, message);
         }
     }
 

@@ -6,6 +6,7 @@
 
 use crate::effect::{Address, Destination, Proto};
 use crate::modules::Setup;
+use crate::modules::corex;
 use crate::modules::pv::avp::Stored;
 use crate::modules::rr::record::{self, Ingredients};
 use crate::modules::tm::identity::OwnBranch;
@@ -128,15 +129,12 @@ fn via_line(setup: &Setup, work: &Work, to: Destination, own: &Own, line: &mut V
     let (host, port) = &work.advertised;
     // What a script says of one request comes before what the configuration says of all.
     let core = &setup.config.core;
-    let host = host.as_deref();
+    let (own_host, own_port) = corex::fields(core, work.via_wishes, &work.avps);
+    let host = own_host.as_deref().map(str::as_bytes).or(host.as_deref());
     let host = host.or_else(|| core.advertised_address.as_deref().map(str::as_bytes));
+    let port = own_port.or(*port).or(core.advertised_port);
     line.extend_from_slice(b"Via: ");
-    let sender = (
-        setup.address(to.socket),
-        host,
-        port.or(core.advertised_port),
-    );
-    push_via(to.proto, sender, line);
+    push_via(to.proto, (setup.address(to.socket), host, port), line);
     own.write(line);
     if work.local_rport {
         line.extend_from_slice(b";rport");
@@ -144,6 +142,7 @@ fn via_line(setup: &Setup, work: &Work, to: Destination, own: &Own, line: &mut V
     if work.server_id {
         line.extend_from_slice(format!(";srvid={}", core.server_id).as_bytes());
     }
+    line.extend_from_slice(corex::params(core, work.via_wishes, &work.avps).as_bytes());
     line.extend_from_slice(b"\r\n");
 }
 

@@ -302,6 +302,9 @@ impl Shard {
             run.vm.resume(1);
             return self.drive(step, run);
         }
+        if run.looking.is_some() {
+            return self.looked(step, run, Err(ResolveError::TimedOut));
+        }
         let Some(mut relay) = run.resolving.take() else {
             return self.resume_and_drive(step, run);
         };

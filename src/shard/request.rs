@@ -69,13 +69,17 @@ impl Shard {
     /// A request has come in for which there is no time if it begins a call: what belongs to one
     /// goes its way.
     pub(super) fn refused(&mut self, step: &mut Step<'_>, flow: Flow, bytes: &[u8]) {
+        // What these bytes are, a route is to say first.
+        if self.state.setup.config.corex.intercepts {
+            return self.received(step, flow, bytes);
+        }
         self.state.counters.received += 1;
         let Some(message) = self.read(step, flow, bytes) else {
             return;
         };
         let is_whole = message.is_request() && message.violation().is_none();
         if !is_whole || !self.is_new_work(&message) {
-            return self.arrived(step, message, flow);
+            return self.read_message(step, flow, message);
         }
         self.state.counters.calls_refused += 1;
         let seconds = 1 + self.state.rng.below(RETRY_AFTER_S_MAX);

@@ -162,8 +162,10 @@ impl Shard {
         run.work.reply_status = message.status();
         self.lend(&mut run.work, id.transaction);
         if let Some(t) = self.state.tm.get(id.transaction) {
+            let config = &self.state.setup.config.uac;
+            let names = (t.saved.names, config, &run.work.avps);
             let edits = &mut run.work.edits;
-            uac::replace::restore_in_response(t.saved.names, &t.request, &message, edits);
+            uac::replace::restore_in_response(names, &t.request, &message, edits);
         }
         match on_reply {
             Some(route) => {

@@ -8,10 +8,10 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::effect::Level;
+use crate::effect::{Effect, Level, Lookup, NameRecord, ResolveError, Token};
 use crate::limits::PARKED_RUN_COUNT_MAX;
 use crate::modules::work::{Ask, Work};
-use crate::modules::{Call, Env, dialog, tm};
+use crate::modules::{Call, Env, dialog, ipops, tm};
 use crate::script::{End, Pause, Program, RouteId, RouteKind, Vm};
 use crate::sip::Message;
 use crate::slab::Key;
@@ -45,6 +45,8 @@ pub(super) enum Then {
     Dialog(Box<Interrupted>),
     /// `event_route[tm:local-request]`: send the request, unless it was dropped.
     LocalRequest(Branch),
+    /// `event_route[network:msg]`: what it has left is the message.
+    Network,
     /// The route of `t_continue`: answer what it left open.
     Continued,
     /// A failure_route: send the best failure unless the script did something better.
@@ -67,6 +69,8 @@ pub(super) struct Run {
     pub(super) call: u32,
     /// The `t_relay` that waits for an address.
     pub(super) resolving: Option<Box<Relay>>,
+    /// What the script has asked the name servers, and what for.
+    pub(super) looking: Option<(Box<Lookup>, ipops::Purpose)>,
     /// How long the script wants to wait, and for nothing else.
     pub(super) sleeps: Option<Duration>,
     /// When waiting has taken too long.
@@ -93,6 +97,7 @@ impl Shard {
             then: Vec::new(),
             call,
             resolving: None,
+            looking: None,
             sleeps: None,
             wait_timer: None,
             asking: None,
@@ -108,7 +113,7 @@ impl Shard {
         let work = std::mem::replace(&mut run.work, empty);
         debug_assert!(run.resolving.is_none() && run.wait_timer.is_none());
         run.then.clear();
-        (run.sleeps, run.asking) = (None, None);
+        (run.sleeps, run.asking, run.looking) = (None, None, None);
         if self.spare.len() < KEPT {
             self.spare.push(run);
         }
@@ -178,6 +183,10 @@ impl Shard {
             }
             Some(Then::Continued) => self.continued_ended(step, run),
             Some(Then::LocalRequest(id)) => self.local_request_ended(step, run, id, end),
+            Some(Then::Network) => {
+                self.network_route_ended(step, &run.work);
+                Next::Done
+            }
             Some(Then::Event) | None => Next::Done,
         }
     }
@@ -194,6 +203,16 @@ impl Shard {
             Some(Ask::Forward) => self.forward(step, run),
             Some(Ask::Sleep(length)) => {
                 run.sleeps = Some(length);
+                Next::Parked
+            }
+            Some(Ask::Nonce(pending)) => {
+                let shard = pending.nonce.0;
+                let what = Question::Nonce(pending);
+                run.asking = Some(Box::new(Asking { shard, what }));
+                Next::Parked
+            }
+            Some(Ask::Lookup(lookup, purpose)) => {
+                run.looking = Some((lookup, purpose));
                 Next::Parked
             }
             Some(Ask::Dialogs(code)) => self.dialogs_within(step, run, code),
@@ -244,12 +263,44 @@ impl Shard {
         if let Some(asking) = &run.asking {
             self.ask_shard(step, key, asking);
         }
+        let lookup = run.looking.as_ref().map(|(lookup, _)| lookup.clone());
         let inserted = self.runs.insert(run);
         debug_assert_eq!(inserted, key);
+        let token = Token::Run(key);
         if let Some(query) = query {
-            let token = crate::effect::Token::Run(key);
-            step.out.push(crate::effect::Effect::Resolve(token, query));
+            step.out.push(Effect::Resolve(token, query));
         }
+        if let Some(lookup) = lookup {
+            step.out.push(Effect::Lookup(token, lookup));
+        }
+    }
+
+    /// The name servers have answered a script.
+    pub(super) fn found(
+        &mut self,
+        step: &mut Step<'_>,
+        key: Key,
+        found: Result<Vec<NameRecord>, ResolveError>,
+    ) {
+        if let Some(run) = self.unpark(step, key) {
+            self.looked(step, run, found);
+        }
+    }
+
+    /// The script goes on with what is known of the name.
+    pub(super) fn looked(
+        &mut self,
+        step: &mut Step<'_>,
+        mut run: Box<Run>,
+        found: Result<Vec<NameRecord>, ResolveError>,
+    ) {
+        let names = &mut self.state.stores.names;
+        let code = match run.looking.take() {
+            Some((lookup, purpose)) => ipops::looked(names, &lookup, purpose, found),
+            None => -1,
+        };
+        run.vm.resume(code);
+        self.drive(step, run);
     }
 
     /// Takes a run out that waited; `None` when it is gone.
@@ -325,6 +376,7 @@ impl Shard {
         work.force_rport = t.saved.force_rport;
         work.local_rport = t.saved.local_rport;
         work.server_id = t.saved.server_id;
+        work.via_wishes = t.saved.via_wishes;
         work.advertised = t.saved.advertised.clone();
         work.stream = t.saved.stream;
         work.rr = t.saved.rr.clone();

@@ -1,6 +1,12 @@
 //! Digest authentication on the wire: challenges, what answers them, and what does not.
 
+use std::sync::Arc;
+
+use dialcore::effect::{Effect, Flow, Outbox, Proto, SocketId};
 use dialcore::modules::digest::{self, About, Credential};
+use dialcore::shard::{Input, Setup, Shard};
+use dialcore::steer::{ShardId, owner};
+use dialcore::time::{Instant, Now, WallTime};
 
 use super::{ALICE, Proxy, Sent, lines, request};
 
@@ -293,4 +299,179 @@ fn a_challenge_of_a_transaction_is_the_transactions() {
                 .ends_with("qop=\"auth-int\"")
         );
     }
+}
+
+/// A proxy that says how it has judged, and leaves what the script has of it.
+fn counting(flags: &str, params: &str) -> Proxy {
+    let statements = r#"
+    $var(rc) = pv_www_authenticate("a.test", "pw", "@FLAGS@");
+    xlog("check $var(rc)\n");
+    if ($var(rc) < 0) { www_challenge("a.test", "1"); exit; }
+    sl_send_reply("200", "OK"); exit;"#;
+    proxy(&statements.replace("@FLAGS@", flags), params)
+}
+
+const COUNT: &str = "modparam(\"auth\", \"nonce_count\", 1)\n";
+const ONCE: &str = "modparam(\"auth\", \"one_time_nonce\", 1)\n";
+
+#[test]
+fn a_count_comes_once_and_a_nonce_if_it_is_to() {
+    let table = [
+        ("", ["check 1", "check 1"]),
+        (COUNT, ["check 1", "check -4"]),
+        (ONCE, ["check 1", "check -6"]),
+        ("both", ["check 1", "check -4"]),
+    ];
+    for (params, want) in table {
+        let params = params.replace("both", &format!("{COUNT}{ONCE}"));
+        let mut p = counting("0", &params);
+        let challenge = only(p.receive(ALICE, &request("REGISTER", "first", "")));
+        let answer = answered("REGISTER", &challenge, "alice", "pw");
+        p.said();
+        p.receive(ALICE, &answered("REGISTER", &challenge, "alice", "wrong"));
+        assert_eq!(p.said(), ["check -2"], "{params}");
+        p.receive(ALICE, &answer);
+        let again = only(p.receive(ALICE, &answer));
+        assert_eq!(p.said(), want, "{params}");
+        // The password was right, so that a phone need not ask its user.
+        let is_stale = again.text.contains(", stale=true");
+        assert_eq!(is_stale, want[1] != "check 1", "{params}");
+    }
+}
+
+#[test]
+fn a_challenge_is_left_for_the_script() {
+    let table = [
+        ("2", ""),
+        ("4", ", qop=\"auth\""),
+        ("8", ", qop=\"auth-int\""),
+        ("20", ", qop=\"auth\", stale=true"),
+    ];
+    for (flags, want) in table {
+        let statements = format!(
+            "pv_www_authenticate(\"a.test\", \"pw\", \"{flags}\");
+             auth_get_www_authenticate(\"a.test\", \"1\", \"$var(w)\");
+             append_to_reply(\"$avp(digest_challenge)\"); append_to_reply(\"$var(w)\");
+             sl_send_reply(\"401\", \"No\"); exit;"
+        );
+        let mut p = proxy(&statements, "");
+        let sent = only(p.receive(ALICE, &request("REGISTER", "first", "")));
+        let lines = sent.all("WWW-Authenticate");
+        assert_eq!(lines.len(), 2, "{flags}");
+        assert!(lines[0].starts_with("Digest realm=\"a.test\", nonce=\""));
+        assert!(
+            lines[0].ends_with(&format!("\"{want}")),
+            "{flags} {lines:?}"
+        );
+        assert!(lines[1].ends_with("\", qop=\"auth\""), "{flags} {lines:?}");
+    }
+}
+
+#[test]
+fn the_server_shows_that_it_knows_the_password() {
+    let info = "modparam(\"auth\", \"add_authinfo_hdr\", 1)\n";
+    for (params, is_same) in [(info.to_owned(), true), (format!("{info}{ONCE}"), false)] {
+        let mut p = counting("0", &params);
+        let challenge = only(p.receive(ALICE, &request("REGISTER", "first", "")));
+        let nonce = |text: &str, name: &str| {
+            let (_, rest) = text.split_once(&format!("{name}=\"")).unwrap();
+            rest.split('"').next().unwrap().to_owned()
+        };
+        let answer = answered("REGISTER", &challenge, "alice", "pw");
+        let sent = only(p.receive(ALICE, &answer));
+        let line = sent.get("Authentication-Info").to_owned();
+        let next = nonce(&line, "nextnonce");
+        let old = nonce(challenge.get("WWW-Authenticate"), "nonce");
+        assert_eq!(next == old, is_same, "{line}");
+        assert!(line.contains(", qop=auth, rspauth=\""), "{line}");
+        assert!(line.ends_with(", nc=00000001"), "{line}");
+    }
+}
+
+/// Two shards of one process.
+#[test]
+fn the_core_that_made_a_nonce_knows_whether_it_was_used() {
+    let text = r#"#!KAMAILIO
+listen=udp:192.0.2.100:5060
+loadmodule "sl.so"
+loadmodule "pv.so"
+loadmodule "xlog.so"
+loadmodule "auth.so"
+modparam("auth", "one_time_nonce", 1)
+request_route {
+    $var(rc) = pv_www_authenticate("a.test", "pw", "4");
+    xlog("check $var(rc)");
+    if ($var(rc) < 0) { www_challenge("a.test", "1"); } else { sl_send_reply("200", "OK"); }
+}
+"#;
+    let setup = Arc::new(Setup::from_text(text, 2).unwrap_or_else(|e| panic!("{e}")));
+    let mut shards = [0, 1].map(|n| Shard::new(ShardId(n), Arc::clone(&setup), 1));
+    let home = owner(b"c1", 2);
+    let other_call = (2..).map(|n| format!("c{n}"));
+    let other_call = other_call
+        .into_iter()
+        .find(|id| owner(id.as_bytes(), 2) != home)
+        .expect("one in two");
+    let mut log = vec![];
+    let mut handle = |shard: ShardId, message: &str, log: &mut Vec<String>| {
+        let flow = Flow {
+            socket: SocketId(0),
+            proto: Proto::Udp,
+            remote: ALICE.parse().expect("an address"),
+            conn: None,
+        };
+        let now = Now {
+            mono: Instant::ZERO,
+            wall: WallTime::from_micros(1_700_000_000_000_000),
+        };
+        let mut out = Outbox::new();
+        let bytes = message.as_bytes();
+        shards[usize::from(shard.0)].handle(now, Input::Received { flow, bytes }, &mut out);
+        let mut sent = vec![];
+        let mut waiting: Vec<(ShardId, Effect)> = out.drain().map(|e| (shard, e)).collect();
+        while !waiting.is_empty() {
+            match waiting.remove(0) {
+                (from, Effect::Peer(to, message)) => {
+                    let input = Input::Peer(from, message);
+                    shards[usize::from(to.0)].handle(now, input, &mut out);
+                    waiting.extend(out.drain().map(|e| (to, e)));
+                }
+                (_, Effect::Log(record)) => log.push(record.text.to_string()),
+                (_, Effect::Send(send)) => {
+                    sent.push(String::from_utf8_lossy(&send.bytes).into_owned());
+                }
+                (_, other) => panic!("{other:?}"),
+            }
+        }
+        sent.concat()
+    };
+    let challenge = handle(home, &request("REGISTER", "first", ""), &mut log);
+    let line = challenge.lines().find(|l| l.starts_with("WWW-Auth"));
+    let value = line
+        .and_then(|l| l.split_once(": "))
+        .expect("a challenge")
+        .1;
+    let challenge = digest::challenge(value.as_bytes(), false).unwrap();
+    let credential = Credential {
+        user: b"alice".as_slice().into(),
+        realm: Box::default(),
+        password: b"pw".as_slice().into(),
+        is_hash: false,
+    };
+    let about = About {
+        method: b"REGISTER",
+        uri: b"sip:bob@192.0.2.2",
+        body: b"",
+    };
+    let line = digest::answer(&challenge, &credential, about, 1).unwrap();
+    let line = String::from_utf8(line).unwrap();
+    let away = ShardId(1 - home.0);
+    let elsewhere =
+        request("REGISTER", "two", &line).replace("Call-ID: c1", &format!("Call-ID: {other_call}"));
+    assert!(handle(away, &elsewhere, &mut log).starts_with("SIP/2.0 200 "));
+    let again = elsewhere.replace("z9hG4bKtwo", "z9hG4bKthree");
+    let refused = handle(away, &again, &mut log);
+    assert!(refused.starts_with("SIP/2.0 401 ") && refused.contains(", stale=true"));
+    handle(home, &request("REGISTER", "four", &line), &mut log);
+    assert_eq!(log, ["check -5", "check 1", "check -6", "check -6"]);
 }

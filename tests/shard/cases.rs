@@ -12,6 +12,7 @@
 //!                                lines up to the next step are headers of the answer
 //!   > wait 5                     seconds pass
 //!   > found 192.0.2.9:5060       DNS answers the oldest question; without an address: nothing
+//!   > records A 192.0.2.9        it answers a script: records with what they hold; none: nothing
 //!   > lost                       the last message could not be sent
 //! ```
 //!
@@ -22,7 +23,8 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use dialcore::effect::{Proto, ResolveError};
+use dialcore::effect::name::{Pointer, Server};
+use dialcore::effect::{NameRecord, Proto, ResolveError};
 
 use super::proxy::{Proxy, Sent, answer};
 
@@ -101,9 +103,48 @@ fn step(p: &mut Proxy, last: &Sent, words: &[&str], text: &str) -> Vec<Sent> {
         ["wait", seconds] => p.wait(seconds.parse().expect("seconds")),
         ["found"] => p.resolve(Err(ResolveError::NotFound)),
         ["found", addresses @ ..] => p.resolve(Ok(addresses)),
+        ["records"] => p.found(Err(ResolveError::NotFound)),
+        ["records", written @ ..] => p.found(Ok(records(written))),
         ["lost"] => p.not_sent(last.token.expect("somebody hears of it")),
         _ => panic!("no step: {words:?}"),
     }
+}
+
+/// `A address`, `PTR name`, `SRV priority weight port target`, `NAPTR order preference flags
+/// services regexp replacement`, one behind the other.
+fn records(mut words: &[&str]) -> Vec<NameRecord> {
+    let mut records = vec![];
+    while let Some((kind, rest)) = words.split_first() {
+        let number = |at: usize| rest[at].parse().expect("a number");
+        let (record, size) = match *kind {
+            "A" => (NameRecord::Address(rest[0].parse().expect("an address")), 1),
+            "PTR" => (NameRecord::Name(rest[0].into()), 1),
+            "SRV" => {
+                let server = Server {
+                    priority: number(0),
+                    weight: number(1),
+                    port: number(2),
+                    target: rest[3].into(),
+                };
+                (NameRecord::Server(server), 4)
+            }
+            "NAPTR" => {
+                let pointer = Pointer {
+                    order: number(0),
+                    preference: number(1),
+                    flags: rest[2].as_bytes().into(),
+                    services: rest[3].as_bytes().into(),
+                    regexp: rest[4].as_bytes().into(),
+                    replacement: rest[5].into(),
+                };
+                (NameRecord::Pointer(pointer), 6)
+            }
+            kind => panic!("no type of record: {kind}"),
+        };
+        records.push(record);
+        words = &rest[size..];
+    }
+    records
 }
 
 fn run(path: &Path, steps: &str) -> String {

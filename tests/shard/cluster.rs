@@ -209,6 +209,7 @@ impl Cluster {
                 Effect::Log(record) => self.log.push(record.text.trim_end().to_owned()),
                 Effect::Close(_)
                 | Effect::Resolve(..)
+                | Effect::Lookup(..)
                 | Effect::RpcReply(..)
                 | Effect::Command(_)
                 | Effect::Reload => {}

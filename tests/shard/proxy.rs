@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use dialcore::effect::rpc::Part;
 use dialcore::effect::{
-    ConnId, Effect, Flow, Hop, Outbox, Proto, Query, ResolveError, SendError, SocketId, Token,
+    ConnId, Effect, Flow, Hop, Lookup, NameRecord, Outbox, Proto, Query, ResolveError, SendError,
+    SocketId, Token,
 };
 use dialcore::modules::dialog::listing::{Cursor, View, list, profile_size};
 use dialcore::modules::dialog::stats::STATISTICS;
@@ -118,6 +119,8 @@ pub(crate) struct Proxy {
     now: Instant,
     /// What has been asked of DNS and not answered.
     pub(crate) queries: Vec<(Token, Query)>,
+    /// What scripts have asked of DNS and not been answered.
+    pub(crate) lookups: Vec<(Token, Lookup)>,
     /// Lines of the log.
     pub(crate) log: Vec<String>,
     /// What operators have been answered.
@@ -196,6 +199,7 @@ impl Proxy {
             out: Outbox::new(),
             now: Instant::ZERO,
             queries: vec![],
+            lookups: vec![],
             log: vec![],
             parts: vec![],
             reloads: 0,
@@ -224,6 +228,7 @@ impl Proxy {
                     text: String::from_utf8_lossy(&send.bytes).into_owned(),
                 }),
                 Effect::Resolve(token, query) => self.queries.push((token, query)),
+                Effect::Lookup(token, lookup) => self.lookups.push((token, *lookup)),
                 Effect::Log(record) => self.log.push(format!("{}{}", record.prefix, record.text)),
                 Effect::RpcReply(_, part) => self.parts.push(part),
                 Effect::Reload => self.reloads += 1,
@@ -290,6 +295,12 @@ impl Proxy {
         };
         let found = found.map(|hops| hops.iter().map(hop).collect());
         self.input(Input::Resolved(token, found))
+    }
+
+    /// DNS answers the oldest question of a script.
+    pub(crate) fn found(&mut self, found: Result<Vec<NameRecord>, ResolveError>) -> Vec<Sent> {
+        let (token, _) = self.lookups.remove(0);
+        self.input(Input::Found(token, found))
     }
 
     /// A message did not leave.

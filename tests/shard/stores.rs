@@ -148,6 +148,9 @@ listen=udp:192.0.2.100:5060
 loadmodule "pv.so"
 loadmodule "xlog.so"
 loadmodule "htable.so"
+loadmodule "cfgutils.so"
+modparam("pv", "shvset", "s=i:4")
+modparam("cfgutils", "initial_gflags", 1)
 modparam("htable", "htable", "a=>size=4;autoexpire=10;initval=0;")
 event_route[htable:expired:a] { xlog("gone $shtrecord(key)=$shtrecord(value)"); }
 request_route {
@@ -157,6 +160,16 @@ request_route {
         case "add": $var(x) = $shtinc(a=>k); break;
         case "remove": $sht(a=>k) = $null; break;
         case "life": $shtex(a=>k) = 100; break;
+        case "share": $shv(s) = 7; break;
+        case "share text": $shv(s) = "text"; break;
+        case "count": $var(x) = $shvinc(s); break;
+        case "unshare": $shv(s) = $null; break;
+        case "flag": set_gflag(2); break;
+        case "unflag": reset_gflag(0); break;
+        case "shared":
+            $var(a) = is_gflag(0); $var(b) = is_gflag(2);
+            xlog("$shv(s) $var(a) $var(b)");
+            exit;
     }
     xlog("$sht(a=>k) $shtex(a=>k)");
 }
@@ -205,4 +218,41 @@ fn both_cores_end_with_the_same_value() {
         let gone = [pair.wait(0), pair.wait(1)].concat();
         assert_eq!(gone.len(), 1, "{gone:?}");
     }
+}
+
+#[test]
+fn variables_and_flags_are_those_of_all_cores() {
+    let table: [(&[(u16, &str)], &str); 9] = [
+        (&[], "4 1 -1"),
+        (&[(0, "share")], "7 1 -1"),
+        (&[(0, "share"), (1, "share text")], "text 1 -1"),
+        (&[(1, "share text"), (0, "share")], "7 1 -1"),
+        (&[(0, "count"), (1, "count"), (0, "count")], "7 1 -1"),
+        (&[(0, "unshare")], "<null> 1 -1"),
+        (&[(0, "flag")], "4 1 1"),
+        (&[(1, "unflag")], "4 -1 -1"),
+        (&[(0, "flag"), (1, "unflag")], "4 -1 1"),
+    ];
+    for (steps, want) in table {
+        let mut pair = Pair::new();
+        for (shard, what) in steps {
+            pair.run(*shard, what);
+        }
+        pair.deliver();
+        for shard in [0, 1] {
+            assert_eq!(pair.run(shard, "shared"), [want], "{steps:?} on {shard}");
+        }
+    }
+}
+
+#[test]
+fn late_news_of_a_variable_changes_nothing() {
+    let mut pair = Pair::new();
+    pair.run(0, "share");
+    pair.run(1, "share text");
+    // What was set last comes first.
+    pair.news.reverse();
+    pair.deliver();
+    assert_eq!(pair.run(0, "shared"), ["text 1 -1"]);
+    assert_eq!(pair.run(1, "shared"), ["text 1 -1"]);
 }

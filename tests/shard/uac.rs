@@ -3,6 +3,7 @@
 
 use dialcore::effect::ResolveError;
 
+use super::proxy::Script;
 use super::{ALICE, BOB, CAROL, Proxy, Sent, answer, lines, request};
 
 const UAC: &str = "loadmodule \"uac.so\"\nmodparam(\"tm\", \"fr_timer\", 2000)\n";
@@ -614,6 +615,78 @@ fn each_side_sees_the_name_it_knows() {
     );
     let ok = p.receive(ALICE, &answer(&up, 200, "")).remove(0);
     assert_eq!([ok.get("From"), ok.get("To")], [from_bob, to_alice]);
+}
+
+#[test]
+fn requests_of_our_own_leave_by_the_default_socket() {
+    let statements = "$uac_req(method) = \"OPTIONS\"; $uac_req(ruri) = \"sip:x@192.0.2.9\";
+        $uac_req(furi) = \"sip:me@a.test\";";
+    // There is one socket of this name and none of the other.
+    for (socket, want) in [
+        ("udp:192.0.2.100:5060", "rc 1"),
+        ("udp:192.0.2.99:5060", "rc -1"),
+    ] {
+        let params = format!("modparam(\"uac\", \"default_socket\", \"{socket}\")\n");
+        let mut p = sender(statements, "", &params);
+        start(&mut p);
+        assert_eq!(p.said().last().map(String::as_str), Some(want), "{socket}");
+    }
+}
+
+#[test]
+fn the_dialog_keeps_the_names() {
+    let params = format!("{UAC}modparam(\"uac\", \"restore_dlg\", 1)\n");
+    let mut p = Proxy::with_dialogs(Script {
+        after: "uac_replace_from(\"\\\"New\\\"\", \"sip:new@anon.test\");
+                uac_replace_to(\"sip:newto@anon.test\");
+                xlog(\"$dlg_var(_uac_fu) $dlg_var(_uac_funew) $dlg_var(_uac_fdpnew)\\n\");
+                xlog(\"$dlg_var(_uac_to) $dlg_var(_uac_tonew) $dlg_var(_uac_tdp)\\n\");",
+        params: &params,
+        ..Script::default()
+    });
+    let out = p.receive(ALICE, &request("INVITE", "i", "")).remove(1);
+    assert_eq!(
+        p.said(),
+        [
+            "sip:alice@a.test sip:new@anon.test \"New\"",
+            "sip:bob@b.test sip:newto@anon.test <null>"
+        ]
+    );
+    let (new_from, new_to) = (
+        "\"New\" <sip:new@anon.test>;tag=a1",
+        "<sip:newto@anon.test>",
+    );
+    assert_eq!([out.get("From"), out.get("To")], [new_from, new_to]);
+    assert!(!out.get("Record-Route").contains("vsf="), "{}", out.text);
+    let ok = p.receive(BOB, &answer(&out, 200, "b1")).remove(0);
+    let (from_alice, to_bob) = ("<sip:alice@a.test>;tag=a1", "<sip:bob@b.test>;tag=b1");
+    assert_eq!([ok.get("From"), ok.get("To")], [from_alice, to_bob]);
+
+    let info = in_dialog("INFO", from_alice, to_bob, &route(&out));
+    let down = p.receive(ALICE, &info).remove(0);
+    let to_callee = "<sip:newto@anon.test>;tag=b1";
+    assert_eq!([down.get("From"), down.get("To")], [new_from, to_callee]);
+
+    let bye = in_dialog("BYE", to_callee, new_from, &route(&out));
+    let up = p.receive(BOB, &bye).remove(0);
+    assert_eq!([up.get("From"), up.get("To")], [to_bob, from_alice]);
+}
+
+#[test]
+fn an_avp_keeps_the_name_of_a_request_that_is_changed_for_good() {
+    let statements = "record_route();
+        uac_replace_from(\"sip:new@anon.test\"); uac_replace_to(\"sip:newto@anon.test\");
+        xlog(\"$avp(f) $avp(t)\\n\");
+        msg_apply_changes();";
+    let avps = "modparam(\"uac\", \"restore_from_avp\", \"$avp(f)\")
+         modparam(\"uac\", \"restore_to_avp\", \"$avp(t)\")\n";
+    let params = format!("loadmodule \"textopsx.so\"\n{UAC}{avps}");
+    let mut p = Proxy::with(statements, "", &params);
+    let out = p.receive(ALICE, &request("INVITE", "i", "")).remove(1);
+    assert_eq!(p.said(), ["sip:alice@a.test sip:bob@b.test"]);
+    let ok = p.receive(BOB, &answer(&out, 200, "b1")).remove(0);
+    let want = ["<sip:alice@a.test>;tag=a1", "<sip:bob@b.test>;tag=b1"];
+    assert_eq!([ok.get("From"), ok.get("To")], want);
 }
 
 #[test]

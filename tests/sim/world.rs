@@ -409,7 +409,11 @@ impl World {
             }
             Effect::Peer(to, message) if !is_failing => self.carry_to_peer(shard, to, message),
             // Nobody asks in a simulated world.
-            Effect::Peer(..) | Effect::RpcReply(..) | Effect::Command(_) | Effect::Reload => {}
+            Effect::Peer(..)
+            | Effect::RpcReply(..)
+            | Effect::Command(_)
+            | Effect::Reload
+            | Effect::Lookup(..) => {}
             Effect::Resolve(token, query) => {
                 let (delay, answer) = match is_failing {
                     true => (Duration::ZERO, Err(ResolveError::TimedOut)),

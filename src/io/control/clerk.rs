@@ -224,7 +224,11 @@ impl Clerk {
     }
 
     fn look(&self) -> Facts {
+        let setup = self.office.setup.borrow().clone();
+        let path = setup.map(|setup| setup.config.cfgutils.hash_file.clone());
+        let path = path.filter(|path| !path.is_empty());
         Facts {
+            hash_file: path.and_then(|path| std::fs::read(&*path).ok()),
             listeners: self.listeners.clone(),
             client_count: self.clients.count() as u64,
             stream_count: self.office.open_count.load(Ordering::Relaxed) as u64,

@@ -4,13 +4,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::modules::digest::{self, Algorithm, Given};
-use crate::modules::entry::{NO, YES, function, optional, planned_function, text_of, truth};
-use crate::modules::work::Bytes;
-use crate::modules::{Call, Function, sl};
+use crate::modules::entry::{NO, YES, function, optional, text_of, truth};
+use crate::modules::pv::avp::Stored;
+use crate::modules::work::{Ask, Bytes};
+use crate::modules::{Call, Env, Function, sl};
 use crate::script::{CallSite, Heap, Outcome, ParamKind, RouteKinds};
 use crate::sip::{HeaderName, Message, Method, Span, Uri};
+use crate::steer::ShardId;
 
-use super::nonce::{self, Limits, Verdict};
+use super::count::Use;
+use super::nonce::{self, Limits, Maker, Verdict};
 use super::{Config, Seen};
 
 const TEXT: ParamKind = ParamKind::Text;
@@ -32,6 +35,7 @@ enum Fault {
     Password = -2,
     Stale = -4,
     NoCredentials = -5,
+    Reused = -6,
     Identity = -8,
 }
 
@@ -111,11 +115,14 @@ pub(super) const FUNCTIONS: [Function; 9] = [
             "The one or the other by the method, and whether the user is who he says.",
         ),
     ),
-    planned_function(
+    function(
         "auth_get_www_authenticate",
         &[TEXT, NUM, OUT],
-        3,
-        (REQUEST, "Writes a challenge into a variable."),
+        RouteKinds::ANY,
+        (
+            get_challenge,
+            "Writes a challenge, a whole header line, into a variable.",
+        ),
     ),
 ];
 
@@ -193,12 +200,68 @@ fn bound<'a>(config: &Config, message: &'a Message, source: &'a [u8]) -> Vec<&'a
     parts.into_iter().enumerate().map(is_wanted).collect()
 }
 
-/// What nonces are proved with.
+/// What nonces are proved with. Where uses are counted, nonces of an earlier process are stale:
+/// what it knew of them is gone.
 fn secret(call: &Call<'_>) -> Bytes {
-    let configured = call.env.state.setup.config.auth.secret.as_bytes();
-    match configured {
-        b"" => Bytes::from(&call.env.state.tag_secret.to_be_bytes()[..]),
+    let config = &call.env.state.setup.config.auth;
+    let own = call.env.state.tag_secret.to_be_bytes();
+    let is_counted = config.counts || config.is_one_time;
+    match config.secret.as_bytes() {
+        b"" => Bytes::from(&own[..]),
+        secret if is_counted => [secret, &own].concat().into(),
         secret => Bytes::from(secret),
+    }
+}
+
+/// The AVP in which a challenge is left for the script.
+const CHALLENGE_AVP: &[u8] = b"digest_challenge";
+
+/// Leaves a challenge for a script that has asked for one: 2 without qop, 4 with auth, 8 with
+/// auth-int, 16 stale.
+fn leave_challenge(call: &mut Call<'_>, pending: &Pending) {
+    let qop = match pending.flags & 14 {
+        2 => Some(b"".as_slice()),
+        4 => Some(b", qop=\"auth\"".as_slice()),
+        8 => Some(b", qop=\"auth-int\"".as_slice()),
+        12 => Some(b", qop=\"auth,auth-int\"".as_slice()),
+        _ => None,
+    };
+    let Some(qop) = qop else {
+        return;
+    };
+    let is_stale = pending.flags & 16 != 0;
+    let line = challenge_line(call, pending.side, &pending.claim.realm, (qop, is_stale));
+    let value = Stored::Text(line.into());
+    // A script with so many values has no use for one more.
+    let _ = call.work.avps.push(CHALLENGE_AVP, value);
+}
+
+fn get_challenge(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let (Some(realm), Some(flags)) = (realm(call, heap, site), site.int(1, call, heap)) else {
+        return NO;
+    };
+    let wishes = (qop(call, flags), flags & 16 != 0);
+    let line = challenge_line(call, Side::End, &realm, wishes);
+    let value = heap.string(&line);
+    match site.arg(2).map(|arg| arg.write(call, heap, value)) {
+        Some(Ok(())) => YES,
+        Some(Err(_)) | None => NO,
+    }
+}
+
+/// A realm that can stand in a header field.
+fn realm(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Option<Bytes> {
+    let realm = text_of(call, heap, site, 0)?;
+    (!realm.is_empty() && !realm.iter().any(u8::is_ascii_control)).then_some(realm)
+}
+
+/// What the flags of a challenge say of qop, or else the parameter.
+fn qop(call: &Call<'_>, flags: i64) -> &'static [u8] {
+    match (flags & 3, call.env.state.setup.config.auth.qop) {
+        (1, _) | (0, 1) => b", qop=\"auth\"",
+        (2, _) | (0, 2) => b", qop=\"auth-int\"",
+        (3, _) | (0, 3) => b", qop=\"auth,auth-int\"",
+        _ => b"",
     }
 }
 
@@ -208,13 +271,12 @@ fn challenge(
     site: &CallSite,
     side: fn(&Message) -> Side,
 ) -> Outcome {
-    let realm = text_of(call, heap, site, 0).filter(|realm| !realm.is_empty());
-    let realm = realm.filter(|realm| !realm.iter().any(u8::is_ascii_control));
-    let (Some(realm), Some(flags)) = (realm, site.int(1, call, heap)) else {
+    let (Some(realm), Some(flags)) = (realm(call, heap, site), site.int(1, call, heap)) else {
         return NO;
     };
     let side = side(&call.work.message);
-    let line = challenge_line(call, side, &realm, flags);
+    let wishes = (qop(call, flags), flags & 16 != 0);
+    let line = challenge_line(call, side, &realm, wishes);
     call.work.reply_headers.extend_from_slice(&line);
     let (status, reason) = match side {
         Side::End => (401, &b"Unauthorized"[..]),
@@ -227,12 +289,26 @@ fn challenge(
     }
 }
 
-/// RFC 7616 §3.3.
-fn challenge_line(call: &Call<'_>, side: Side, realm: &[u8], flags: i64) -> Vec<u8> {
-    let config = &call.env.state.setup.config.auth;
+/// A nonce for the request at work.
+fn new_nonce(call: &mut Call<'_>) -> String {
+    let setup = Arc::clone(&call.env.state.setup);
     let source = call.work.flow.remote.ip().to_string();
-    let bound = bound(config, &call.work.message, source.as_bytes());
-    let nonce = nonce::make(&secret(call), call.env.now.wall.as_secs(), &bound);
+    let bound = bound(&setup.config.auth, &call.work.message, source.as_bytes());
+    let shard = call.env.state.id.0;
+    let number = call.env.state.stores.nonces.begin(&setup.config.auth);
+    let made = (call.env.now.wall.as_secs(), Maker { shard, number });
+    nonce::make(&secret(call), made, &bound)
+}
+
+/// RFC 7616 §3.3.
+fn challenge_line(
+    call: &mut Call<'_>,
+    side: Side,
+    realm: &[u8],
+    (qop, is_stale): (&[u8], bool),
+) -> Vec<u8> {
+    let nonce = new_nonce(call);
+    let config = &call.env.state.setup.config.auth;
     let name: &[u8] = match side {
         Side::End => b"WWW-Authenticate",
         Side::Proxy => b"Proxy-Authenticate",
@@ -247,19 +323,13 @@ fn challenge_line(call: &Call<'_>, side: Side, realm: &[u8], flags: i64) -> Vec<
         b"\"",
     ]
     .concat();
-    let qop: &[u8] = match (flags & 3, config.qop) {
-        (1, _) | (0, 1) => b", qop=\"auth\"",
-        (2, _) | (0, 2) => b", qop=\"auth-int\"",
-        (3, _) | (0, 3) => b", qop=\"auth,auth-int\"",
-        _ => b"",
-    };
     line.extend_from_slice(qop);
     line.extend_from_slice(match config.algorithm {
         Some(Algorithm::Md5) => b", algorithm=MD5",
         Some(Algorithm::Sha256) => b", algorithm=SHA-256",
         None => b"",
     });
-    if flags & 16 != 0 || call.work.auth.is_stale {
+    if is_stale || call.work.auth.is_stale {
         line.extend_from_slice(b", stale=true");
     }
     line.extend_from_slice(b"\r\n");
@@ -267,6 +337,7 @@ fn challenge_line(call: &Call<'_>, side: Side, realm: &[u8], flags: i64) -> Vec<
 }
 
 /// What the script says of the one who is to be believed.
+#[derive(Clone, PartialEq, Eq, Debug)]
 struct Claim {
     realm: Bytes,
     password: Bytes,
@@ -274,28 +345,110 @@ struct Claim {
     method: Option<Bytes>,
 }
 
-fn claim(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Option<Claim> {
-    Some(Claim {
-        realm: text_of(call, heap, site, 0).filter(|realm| !realm.is_empty())?,
-        password: text_of(call, heap, site, 1).filter(|password| !password.is_empty())?,
-        is_hash: site.int(2, call, heap)? & 1 == 1,
-        method: None,
+/// A judgement that another shard has a word in, and what follows it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Pending {
+    side: Side,
+    flags: i64,
+    claim: Claim,
+    /// The shard that made the nonce, the number it has there, the count that came with it.
+    pub nonce: (ShardId, u32, Option<u32>),
+}
+
+fn pending(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite, side: Side) -> Option<Pending> {
+    let realm = text_of(call, heap, site, 0).filter(|realm| !realm.is_empty())?;
+    let password = text_of(call, heap, site, 1).filter(|password| !password.is_empty())?;
+    let flags = site.int(2, call, heap)?;
+    Some(Pending {
+        side,
+        flags,
+        claim: Claim {
+            realm,
+            password,
+            is_hash: flags & 1 == 1,
+            method: None,
+        },
+        nonce: (call.env.state.id, 0, None),
     })
 }
 
-fn outcome(result: Result<(), Fault>) -> Outcome {
-    match result {
-        Ok(()) => YES,
-        Err(fault) => Outcome::Return(fault as i64),
+fn authenticate(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite, side: Side) -> Outcome {
+    let Some(mut pending) = pending(call, heap, site, side) else {
+        return NO;
+    };
+    pending.claim.method = text_of(call, heap, site, 3).filter(|method| !method.is_empty());
+    let judged = judge(call, &mut pending);
+    go_on(call, pending, judged)
+}
+
+/// What was found here is right or wrong, or depends on the shard that made the nonce.
+fn go_on(call: &mut Call<'_>, pending: Pending, judged: Result<bool, Fault>) -> Outcome {
+    let config = &call.env.state.setup.config.auth;
+    let is_counted = config.counts || config.is_one_time;
+    match judged {
+        Err(fault) => {
+            leave_challenge(call, &pending);
+            Outcome::Return(fault as i64)
+        }
+        // Nobody was asked for anything.
+        Ok(false) => YES,
+        Ok(true) if is_counted && pending.nonce.0 != call.env.state.id => {
+            call.ask(Ask::Nonce(Box::new(pending)))
+        }
+        Ok(true) => {
+            let (_, number, count) = pending.nonce;
+            let told = asked(&mut call.env, number, count);
+            Outcome::Return(self::judged(call, &pending, told))
+        }
     }
 }
 
-fn authenticate(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite, side: Side) -> Outcome {
-    let Some(claim) = claim(call, heap, site) else {
-        return NO;
+/// Notes the use of a nonce that was made by this shard.
+pub fn asked(env: &mut Env<'_>, number: u32, count: Option<u32>) -> Use {
+    let setup = Arc::clone(&env.state.setup);
+    let nonces = &mut env.state.stores.nonces;
+    nonces.note(&setup.config.auth, number, count)
+}
+
+/// What the shard that made the nonce says of its use: the return code.
+pub fn judged(call: &mut Call<'_>, pending: &Pending, told: Use) -> i64 {
+    let fault = match told {
+        Use::Fresh => {
+            inform(call, pending);
+            return 1;
+        }
+        Use::Stale => Fault::Stale,
+        Use::Reused => Fault::Reused,
     };
-    let method = text_of(call, heap, site, 3).filter(|method| !method.is_empty());
-    outcome(judge(call, side, &Claim { method, ..claim }))
+    // The password was right: a phone may try again by itself.
+    call.work.auth.is_stale = true;
+    leave_challenge(call, pending);
+    fault as i64
+}
+
+/// Authentication-Info (RFC 7616 §3.5). A nonce that is good once has a successor.
+fn inform(call: &mut Call<'_>, pending: &Pending) {
+    let setup = Arc::clone(&call.env.state.setup);
+    let config = &setup.config.auth;
+    if !config.adds_info {
+        return;
+    }
+    let request = Rc::clone(&call.work.message);
+    let claim = &pending.claim;
+    let Some((_, given)) = find(&request, pending.side, config, &claim.realm) else {
+        return;
+    };
+    let next = match config.is_one_time {
+        true => new_nonce(call).into_bytes(),
+        false => given.nonce.to_vec(),
+    };
+    let proof = given.proof(&claim.password, claim.is_hash, &next);
+    let name: &[u8] = match pending.side {
+        Side::End => b"Authentication-Info: ",
+        Side::Proxy => b"Proxy-Authentication-Info: ",
+    };
+    let line = [name, &proof, b"\r\n"].concat();
+    call.work.reply_headers.extend_from_slice(&line);
 }
 
 /// Whether nobody could have been asked for credentials (RFC 3261 §22.1).
@@ -303,14 +456,17 @@ fn is_free(message: &Message) -> bool {
     matches!(message.method(), Method::Ack | Method::Cancel)
 }
 
-fn judge(call: &mut Call<'_>, side: Side, claim: &Claim) -> Result<(), Fault> {
+/// Whether password, time and binding are right; false: nobody could have been asked for them. Who
+/// made the nonce is written down.
+fn judge(call: &mut Call<'_>, pending: &mut Pending) -> Result<bool, Fault> {
     let setup = Arc::clone(&call.env.state.setup);
     let config = &setup.config.auth;
     let request = Rc::clone(&call.work.message);
     if is_free(&request) {
-        return Ok(());
+        return Ok(false);
     }
-    let found = find(&request, side, config, &claim.realm);
+    let claim = &pending.claim;
+    let found = find(&request, pending.side, config, &claim.realm);
     let (line, given) = found.ok_or(Fault::NoCredentials)?;
     call.work.auth = Seen {
         judged: Some(line),
@@ -331,25 +487,32 @@ fn judge(call: &mut Call<'_>, side: Side, claim: &Claim) -> Result<(), Fault> {
         drift_s: config.drift_s.into(),
     };
     let now = (call.env.now.wall.as_secs(), limits);
-    if nonce::judge(&secret(call), given.nonce, now, &bound) == Verdict::Stale {
-        call.work.auth.is_stale = true;
-        return Err(Fault::Stale);
+    match nonce::judge(&secret(call), given.nonce, now, &bound) {
+        Verdict::Good(maker) if maker.shard < setup.shard_count.max(call.env.state.id.0 + 1) => {
+            pending.nonce = (ShardId(maker.shard), maker.number, given.count());
+            Ok(true)
+        }
+        Verdict::Good(_) | Verdict::Stale => {
+            call.work.auth.is_stale = true;
+            Err(Fault::Stale)
+        }
     }
-    Ok(())
 }
 
 fn auth_check(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
-    let (Some(claim), Some(checks)) = (claim(call, heap, site), site.int(3, call, heap)) else {
+    let side = side_of(&call.work.message);
+    let (pending, checks) = (pending(call, heap, site, side), site.int(3, call, heap));
+    let (Some(mut pending), Some(checks)) = (pending, checks) else {
         return NO;
     };
-    let side = side_of(&call.work.message);
-    let judged = judge(call, side, &claim);
-    outcome(judged.and_then(
-        |()| match checks & 1 == 0 || is_himself(call, side, &claim.realm) {
-            true => Ok(()),
+    let judged = judge(call, &mut pending);
+    let judged = judged.and_then(|was_asked| {
+        match checks & 1 == 0 || is_himself(call, side, &pending.claim.realm) {
+            true => Ok(was_asked),
             false => Err(Fault::Identity),
-        },
-    ))
+        }
+    });
+    go_on(call, pending, judged)
 }
 
 /// Whether the user of the credentials is the one in From, or To of a REGISTER.

@@ -2,15 +2,23 @@
 //! return codes of Kamailio's `auth` module.
 //!
 //! The script knows the password, or its hash; where it has it from is its own business. Nonces
-//! carry their own proof (see nonce.rs), so nothing is kept between a challenge and its answer and
-//! any core can judge it. That is also why no nonce is known to have been used: what protects
-//! against replay is its time and what it is bound to (`auth_checks_*`).
+//! carry their own proof (see nonce.rs), so any core can judge one. Where uses are counted
+//! (`nonce_count`, `one_time_nonce`), the core that made a nonce keeps the count, and a script on
+//! another core waits for its word:
+//!
+//! ```text
+//!   password, proof, time: here ─▶ made here? ─ yes ─▶ count.rs ─▶ return code
+//!                                       └ no ─▶ the shard in the nonce ─▶ count.rs ─▶ answer
+//! ```
 
+pub mod count;
 mod functions;
 mod nonce;
 
+pub use functions::{Pending, asked, judged};
+
 use crate::modules::digest::Algorithm;
-use crate::modules::entry::{is_on, number, param, planned_param, words};
+use crate::modules::entry::{is_on, number, param, words};
 use crate::modules::{Module, Param, ParamError};
 use crate::script::{ParamType, Setting};
 use crate::sip::Span;
@@ -50,6 +58,16 @@ pub struct Config {
     pub use_domain: bool,
     /// The algorithm, and whether challenges name it.
     pub algorithm: Option<Algorithm>,
+    /// `nonce_count`: counts must rise.
+    pub counts: bool,
+    /// `one_time_nonce`: a nonce without a count is good once.
+    pub is_one_time: bool,
+    /// `nc_array_size`: for how many nonces each core keeps the count.
+    pub count_size: usize,
+    /// `otn_in_flight_no`: for how many it keeps whether they were used.
+    pub one_time_size: usize,
+    /// `add_authinfo_hdr`: whether Authentication-Info goes with the answer.
+    pub adds_info: bool,
 }
 
 impl Default for Config {
@@ -66,6 +84,11 @@ impl Default for Config {
             realm_prefix: Box::default(),
             use_domain: false,
             algorithm: None,
+            counts: false,
+            is_one_time: false,
+            count_size: 1 << 20,
+            one_time_size: 1 << 20,
+            adds_info: false,
         }
     }
 }
@@ -81,6 +104,9 @@ pub struct Seen {
 
 const INT: ParamType = ParamType::Int;
 const STR: ParamType = ParamType::Str;
+
+/// A byte for each of so many nonces is the most that a core keeps.
+const ORDER_MAX: u32 = 26;
 
 type Stored = Result<(), ParamError>;
 
@@ -124,22 +150,74 @@ const PARAMS: [Param; 19] = [
         "",
         (algorithm, "MD5 or SHA-256; named in challenges if set."),
     ),
-    planned_param(
+    param(
         "nonce_count",
         INT,
         "0",
-        "Whether repeated counts are refused.",
+        (
+            |c, v| {
+                c.auth.counts = is_on(v);
+                Ok(())
+            },
+            "Whether the count of each use of a nonce must rise.",
+        ),
     ),
-    planned_param("one_time_nonce", INT, "0", "Whether a nonce is good once."),
-    planned_param("nid_pool_no", INT, "1", "Pools of nonces that are kept."),
-    planned_param("nc_array_size", INT, "1048576", "How many are kept."),
-    planned_param("nc_array_order", INT, "20", "The same as a power of two."),
-    planned_param("otn_in_flight_no", INT, "1048576", "How many are kept."),
-    planned_param(
+    param(
+        "one_time_nonce",
+        INT,
+        "0",
+        (
+            |c, v| {
+                c.auth.is_one_time = is_on(v);
+                Ok(())
+            },
+            "Whether a nonce that comes without a count is good once.",
+        ),
+    ),
+    param(
+        "nid_pool_no",
+        INT,
+        "1",
+        (
+            |_, v| number(v, 1, 64, "1 to 64").map(|_| ()),
+            "No effect: each core keeps what it has made.",
+        ),
+    ),
+    param(
+        "nc_array_size",
+        INT,
+        "1048576",
+        (
+            |c, v| size(v, &mut c.auth.count_size),
+            "For how many nonces each core keeps the count, rounded down to a power of two.",
+        ),
+    ),
+    param(
+        "nc_array_order",
+        INT,
+        "20",
+        (
+            |c, v| order(v, &mut c.auth.count_size),
+            "The same as a power of two.",
+        ),
+    ),
+    param(
+        "otn_in_flight_no",
+        INT,
+        "1048576",
+        (
+            |c, v| size(v, &mut c.auth.one_time_size),
+            "For how many it keeps whether they were used.",
+        ),
+    ),
+    param(
         "otn_in_flight_order",
         INT,
         "20",
-        "The same as a power of two.",
+        (
+            |c, v| order(v, &mut c.auth.one_time_size),
+            "The same as a power of two.",
+        ),
     ),
     param(
         "secret",
@@ -207,13 +285,30 @@ const PARAMS: [Param; 19] = [
             "Whether pv_auth_check compares domains too.",
         ),
     ),
-    planned_param(
+    param(
         "add_authinfo_hdr",
         INT,
         "0",
-        "Whether a 200 carries Authentication-Info.",
+        (
+            |c, v| {
+                c.auth.adds_info = is_on(v);
+                Ok(())
+            },
+            "Whether the reply to right credentials carries Authentication-Info.",
+        ),
     ),
 ];
+
+fn size(setting: &Setting, to: &mut usize) -> Stored {
+    let given = number(setting, 1, 1 << ORDER_MAX, "1 to 2^26")?;
+    *to = 1 << given.ilog2();
+    Ok(())
+}
+
+fn order(setting: &Setting, to: &mut usize) -> Stored {
+    *to = 1 << number(setting, 0, ORDER_MAX.into(), "0 to 26")?;
+    Ok(())
+}
 
 fn checks(setting: &Setting, to: &mut u8) -> Stored {
     *to = number(setting, 0, 15, "a sum of 1, 2, 4 and 8")? as u8;

@@ -1,11 +1,16 @@
-//! Nonces (RFC 7616 §3.3): when one was made, and a proof that it was made here.
+//! Nonces (RFC 7616 §3.3): when and by whom one was made, and a proof that it was made here.
 //!
 //! ```text
-//!   000067428a1f 5f0c...e1      48 bits: seconds since 1970; 128 bits: HMAC-SHA-256, cut off
+//!   000067428a1f 0003 0000001c 5f0c...e1
+//!   |            |    |        128 bits: HMAC-SHA-256, cut off
+//!   |            |    32 bits: its number there
+//!   |            16 bits: the shard that made it
+//!   48 bits: seconds since 1970
 //! ```
 //!
-//! Nothing is kept of a nonce. What the proof covers besides the time binds it to what a request
-//! says of itself; every shard can judge it, and every server with the same secret.
+//! What the proof covers besides binds the nonce to what a request says of itself; every shard can
+//! judge it, and every server with the same secret. Shard and number matter only where uses are
+//! counted (count.rs).
 
 use std::fmt::Write as _;
 
@@ -13,9 +18,19 @@ use sha2::{Digest as _, Sha256};
 
 use crate::modules::digest;
 
-/// Hexadecimal digits of the time, and of the proof.
+/// Hexadecimal digits of the time, of shard and number, and of the proof.
 const TIME_SIZE: usize = 12;
+const SHARD_SIZE: usize = 4;
+const NUMBER_SIZE: usize = 8;
 const PROOF_SIZE: usize = 32;
+const HEAD_SIZE: usize = TIME_SIZE + SHARD_SIZE + NUMBER_SIZE;
+
+/// Who made a nonce: the shard, and the number it has there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Maker {
+    pub(super) shard: u16,
+    pub(super) number: u32,
+}
 
 /// Bytes that SHA-256 takes at a time (RFC 2104 §2).
 const BLOCK_SIZE: usize = 64;
@@ -23,15 +38,16 @@ const BLOCK_SIZE: usize = 64;
 /// What a nonce proves about itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Verdict {
-    /// It was made here and is still good.
-    Good,
+    /// It was made here, by whom it says, and is still good.
+    Good(Maker),
     /// It is too old, not made here, or for somebody else.
     Stale,
 }
 
 /// A nonce made now for a request of which these parts are bound to it.
-pub(super) fn make(secret: &[u8], now_s: u64, bound: &[&[u8]]) -> String {
-    let mut nonce = format!("{now_s:0TIME_SIZE$x}");
+pub(super) fn make(secret: &[u8], (now_s, maker): (u64, Maker), bound: &[&[u8]]) -> String {
+    let Maker { shard, number } = maker;
+    let mut nonce = format!("{now_s:0TIME_SIZE$x}{shard:0SHARD_SIZE$x}{number:0NUMBER_SIZE$x}");
     let proof = proof(secret, nonce.as_bytes(), bound);
     nonce.push_str(&proof);
     nonce
@@ -53,26 +69,31 @@ pub(super) fn judge(
     (now_s, limits): (u64, Limits),
     bound: &[&[u8]],
 ) -> Verdict {
-    if nonce.len() != TIME_SIZE + PROOF_SIZE {
+    if nonce.len() != HEAD_SIZE + PROOF_SIZE {
         return Verdict::Stale;
     }
-    let (time, given) = nonce.split_at(TIME_SIZE);
-    let is_own = digest::is_equal(given, proof(secret, time, bound).as_bytes());
-    let made_s = std::str::from_utf8(time)
-        .ok()
-        .and_then(|time| u64::from_str_radix(time, 16).ok());
-    let is_in_time = made_s.is_some_and(|made_s| {
+    let (head, given) = nonce.split_at(HEAD_SIZE);
+    let is_own = digest::is_equal(given, proof(secret, head, bound).as_bytes());
+    let number = |from: usize, size: usize| {
+        let digits = std::str::from_utf8(&head[from..from + size]).ok()?;
+        u64::from_str_radix(digits, 16).ok()
+    };
+    let is_in_time = number(0, TIME_SIZE).is_some_and(|made_s| {
         now_s.saturating_sub(made_s) <= limits.age_s
             && made_s.saturating_sub(now_s) <= limits.drift_s
     });
-    match is_own && is_in_time {
-        true => Verdict::Good,
-        false => Verdict::Stale,
+    let shard = number(TIME_SIZE, SHARD_SIZE);
+    match (shard, number(TIME_SIZE + SHARD_SIZE, NUMBER_SIZE)) {
+        (Some(shard), Some(number)) if is_own && is_in_time => Verdict::Good(Maker {
+            shard: shard as u16,
+            number: number as u32,
+        }),
+        _ => Verdict::Stale,
     }
 }
 
-fn proof(secret: &[u8], time: &[u8], bound: &[&[u8]]) -> String {
-    let mut text = time.to_vec();
+fn proof(secret: &[u8], head: &[u8], bound: &[&[u8]]) -> String {
+    let mut text = head.to_vec();
     for part in bound {
         // Each with its length, so that no two lists of parts make one text.
         text.extend_from_slice(&(part.len() as u64).to_be_bytes());
@@ -144,17 +165,28 @@ mod tests {
             age_s: 300,
             drift_s: 3,
         };
-        let nonce = make(b"secret", 1_000, &[b"sip:a@b", b"c1"]);
+        let maker = Maker {
+            shard: 3,
+            number: 28,
+        };
+        let good = Verdict::Good(maker);
+        let nonce = make(b"secret", (1_000, maker), &[b"sip:a@b", b"c1"]);
         let judged = |secret: &[u8], nonce: &str, now_s, bound: &[&[u8]]| {
             judge(secret, nonce.as_bytes(), (now_s, limits), bound)
         };
         let bound: [&[u8]; 2] = [b"sip:a@b", b"c1"];
         let later = format!("{}{}", "0000000003e9", &nonce[TIME_SIZE..]);
-        let table: [Row<'_>; 10] = [
-            (b"secret", &nonce, 1_000, &bound, Verdict::Good),
-            (b"secret", &nonce, 1_300, &bound, Verdict::Good),
+        let other = format!(
+            "{}0004{}",
+            &nonce[..TIME_SIZE],
+            &nonce[TIME_SIZE + SHARD_SIZE..]
+        );
+        let table: [Row<'_>; 11] = [
+            (b"secret", &other, 1_000, &bound, Verdict::Stale),
+            (b"secret", &nonce, 1_000, &bound, good),
+            (b"secret", &nonce, 1_300, &bound, good),
             (b"secret", &nonce, 1_301, &bound, Verdict::Stale),
-            (b"secret", &nonce, 997, &bound, Verdict::Good),
+            (b"secret", &nonce, 997, &bound, good),
             (b"secret", &nonce, 996, &bound, Verdict::Stale),
             (b"other", &nonce, 1_000, &bound, Verdict::Stale),
             (

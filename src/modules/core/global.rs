@@ -1,7 +1,7 @@
 //! The global parameters. `listen`, `alias` and `flags` are read by the language itself.
 
 use super::ignored::IGNORED;
-use crate::effect::Level;
+use crate::effect::{Facility, Level};
 use crate::modules::entry::{Store, global, ignored, is_on, join, number, total, unread, words};
 use crate::modules::{Global, ParamError};
 use crate::script::{GlobalKind, Setting};
@@ -18,17 +18,8 @@ const PARTS: [&[Global]; 4] = [&HONOURED, &NETWORK, &PROCESS, &IGNORED];
 const TABLE: [Global; total(&PARTS)] = join(&PARTS);
 
 /// A facility of syslog(3), in small or capital letters.
-fn facility(setting: &Setting) -> Result<Box<str>, ParamError> {
-    const NAMES: [&str; 20] = [
-        "AUTH", "AUTHPRIV", "CRON", "DAEMON", "FTP", "KERN", "LPR", "MAIL", "NEWS", "SYSLOG",
-        "USER", "UUCP", "LOCAL0", "LOCAL1", "LOCAL2", "LOCAL3", "LOCAL4", "LOCAL5", "LOCAL6",
-        "LOCAL7",
-    ];
-    let word = words(setting).to_ascii_uppercase();
-    let is_known = word
-        .strip_prefix("LOG_")
-        .is_some_and(|name| NAMES.contains(&name));
-    is_known.then(|| word.into()).ok_or(ParamError(
+fn facility(setting: &Setting) -> Result<Facility, ParamError> {
+    Facility::from_name(&words(setting)).ok_or(ParamError(
         "a facility of syslog, as LOG_DAEMON or LOG_LOCAL0",
     ))
 }
@@ -381,7 +372,7 @@ fn tos(setting: &Setting) -> Result<Option<u8>, ParamError> {
     ))
 }
 
-const PROCESS: [Global; 19] = [
+const PROCESS: [Global; 21] = [
     unread(global(
         "children",
         INT,
@@ -400,7 +391,7 @@ const PROCESS: [Global; 19] = [
         },
         "Log to stderr instead of syslog.",
     ),
-    unread(global(
+    global(
         "log_facility",
         ANY,
         |c, v| {
@@ -408,7 +399,25 @@ const PROCESS: [Global; 19] = [
             Ok(())
         },
         "The facility of syslog.",
-    )),
+    ),
+    global(
+        "xavp_via_params",
+        STR,
+        |c, v| {
+            c.core.via_params = words(v);
+            Ok(())
+        },
+        "The $xavp whose fields via_add_xavp_params adds to our own Via.",
+    ),
+    global(
+        "xavp_via_fields",
+        STR,
+        |c, v| {
+            c.core.via_fields = words(v);
+            Ok(())
+        },
+        "The $xavp whose fields address and port via_use_xavp_fields puts into our own Via.",
+    ),
     global(
         "log_name",
         STR,

@@ -321,7 +321,7 @@ mod tests {
         assert_eq!(config.core.server_line(), "Server: x\r\n");
         assert_eq!(config.core.max_branches, 3);
         assert_eq!(config.tcp.connection_lifetime.as_secs(), 7);
-        assert_eq!(&*config.log.facility, "LOG_LOCAL0");
+        assert_eq!(config.log.facility, crate::effect::Facility(16));
         assert_eq!(
             (config.process.children, config.dns.try_ipv6),
             (Some(4), false)

@@ -59,7 +59,7 @@ pub mod table;
 mod timeout;
 pub mod transfer;
 pub mod var;
-mod variables;
+pub(in crate::modules) mod variables;
 
 use std::collections::VecDeque;
 use std::rc::Rc;

@@ -267,6 +267,27 @@ fn set_context(
     Ok(())
 }
 
+/// A variable of the current dialog, or of the one that the message may begin.
+pub(crate) fn var<'a>(call: &'a Call<'_>, name: &[u8]) -> Option<&'a [u8]> {
+    let key = current(call);
+    match key.and_then(|key| call.env.state.dialogs.table.get(key)) {
+        Some(dialog) => dialog.vars.get(name),
+        None => call.work.dialog.vars.get(name),
+    }
+}
+
+/// Sets one; false: there is no room.
+pub(crate) fn set_var(call: &mut Call<'_>, name: &[u8], value: &[u8]) -> bool {
+    let key = current(call);
+    match key.and_then(|key| call.env.state.dialogs.table.get_mut(key)) {
+        Some(dialog) => {
+            dialog.dflags |= dflag::CHANGED_VARS;
+            dialog.vars.set(name, value)
+        }
+        None => call.work.dialog.vars.set(name, value),
+    }
+}
+
 fn read_var(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value {
     let name = heap.bytes(access.key.text()).to_vec();
     if let Some(elsewhere) = &call.work.dialog.elsewhere {

@@ -147,6 +147,11 @@ impl Avps {
         self.records.clear(name);
     }
 
+    /// The fields of the newest record of the name, the newest first.
+    pub fn fields(&self, name: &[u8]) -> impl Iterator<Item = (&[u8], &Stored)> {
+        self.records.fields(name)
+    }
+
     /// A field of the newest record of the name.
     pub fn field(&self, name: &[u8], field: &[u8]) -> Option<&Stored> {
         self.records.field(name, field)
@@ -175,6 +180,7 @@ pub(super) const VARIABLES: [Variable; 2] = [AVP, alias(AVP, "avps")];
 
 fn get(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value {
     let key = access.key.text();
+    let name = call.env.state.setup.config.pv.avp(heap.bytes(key));
     let at = match access.index {
         Index::None => 0,
         // A negative index has no value, as in the original.
@@ -184,7 +190,7 @@ fn get(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value {
         },
         Index::All => return all(call, heap, access),
     };
-    let found = call.work.avps.all(heap.bytes(key)).nth(at);
+    let found = call.work.avps.all(name).nth(at);
     match found {
         Some(stored) => stored.value(heap),
         None => Value::Null,
@@ -193,12 +199,9 @@ fn get(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value {
 
 fn all(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value {
     let mut joined = vec![];
-    for (i, value) in call
-        .work
-        .avps
-        .all(heap.bytes(access.key.text()))
-        .enumerate()
-    {
+    let key = heap.bytes(access.key.text());
+    let name = call.env.state.setup.config.pv.avp(key);
+    for (i, value) in call.work.avps.all(name).enumerate() {
         if i > 0 {
             joined.extend_from_slice(b", ");
         }
@@ -221,7 +224,8 @@ fn set(
     value: Value,
 ) -> Result<(), WriteError> {
     let avps = &mut call.work.avps;
-    let name = heap.bytes(access.key.text());
+    let key = heap.bytes(access.key.text());
+    let name = call.env.state.setup.config.pv.avp(key);
     if access.index == Index::All {
         avps.clear(name);
     }

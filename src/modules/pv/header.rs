@@ -176,7 +176,7 @@ pub(super) const VARIABLES: [Variable; 52] = [
     ),
     variable(
         "mb",
-        |c, h, _| h.string(c.work.message.bytes()),
+        |c, h, _| h.string(c.work.bytes()),
         "The whole message.",
     ),
     variable(
@@ -186,7 +186,7 @@ pub(super) const VARIABLES: [Variable; 52] = [
     ),
     variable(
         "ml",
-        |c, _, _| Value::Int(c.work.message.bytes().len() as i64),
+        |c, _, _| Value::Int(c.work.bytes().len() as i64),
         "Its size.",
     ),
     variable(

@@ -11,7 +11,7 @@ mod header;
 mod network;
 mod party;
 mod select;
-mod store;
+pub(crate) mod store;
 pub(crate) mod time;
 pub(crate) mod uri;
 mod via;
@@ -19,7 +19,7 @@ mod xavp;
 
 use crate::script::ParamType;
 
-use super::entry::{join, param, planned_param, total};
+use super::entry::{join, param, total};
 use super::{Module, Param, ParamError, Variable};
 
 pub use avp::{Avps, Stored};
@@ -61,6 +61,20 @@ pub struct Config {
     pub shared: Vec<(Box<[u8]>, Stored)>,
     /// `varset`: the same for `$var`.
     pub vars: Vec<(Box<[u8]>, Stored)>,
+    /// `avp_aliases`: other names of AVPs, and what they are called.
+    pub avp_aliases: Vec<NameAlias>,
+}
+
+/// Another name of an AVP, and what it is called.
+pub type NameAlias = (Box<[u8]>, Box<[u8]>);
+
+impl Config {
+    /// The AVP that a script calls so.
+    pub fn avp<'a>(&'a self, name: &'a [u8]) -> &'a [u8] {
+        let mut all = self.avp_aliases.iter().rev();
+        let found = all.find(|(alias, _)| **alias == *name);
+        found.map_or(name, |(_, real)| real)
+    }
 }
 
 const PARAMS: [Param; 3] = [
@@ -82,8 +96,42 @@ const PARAMS: [Param; 3] = [
             "A script variable and its value: name=i:1 or name=s:text.",
         ),
     ),
-    planned_param("avp_aliases", ParamType::Str, "", "Other names for AVPs."),
+    param(
+        "avp_aliases",
+        ParamType::Str,
+        "",
+        (
+            |c, v| {
+                let text = v.text().unwrap_or_default();
+                aliases(text).map(|all| c.pv.avp_aliases.extend(all))
+            },
+            "Other names for AVPs: alias=name;alias=i:10.",
+        ),
+    ),
 ];
+
+/// `alias=name`, `alias=s:name` or `alias=i:number`, with semicolons between them.
+fn aliases(text: &[u8]) -> Result<Vec<NameAlias>, ParamError> {
+    const WANTED: ParamError = ParamError("alias=name or alias=i:number, with ; between them");
+    let text = text.trim_ascii();
+    let text = text.strip_suffix(b";").unwrap_or(text);
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    let one = |part: &[u8]| {
+        let at = part.iter().position(|b| *b == b'=').ok_or(WANTED)?;
+        let (alias, name) = (part[..at].trim_ascii(), part[at + 1..].trim_ascii());
+        let is_name = match name {
+            [b'i', b':', digits @ ..] => crate::script::parse_int(digits).is_some(),
+            [b's', b':', name @ ..] | name => !name.is_empty(),
+        };
+        match !alias.is_empty() && is_name {
+            true => Ok((alias.into(), name.into())),
+            false => Err(WANTED),
+        }
+    };
+    text.split(|b| *b == b';').map(one).collect()
+}
 
 /// `name=i:1` or `name=s:text`.
 fn assignment(text: Option<&[u8]>) -> Result<(Box<[u8]>, Stored), ParamError> {
@@ -107,6 +155,20 @@ fn assignment(text: Option<&[u8]>) -> Result<(Box<[u8]>, Stored), ParamError> {
 #[cfg(test)]
 mod tests {
     use crate::modules::sample::{INVITE, run, value};
+
+    #[test]
+    fn avps_have_other_names() {
+        let parameter = "modparam(\"pv\", \"avp_aliases\", \"voice=s:box;num=i:10 ; q=x;\")";
+        let statements = "$avp(voice) = \"a\"; $avp(num) = \"b\"; $avp(q) = \"c\"; $avp(q) = \"d\";
+            xlog(\"$avp(s:box) $avp(box) $avp(voice) $avp(i:10) $avp(num) $avp(s:num)\");
+            xlog(\"$avp(x) $(avp(q)[1]) $(avp(q)[*]) $cnt($avp(q))\");
+            $avp(q) = $null; xlog(\"$avp(x)\");";
+        let ran = crate::modules::sample::run_with(parameter, statements, INVITE);
+        assert_eq!(ran.lines, ["a a a b b <null>", "d c d, c 2", "c"]);
+        for text in ["a", "a=", "=b", "a=b;;c=d", "a=i:b", "a=s:"] {
+            assert!(super::aliases(text.as_bytes()).is_err(), "{text}");
+        }
+    }
 
     const RESPONSE: &str = "SIP/2.0 180 Ringing\r\n\
         Via: SIP/2.0/UDP 192.0.2.100;branch=z9hG4bKa\r\n\

@@ -5,17 +5,22 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::effect::{ItemChange, PeerMessage, SharedNews};
 use crate::limits::SCRIPT_VARIABLE_COUNT_MAX;
 use crate::modules::entry::{alias, formatted, keyed, variable, word, writable};
 use crate::modules::work::{Bytes, Target};
-use crate::modules::{Call, Config, Variable, statistics};
+use crate::modules::{Call, Config, Env, Variable, statistics};
 use crate::script::{Access, Heap, InnerKind, Key, Text, Value, WriteError};
 use crate::sip::HeaderName;
+use crate::steer::ShardId;
 
 use super::avp::Stored;
 
 /// Names and values. Peers may choose names, so the order is by comparison and not by hash.
 pub(crate) type Store = BTreeMap<Box<[u8]>, Stored>;
+
+/// Microseconds of the wall clock, and the shard.
+type Stamp = (u64, u16);
 
 /// A value of `$var`. It keeps its memory when another takes its place, so that assigning text
 /// allocates nothing in the long run.
@@ -155,6 +160,8 @@ pub struct Variables {
     vars: Vars,
     pub(super) next_hops: NextHops,
     shared: Store,
+    /// When the shared variables changed, and where: of two values the later counts.
+    stamps: BTreeMap<Box<[u8]>, Stamp>,
     is_filled: bool,
     /// The static branch: what `$sbranch` shows.
     pub(super) branch: Target,
@@ -167,6 +174,37 @@ impl Variables {
     pub(crate) fn shared(&mut self, config: &Config) -> &mut Store {
         self.fill(config);
         &mut self.shared
+    }
+
+    /// Gives a shared variable that there is another value, at a moment; false: there is none.
+    pub(crate) fn replace(&mut self, config: &Config, name: &[u8], value: Stored, at: u64) -> bool {
+        self.fill(config);
+        self.shared.contains_key(name) && self.share(name, Some(value), (at, u16::MAX))
+    }
+
+    /// Gives a shared variable a value, or none.
+    fn share(&mut self, name: &[u8], value: Option<Stored>, stamp: Stamp) -> bool {
+        match value {
+            None => {
+                self.shared.remove(name);
+            }
+            Some(value) => {
+                let is_full = self.shared.len() >= SCRIPT_VARIABLE_COUNT_MAX;
+                match self.shared.get_mut(name) {
+                    Some(place) => *place = value,
+                    None if is_full => return false,
+                    None => drop(self.shared.insert(name.into(), value)),
+                }
+            }
+        }
+        match self.stamps.get_mut(name) {
+            Some(place) => *place = stamp,
+            // Names stand in the configuration, so there are not many.
+            None => {
+                self.stamps.insert(name.into(), stamp);
+            }
+        }
+        true
     }
 
     /// Puts in what the configuration says, before the first use.
@@ -203,26 +241,67 @@ fn read(store: &Store, heap: &mut Heap, access: &Access<'_>) -> Value {
     found.map_or(Value::Null, |stored| stored.value(heap))
 }
 
-fn write(
-    store: &mut Store,
-    heap: &Heap,
+/// Assigns a shared variable and tells the other shards.
+fn share(
+    call: &mut Call<'_>,
+    heap: &mut Heap,
     access: &Access<'_>,
     value: Value,
 ) -> Result<(), WriteError> {
-    let name = heap.bytes(access.key.text());
-    let Some(stored) = Stored::of(heap, value) else {
-        store.remove(name);
-        return Ok(());
+    let (name, stored) = (heap.bytes(access.key.text()), Stored::of(heap, value));
+    let change = match &stored {
+        None => ItemChange::Remove,
+        Some(Stored::Int(n)) => ItemChange::Number(*n),
+        Some(Stored::Text(text)) => ItemChange::Text(text.clone()),
     };
-    if let Some(place) = store.get_mut(name) {
-        *place = stored;
-        return Ok(());
-    }
-    if store.len() >= SCRIPT_VARIABLE_COUNT_MAX {
+    share_change(call, name, (stored, change))
+}
+
+fn share_change(
+    call: &mut Call<'_>,
+    name: &[u8],
+    (value, change): (Option<Stored>, ItemChange),
+) -> Result<(), WriteError> {
+    let (at, own) = (call.env.now.wall.as_micros(), call.env.state.id.0);
+    if !variables(call).share(name, value, (at, own)) {
         return Err(WriteError::Full);
     }
-    store.insert(name.into(), stored);
+    let name = name.into();
+    let news = Arc::new(SharedNews::Variable { name, at, change });
+    call.env.tell_all(|| PeerMessage::Shared(Arc::clone(&news)));
     Ok(())
+}
+
+/// Another shard has changed a shared variable.
+pub(crate) fn heard(
+    env: &mut Env<'_>,
+    from: ShardId,
+    (name, at, change): (&[u8], u64, &ItemChange),
+) {
+    let state = &mut *env.state;
+    state.variables.fill(&state.setup.config);
+    let variables = &mut state.variables;
+    let (stamp, known) = ((at, from.0), variables.stamps.get(name).copied());
+    let is_late = known.is_some_and(|known| known > stamp);
+    let value = match change {
+        // A sum is right in any order.
+        ItemChange::Add(by) => {
+            let old = match variables.shared.get(name) {
+                Some(Stored::Int(n)) => *n,
+                Some(Stored::Text(_)) | None => 0,
+            };
+            let sum = Some(Stored::Int(old.wrapping_add(*by)));
+            variables.share(name, sum, known.unwrap_or(stamp).max(stamp));
+            return;
+        }
+        ItemChange::Number(n) => Some(Stored::Int(*n)),
+        ItemChange::Text(text) => Some(Stored::Text(text.clone())),
+        ItemChange::Remove => None,
+        ItemChange::Live(_) => return,
+    };
+    if !is_late {
+        variables.share(name, value, stamp);
+    }
 }
 
 /// `$vn`: NULL when unset.
@@ -286,15 +365,15 @@ pub(super) const VARIABLES: [Variable; 16] = [
             "shv",
             InnerKind::Declared("shvset"),
             |c, h, a| read(&variables(c).shared, h, a),
-            "A shared variable.",
+            "A variable of all cores.",
         ),
-        |c, h, a, v| write(&mut variables(c).shared, h, a, v),
+        share,
     ),
     keyed(
         "shvinc",
         InnerKind::Declared("shvset"),
         increment,
-        "A shared variable, increased by one and read.",
+        "A variable of all cores, increased by one and read.",
     ),
     keyed(
         "cnt",
@@ -336,11 +415,13 @@ pub(super) const VARIABLES: [Variable; 16] = [
     alias(ERROR, "err.rreason"),
 ];
 
+/// Every core adds one, so that no step is lost; two cores may read the same number once.
 fn increment(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value {
-    let shared = &mut variables(call).shared;
-    let value = read(shared, heap, access);
-    let next = Value::Int(heap.as_int(value).wrapping_add(1));
-    write(shared, heap, access, next).map_or(Value::Null, |()| next)
+    let value = read(&variables(call).shared, heap, access);
+    let next = heap.as_int(value).wrapping_add(1);
+    let name = heap.bytes(access.key.text()).to_vec();
+    let change = (Some(Stored::Int(next)), ItemChange::Add(1));
+    share_change(call, &name, change).map_or(Value::Null, |()| Value::Int(next))
 }
 
 fn count(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value {
@@ -354,7 +435,10 @@ fn count(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value {
     let key = heap.bytes(target.key.text());
     let message = &call.work.message;
     let count = match name {
-        "avp" | "avps" => call.work.avps.all(key).count(),
+        "avp" | "avps" => {
+            let name = call.env.state.setup.config.pv.avp(key);
+            call.work.avps.all(name).count()
+        }
         "xavp" => call.work.avps.records.count(key),
         "hdr" => message.named(key).count(),
         "branch" | "br" => call.work.appended.len(),

@@ -156,6 +156,13 @@ impl Records {
         found.map(|(_, value)| value)
     }
 
+    /// The fields of the newest record of the name, the newest first.
+    pub(super) fn fields(&self, name: &[u8]) -> impl Iterator<Item = (&[u8], &Stored)> {
+        let newest = self.places(Kind::Stack, name).next();
+        let fields = newest.map_or(&[][..], |at| &self.0[at].fields[..]);
+        fields.iter().rev().map(|(name, value)| (&**name, value))
+    }
+
     /// How many records of the name, or values of the field, there are.
     pub(super) fn count(&self, key: &[u8]) -> usize {
         let path = Path::of(key);

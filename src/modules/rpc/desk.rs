@@ -40,6 +40,8 @@ pub struct Facts {
     pub listeners: Vec<[String; 4]>,
     /// Operators that are connected.
     pub client_count: u64,
+    /// What stands in the file of `cfgutils.hash_file`, if there is one.
+    pub hash_file: Option<Vec<u8>>,
     /// The target, the build.
     pub build: &'static str,
 }

@@ -16,6 +16,7 @@ pub mod args;
 pub mod binrpc;
 pub mod call;
 pub mod cfg;
+pub mod cfgutils;
 pub mod command;
 pub mod core;
 pub mod corex;

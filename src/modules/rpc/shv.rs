@@ -117,12 +117,10 @@ fn set(env: &mut Env<'_>, args: &Args, _: Slice) -> Part {
     let (Ok(name), Ok(value)) = (args.text(0), value(args)) else {
         return not_found();
     };
-    let shared = env.state.variables.shared(&env.state.setup.config);
-    match shared.get_mut(&*name) {
-        Some(place) => {
-            *place = value;
-            Part::whole(vec![Value::text("Ok. Variable set to new value.")])
-        }
-        None => not_found(),
+    let at = env.now.wall.as_micros();
+    let config = &env.state.setup.config;
+    match env.state.variables.replace(config, &name, value, at) {
+        true => Part::whole(vec![Value::text("Ok. Variable set to new value.")]),
+        false => not_found(),
     }
 }

@@ -1,6 +1,11 @@
 //! Questions about a message and its URIs.
 
+mod charging;
 mod contact;
+mod date;
+mod identity;
+
+pub use charging::Charging;
 
 use crate::effect::Level;
 use crate::script::{
@@ -9,7 +14,7 @@ use crate::script::{
 use crate::sip::{HeaderName, NameAddr, Scheme, Uri, host};
 
 use super::entry::{
-    NO, YES, function, join, optional, param, planned_param, text_of, total, truth, words,
+    NO, YES, avp_name, function, join, number, optional, param, text_of, total, truth, words,
 };
 use super::pv::uri::change;
 use super::rewrite::Part;
@@ -21,7 +26,7 @@ pub const MODULE: Module = Module {
     doc: "Questions about a message and its URIs.",
     planned: false,
     functions: &FUNCTIONS,
-    variables: &[],
+    variables: &charging::VARIABLES,
     params: &PARAMS,
     ..super::EMPTY
 };
@@ -39,6 +44,14 @@ pub struct Config {
     pub accept_language: Box<str>,
     /// `options_support`.
     pub supported: Box<str>,
+    /// `rpid_prefix`: what stands before the identity in Remote-Party-ID.
+    pub rpid_prefix: Box<str>,
+    /// `rpid_suffix`: what stands behind it.
+    pub rpid_suffix: Box<str>,
+    /// `rpid_avp`: the AVP with the identity; empty: none.
+    pub rpid_avp: Box<str>,
+    /// `e164_max_len`: digits of a telephone number at the most.
+    pub e164_length_max: usize,
 }
 
 impl Default for Config {
@@ -49,6 +62,10 @@ impl Default for Config {
             accept_encoding: "".into(),
             accept_language: "en".into(),
             supported: "".into(),
+            rpid_prefix: "".into(),
+            rpid_suffix: identity::SUFFIX.into(),
+            rpid_avp: "s:rpid".into(),
+            e164_length_max: 15,
         }
     }
 }
@@ -69,9 +86,14 @@ const REQUEST: RouteKinds = RouteKinds::REQUEST;
 
 const FUNCTIONS: [Function; total(&PARTS)] = join(&PARTS);
 
-const PARTS: [&[Function]; 2] = [&OWN, &contact::FUNCTIONS];
+const PARTS: [&[Function]; 4] = [
+    &OWN,
+    &contact::FUNCTIONS,
+    &identity::FUNCTIONS,
+    &charging::FUNCTIONS,
+];
 
-const OWN: [Function; 21] = [
+const OWN: [Function; 25] = [
     function(
         "has_totag",
         &[],
@@ -99,11 +121,17 @@ const OWN: [Function; 21] = [
             "Whether it is a reply.",
         ),
     ),
-    function(
-        "is_first_hop",
-        &[],
-        ANY,
-        (is_first_hop, "Whether it comes straight from who made it."),
+    optional(
+        function(
+            "is_first_hop",
+            &[ParamKind::Int],
+            ANY,
+            (
+                is_first_hop,
+                "Whether it comes straight from who made it; 1: also a reply from ourselves.",
+            ),
+        ),
+        0,
     ),
     optional(
         function(
@@ -136,6 +164,42 @@ const OWN: [Function; 21] = [
         (
             contact::remove_uri_param,
             "Takes a parameter from the Request-URI.",
+        ),
+    ),
+    function(
+        "get_uri_param",
+        &[TEXT, ParamKind::Output],
+        REQUEST,
+        (
+            get_uri_param,
+            "Writes a parameter of the Request-URI into a variable.",
+        ),
+    ),
+    optional(
+        function(
+            "is_gruu",
+            &[TEXT],
+            ANY,
+            (
+                is_gruu,
+                "Whether the URI, or the Request-URI, is a GRUU: 1 public, 2 temporary (RFC 5627).",
+            ),
+        ),
+        0,
+    ),
+    function(
+        "is_supported",
+        &[ParamKind::OneOf(&OPTIONS)],
+        ANY,
+        (is_supported, "Whether Supported has the option."),
+    ),
+    function(
+        "hdr_date_check",
+        &[ParamKind::Int],
+        ANY,
+        (
+            date_check,
+            "Whether Date is at most so many seconds old; -1 there is none, -4 it is older.",
         ),
     ),
     function(
@@ -227,13 +291,7 @@ const OWN: [Function; 21] = [
     ),
 ];
 
-const PARAMS: [Param; 10] = [
-    planned_param(
-        "ring_timeout",
-        ParamType::Int,
-        "30",
-        "For ring_insert_callid.",
-    ),
+const PARAMS: [Param; 9] = [
     param(
         "options_accept",
         ParamType::Str,
@@ -285,36 +343,121 @@ const PARAMS: [Param; 10] = [
             "Between the fields of encode_contact.",
         ),
     ),
-    planned_param("rpid_prefix", ParamType::Str, "", "For append_rpid_hf."),
-    planned_param(
+    param(
+        "rpid_prefix",
+        ParamType::Str,
+        "",
+        (
+            |c, v| field(&mut c.siputils.rpid_prefix, v),
+            "Before the identity in what append_rpid_hf writes.",
+        ),
+    ),
+    param(
         "rpid_suffix",
         ParamType::Str,
-        ";party=calling;id-type=subscriber;screen=yes",
-        "For append_rpid_hf.",
+        identity::SUFFIX,
+        (
+            |c, v| field(&mut c.siputils.rpid_suffix, v),
+            "Behind the identity in what append_rpid_hf writes.",
+        ),
     ),
-    planned_param("rpid_avp", ParamType::Str, "", "For append_rpid_hf."),
-    planned_param("e164_max_len", ParamType::Int, "15", "For is_e164."),
+    param(
+        "rpid_avp",
+        ParamType::Str,
+        "$avp(s:rpid)",
+        (
+            |c, v| {
+                c.siputils.rpid_avp = avp_name(v)?;
+                Ok(())
+            },
+            "AVP with the identity for append_rpid_hf.",
+        ),
+    ),
+    param(
+        "e164_max_len",
+        ParamType::Int,
+        "15",
+        (
+            |c, v| number(v, 2, 100, "2 to 100").map(|n| c.siputils.e164_length_max = n as usize),
+            "Digits of a telephone number at the most, for is_e164.",
+        ),
+    ),
 ];
+
+/// What `is_supported` knows.
+const OPTIONS: [&str; 6] = ["path", "100rel", "timer", "eventlist", "gruu", "outbound"];
 
 fn has_to_tag(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
     truth(call.work.message.to_tag().is_some())
 }
 
-/// A request with a single Via; a reply whose first Record-Route is ours and that does not come
-/// from ourselves.
-fn is_first_hop(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
+/// A request with a single Via; a reply whose first Record-Route is ours and, unless the argument
+/// is 1, an address, and that does not come from ourselves.
+fn is_first_hop(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let is_lenient = site.int(0, call, heap) == Some(1);
     let message = &call.work.message;
     if message.is_request() {
         return truth(message.values(HeaderName::Via).nth(1).is_none());
     }
     let setup = &call.env.state.setup;
     let first = message.values(HeaderName::RecordRoute).next();
-    let is_ours = first
-        .and_then(|span| NameAddr::parse(message.text(span)).ok())
-        .and_then(|address| Uri::parse(address.uri).ok())
-        .is_some_and(|uri| core::is_own_uri(setup, &uri));
+    let address = first.and_then(|span| NameAddr::parse(message.text(span)).ok());
+    let uri = address.and_then(|address| Uri::parse(address.uri).ok());
+    let Some(uri) = uri.filter(|uri| core::is_own_uri(setup, uri)) else {
+        return NO;
+    };
     let source = call.work.flow.remote;
-    truth(is_ours && !setup.addresses.iter().any(|a| a.local == source))
+    let is_own = setup.addresses.iter().any(|a| a.local == source);
+    truth(is_lenient || uri.host_ip().is_some() && !is_own)
+}
+
+/// A parameter without a value is empty.
+fn get_uri_param(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let name = text_of(call, heap, site, 0);
+    let found = name.and_then(|name| {
+        let uri = Uri::parse(call.work.uri()).ok()?;
+        Some(uri.param(&name)?.to_vec())
+    });
+    match found {
+        Some(value) => written(call, heap, (site, 1), &value),
+        None => NO,
+    }
+}
+
+fn is_gruu(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let text = text_of(call, heap, site, 0);
+    let uri = Uri::parse(text.as_deref().unwrap_or_else(|| call.work.uri()));
+    match uri.ok().and_then(|uri| uri.param(b"gr")) {
+        None => NO,
+        Some(b"") => Outcome::Return(2),
+        Some(_) => YES,
+    }
+}
+
+fn is_supported(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let Some(option) = text_of(call, heap, site, 0) else {
+        return NO;
+    };
+    let message = &call.work.message;
+    let fields = message.all(HeaderName::Supported);
+    let mut options = fields.flat_map(|f| message.text(f.value).split(|b| *b == b','));
+    truth(options.any(|o| o.trim_ascii().eq_ignore_ascii_case(&option)))
+}
+
+/// What the original returns for a Date that is too old.
+const OUTDATED: Outcome = Outcome::Return(-4);
+
+fn date_check(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let Some(age_s) = site.int(0, call, heap) else {
+        return NO;
+    };
+    let message = &call.work.message;
+    let field = message.first(HeaderName::Date);
+    let Some(made_s) = field.and_then(|field| date::seconds(message.text(field.value))) else {
+        return NO;
+    };
+    let now_s = call.env.now.wall.as_secs() as i64;
+    either(made_s >= now_s.saturating_sub(age_s), OUTDATED)
 }
 
 /// With one argument the parameter must have no value, as in the original.
@@ -553,6 +696,16 @@ mod tests {
             ("cmp_aor(\"sip:a@B.test\", \"sip:a@b.test;x=1\")", 1),
             ("cmp_hdr_name(\"m\", \"contact\")", 1),
             ("options_reply()", -1),
+            ("get_uri_param(\"transport\", \"$var(x)\")", 1),
+            ("get_uri_param(\"x\", \"$var(x)\")", -1),
+            ("is_gruu()", -1),
+            ("is_gruu(\"sip:a@b;gr\")", 2),
+            ("is_gruu(\"sip:a@b;gr=\")", 2),
+            ("is_gruu(\"sip:a@b;gr=x\")", 1),
+            ("is_gruu(\"nonsense\")", -1),
+            ("is_supported(\"path\")", -1),
+            ("hdr_date_check(10)", -1),
+            ("is_first_hop(1)", -1),
         ];
         for (call, want) in table {
             assert_eq!(code(call, INVITE), want, "{call}");
@@ -560,8 +713,33 @@ mod tests {
     }
 
     #[test]
+    fn what_a_sender_supports_and_when_it_sent() {
+        let lines =
+            "Supported: path , 100rel\r\nk: Timer\r\nDate: Thu, 29 Feb 2024 23:59:50 GMT\r\n";
+        let message = INVITE.replace("User-Agent:", &format!("{lines}User-Agent:"));
+        let table = [
+            ("is_supported(\"path\")", 1),
+            ("is_supported(\"100rel\")", 1),
+            ("is_supported(\"timer\")", 1),
+            ("is_supported(\"gruu\")", -1),
+            ("hdr_date_check(10)", 1),
+            ("hdr_date_check(\"8\")", -4),
+        ];
+        for (call, want) in table {
+            assert_eq!(code(call, &message), want, "{call}");
+        }
+        let message = INVITE.replace("User-Agent:", "Date: nonsense\r\nUser-Agent:");
+        assert_eq!(code("hdr_date_check(10)", &message), -1);
+    }
+
+    #[test]
     fn uris_are_changed() {
         let table = [
+            (
+                "get_uri_param(\"transport\", \"$var(o)\");",
+                "$var(o)",
+                "tcp",
+            ),
             (
                 "add_uri_param(\"a=b\");",
                 "$ru",

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::effect::{Destination, Flow, Hop};
+use crate::modules::corex;
 use crate::modules::pv::avp::Avps;
 use crate::modules::work::{Bytes, StreamWishes, Target, Work};
 use crate::modules::{dialog, rr, uac};
@@ -101,6 +102,8 @@ pub struct Saved {
     pub local_rport: bool,
     /// `via_add_srvid`.
     pub server_id: bool,
+    /// What of `$xavp` goes into our Via.
+    pub via_wishes: corex::ViaWishes,
     /// `set_advertised_address` and `_port`.
     pub advertised: (Option<Bytes>, Option<u16>),
     /// Stream behaviour.
@@ -213,6 +216,7 @@ impl Saved {
         self.force_rport = work.force_rport;
         self.local_rport = work.local_rport;
         self.server_id = work.server_id;
+        self.via_wishes = work.via_wishes;
         self.advertised = work.advertised.clone();
         self.stream = work.stream;
         self.rr = work.rr.clone();

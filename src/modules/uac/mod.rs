@@ -14,7 +14,8 @@ pub use request::{Request, Sent};
 
 use crate::modules::digest::Credential;
 use crate::modules::entry::{
-    function, keyed, optional, param, planned_function, planned_param, words, writable,
+    avp_name, function, is_on, keyed, optional, param, planned_function, planned_param, words,
+    writable,
 };
 use crate::modules::{Function, Module, Param, ParamError, Variable};
 use crate::script::{InnerKind, ParamKind, ParamType, RouteKinds, Setting};
@@ -58,6 +59,14 @@ pub struct Config {
     pub from_param: Box<str>,
     /// `rr_to_store_param`.
     pub to_param: Box<str>,
+    /// `restore_dlg`: the dialog keeps the names, not the parameter.
+    pub by_dialog: bool,
+    /// `restore_passwd`: what the parameters are obscured with; empty: they are not.
+    pub password: Box<str>,
+    /// `restore_from_avp`, `restore_to_avp`: AVPs with the URIs that responses get back.
+    pub avps: [Box<str>; 2],
+    /// `default_socket`: where requests of `uac_req_send` leave; empty: as the next hop wants it.
+    pub default_socket: Box<str>,
 }
 
 impl Default for Config {
@@ -70,6 +79,10 @@ impl Default for Config {
             restore: Restore::Auto,
             from_param: "vsf".into(),
             to_param: "vst".into(),
+            by_dialog: false,
+            password: Box::default(),
+            avps: Default::default(),
+            default_socket: Box::default(),
         }
     }
 }
@@ -255,13 +268,30 @@ const UAC_PARAMS: [Param; 19] = [
             "none, manual or auto.",
         ),
     ),
-    planned_param(
+    param(
         "restore_dlg",
         INT,
         "0",
-        "Whether the dialog keeps the names.",
+        (
+            |c, s| {
+                c.uac.by_dialog = is_on(s);
+                Ok(())
+            },
+            "Whether variables of the dialog keep the names, instead of the parameter.",
+        ),
     ),
-    planned_param("restore_passwd", STR, "", "Password of the parameter."),
+    param(
+        "restore_passwd",
+        STR,
+        "",
+        (
+            |c, s| {
+                c.uac.password = words(s);
+                Ok(())
+            },
+            "What the parameter is obscured with.",
+        ),
+    ),
     param(
         "rr_from_store_param",
         STR,
@@ -286,8 +316,24 @@ const UAC_PARAMS: [Param; 19] = [
             "Parameter of Record-Route.",
         ),
     ),
-    planned_param("restore_from_avp", STR, "", "AVP with the name."),
-    planned_param("restore_to_avp", STR, "", "AVP with the name."),
+    param(
+        "restore_from_avp",
+        STR,
+        "",
+        (
+            |c, s| avp_name(s).map(|name| c.uac.avps[0] = name),
+            "AVP that keeps the URI which responses get back in From.",
+        ),
+    ),
+    param(
+        "restore_to_avp",
+        STR,
+        "",
+        (
+            |c, s| avp_name(s).map(|name| c.uac.avps[1] = name),
+            "The same for To.",
+        ),
+    ),
     planned_param("reg_db_url", STR, "", "The database of registrations."),
     planned_param("reg_db_table", STR, "uacreg", "Its table."),
     planned_param("reg_contact_addr", STR, "", "Contact of registrations."),
@@ -304,7 +350,18 @@ const UAC_PARAMS: [Param; 19] = [
         "Seconds until the next attempt.",
     ),
     planned_param("reg_keep_callid", INT, "0", "Whether the Call-ID stays."),
-    planned_param("default_socket", STR, "", "The socket to send from."),
+    param(
+        "default_socket",
+        STR,
+        "",
+        (
+            |c, s| {
+                c.uac.default_socket = words(s);
+                Ok(())
+            },
+            "proto:ip:port that uac_req_send sends from unless $uac_req(sock) says otherwise.",
+        ),
+    ),
     planned_param(
         "event_callback",
         STR,

@@ -4,7 +4,10 @@
 //! Responses get back what their request came in with. Requests in the dialog are told by a
 //! parameter of our Record-Route (RFC 3261 §16.12 carries it back to us): the old and the new URI,
 //! each byte of one XOR that of the other, the shorter filled up with zeros, in base64 with `-`
-//! for `=`. Whichever of the two URIs a request carries, the parameter turns it into the other.
+//! for `=`; with `restore_passwd` each byte XOR that of the password, over and over. Whichever of
+//! the two URIs a request carries, the parameter turns it into the other.
+//!
+//! With `restore_dlg` variables of the dialog say it instead, see [`VARIABLES`].
 
 use std::rc::Rc;
 
@@ -14,7 +17,9 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use crate::effect::Level;
 use crate::modules::Call;
+use crate::modules::dialog::variables::{set_var, var};
 use crate::modules::entry::{NO, YES, text_of, truth};
+use crate::modules::pv::avp::{Avps, Stored};
 use crate::modules::rr;
 use crate::modules::work::Work;
 use crate::script::{CallSite, Heap, Outcome};
@@ -110,19 +115,78 @@ pub(super) fn replace(
     let new = place.renamed(display, uri);
     call.work.edits.replace(place.whole, &new);
     call.work.replaced.merge(names(side));
-    let config = &call.env.state.setup.config.uac;
+    let setup = std::sync::Arc::clone(&call.env.state.setup);
+    let config = &setup.config.uac;
     if uri.is_empty() || config.restore == Restore::None {
         return YES;
     }
     call.work.names.merge(names(side));
+    let avp = config.avps[side as usize].as_bytes();
+    if !avp.is_empty() {
+        let old = Stored::Text(place.uri.into());
+        // Without room for it the request itself says what it was.
+        let _ = call.work.avps.push(avp, old);
+    }
+    if config.by_dialog {
+        return truth(keep_in_dialog(call, (side, &place), display, uri));
+    }
     let name = match side {
         Side::From => &config.from_param,
         Side::To => &config.to_param,
     };
-    let value = encode(&xor(place.uri, uri));
+    let value = encode(&obscured(&xor(place.uri, uri), config.password.as_bytes()));
     let param = format!(";{name}={value}");
     call.work.rr.params.extend_from_slice(param.as_bytes());
     YES
+}
+
+/// The names of the variables of a dialog: old and new URI, old and new display name.
+const VARIABLES: [[&str; 4]; 2] = [
+    ["_uac_fu", "_uac_funew", "_uac_fdp", "_uac_fdpnew"],
+    ["_uac_to", "_uac_tonew", "_uac_tdp", "_uac_tdpnew"],
+];
+
+fn keep_in_dialog(
+    call: &mut Call<'_>,
+    (side, place): (Side, &Place<'_>),
+    display: Option<&[u8]>,
+    uri: &[u8],
+) -> bool {
+    let [old, new, old_display, new_display] = VARIABLES[side as usize];
+    let mut is_kept = set_var(call, old.as_bytes(), place.uri);
+    is_kept &= set_var(call, new.as_bytes(), uri);
+    if let Some(display) = display {
+        let before = place.display.unwrap_or_default();
+        is_kept &= set_var(call, old_display.as_bytes(), before);
+        is_kept &= set_var(call, new_display.as_bytes(), display);
+    }
+    is_kept
+}
+
+/// What a request in the dialog is to bear on this side of the initial request: the new names when
+/// it goes on to the callee, the old ones when it comes back.
+fn kept_in_dialog(
+    call: &Call<'_>,
+    side: Side,
+    is_upstream: bool,
+) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
+    let [old, new, old_display, new_display] = VARIABLES[side as usize];
+    let (uri, display) = match is_upstream {
+        true => (old, old_display),
+        false => (new, new_display),
+    };
+    let display = var(call, display.as_bytes()).map(<[u8]>::to_vec);
+    let uri = var(call, uri.as_bytes()).filter(|uri| !uri.is_empty())?;
+    Some((uri.to_vec(), display))
+}
+
+/// Each byte XOR one of the password, over and over.
+fn obscured(bytes: &[u8], password: &[u8]) -> Vec<u8> {
+    if password.is_empty() {
+        return bytes.to_vec();
+    }
+    let password = password.iter().cycle();
+    bytes.iter().zip(password).map(|(a, b)| a ^ b).collect()
 }
 
 fn is_edited(work: &Work, side: Side) -> bool {
@@ -199,8 +263,8 @@ fn decode(text: &[u8]) -> Option<Vec<u8>> {
 
 /// The other of the two URIs that the parameter is made of. `None`: the URI is neither, because
 /// an end point has changed it.
-fn other_uri(uri: &[u8], param: &[u8]) -> Option<Vec<u8>> {
-    let mask = decode(param)?;
+fn other_uri(uri: &[u8], param: &[u8], password: &[u8]) -> Option<Vec<u8>> {
+    let mask = obscured(&decode(param)?, password);
     if mask.len() < uri.len() {
         return None;
     }
@@ -231,7 +295,11 @@ pub(super) fn uac_restore(call: &mut Call<'_>, side: Side) -> Outcome {
 /// Turns the name that was replaced on this side of the initial request. From the callee, it
 /// stands on the other side.
 fn restore(call: &mut Call<'_>, side: Side) -> bool {
-    let config = &call.env.state.setup.config.uac;
+    let setup = std::sync::Arc::clone(&call.env.state.setup);
+    let config = &setup.config.uac;
+    if config.by_dialog {
+        return restore_by_dialog(call, side);
+    }
     let name = match side {
         Side::From => config.from_param.clone(),
         Side::To => config.to_param.clone(),
@@ -254,7 +322,7 @@ fn restore(call: &mut Call<'_>, side: Side) -> bool {
     let Some(place) = Place::of(&message, here) else {
         return false;
     };
-    let Some(uri) = other_uri(place.uri, param) else {
+    let Some(uri) = other_uri(place.uri, param, config.password.as_bytes()) else {
         let text = format!("{name} does not fit the URI of the request, which stays as it is");
         call.env.log(Level::Warn, text);
         return false;
@@ -267,6 +335,23 @@ fn restore(call: &mut Call<'_>, side: Side) -> bool {
     true
 }
 
+fn restore_by_dialog(call: &mut Call<'_>, side: Side) -> bool {
+    let is_upstream = rr::is_upstream(call);
+    let here = if is_upstream { side.other() } else { side };
+    let Some((uri, display)) = kept_in_dialog(call, side, is_upstream) else {
+        return false;
+    };
+    let message = Rc::clone(&call.work.message);
+    let Some(place) = Place::of(&message, here).filter(|_| !*call.work.names.has(here)) else {
+        return false;
+    };
+    let new = place.renamed(display.as_deref(), &uri);
+    call.work.edits.replace(place.whole, &new);
+    call.work.names.merge(names(here));
+    call.work.replaced.merge(names(here));
+    true
+}
+
 fn value_of<'a>(params: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     params.split(|b| *b == b';').find_map(|param| {
         let value = param.strip_prefix(name)?.strip_prefix(b"=")?;
@@ -274,9 +359,10 @@ fn value_of<'a>(params: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     })
 }
 
-/// Gives a response the names of the request as it came in; the To tag is the response's.
+/// Gives a response the names of the request as it came in; the To tag is the response's. Where an
+/// AVP has kept the URI, it says what it was, also when the request has been changed for good.
 pub fn restore_in_response(
-    mut names: Names,
+    (mut names, config, avps): (Names, &super::Config, &Avps),
     request: &Message,
     response: &Message,
     edits: &mut Edits,
@@ -288,14 +374,20 @@ pub fn restore_in_response(
         let (Some(old), Some(new)) = (Place::of(request, side), Place::of(response, side)) else {
             continue;
         };
-        edits.replace(new.whole, old.whole.of(request.bytes()));
+        let name = config.avps[side as usize].as_bytes();
+        match avps.all(name).next().filter(|_| !name.is_empty()) {
+            Some(Stored::Text(uri)) if Uri::parse(uri).is_ok() => {
+                edits.replace(new.whole, &old.renamed(None, uri));
+            }
+            Some(_) | None => edits.replace(new.whole, old.whole.of(request.bytes())),
+        }
     }
 }
 
 /// Reads anything as a parameter, with anything as the URI it is to change.
 pub fn fuzz_restore(data: &[u8]) {
     let (uri, param) = data.split_at(data.len() / 2);
-    if let Some(other) = other_uri(uri, param) {
+    if let Some(other) = other_uri(uri, param, b"") {
         assert_eq!(xor(&other, uri).len(), other.len().max(uri.len()));
     }
 }
@@ -323,9 +415,9 @@ mod tests {
         ];
         for (old, new, param) in table {
             assert_eq!(encode(&xor(old.as_bytes(), new.as_bytes())), param, "{old}");
-            let there = other_uri(old.as_bytes(), param.as_bytes());
+            let there = other_uri(old.as_bytes(), param.as_bytes(), b"");
             assert_eq!(there.as_deref(), Some(new.as_bytes()), "{old}");
-            let back = other_uri(new.as_bytes(), param.as_bytes());
+            let back = other_uri(new.as_bytes(), param.as_bytes(), b"");
             assert_eq!(back.as_deref(), Some(old.as_bytes()), "{new}");
         }
         let plus = encode(&xor(b"sip:u-xA@h", b"sip:~~~~~~~~~~~"));
@@ -336,7 +428,23 @@ mod tests {
             ("sip:alice@a.test", "****"),
             ("sip:alice@a.test", ""),
         ] {
-            assert_eq!(other_uri(uri.as_bytes(), param.as_bytes()), None, "{uri}");
+            let other = other_uri(uri.as_bytes(), param.as_bytes(), b"");
+            assert_eq!(other, None, "{uri}");
+        }
+        // These were written by the original, too.
+        for (password, param) in [
+            ("pw", "cHdwd39+blR0WX43KmZmcAQ-"),
+            ("abcdefghijklmnopqrstuvwxyz", "YWJjZGpveUttRGUsN395dwU-"),
+            ("x", "eHh4eHdxZlt8VnY4Imlufww-"),
+        ] {
+            let mask = xor(b"sip:alice@a.test", b"sip:new@anon.test");
+            assert_eq!(encode(&obscured(&mask, password.as_bytes())), param);
+            let there = other_uri(b"sip:alice@a.test", param.as_bytes(), password.as_bytes());
+            assert_eq!(
+                there.as_deref(),
+                Some(&b"sip:new@anon.test"[..]),
+                "{password}"
+            );
         }
     }
 

@@ -149,7 +149,9 @@ fn compose(state: &mut State, request: &Request) -> Result<LocalRequest, &'stati
     local.next_hop = text(OURI);
     local.headers = text(HDRS).map_or_else(|| Rc::from(&b""[..]), |lines| complete(&lines));
     local.body = text(BODY).unwrap_or_else(|| Rc::from(&b""[..]));
-    if let Some(socket) = text(SOCK) {
+    let default = state.setup.config.uac.default_socket.as_bytes();
+    let default = Some(default).filter(|socket| !socket.is_empty());
+    if let Some(socket) = text(SOCK).or_else(|| default.map(Rc::from)) {
         local.socket = Some(
             state
                 .setup

@@ -109,7 +109,11 @@ impl Reference {
             }
             Input::Reload(_) => {}
             Input::Deadline => self.on_deadline(now, out),
-            Input::FlowClosed(_) | Input::Peer(..) | Input::Rpc(_) | Input::Http { .. } => {}
+            Input::FlowClosed(_)
+            | Input::Peer(..)
+            | Input::Rpc(_)
+            | Input::Found(..)
+            | Input::Http { .. } => {}
             Input::Refused { .. } => unreachable!("the world is never too busy"),
             Input::Drain => {
                 if self.is(Fault::SpeaksAtRest) {

@@ -1,18 +1,23 @@
 //! Extras of the core: further targets, sockets by name, more flags.
 
+mod known;
+mod via;
+
+pub use known::{KnownKind, KnownRecord};
+pub use via::{ViaWishes, fields, params};
+
 use crate::effect::{Destination, Flow, Hop, Level, Proto};
 use crate::script::{
-    CallSite, Heap, InnerKind, Outcome, ParamKind, ParamType, RouteKinds, Setting,
+    Access, CallSite, Heap, InnerKind, Outcome, ParamKind, ParamType, RouteKinds, Setting, Value,
 };
 use crate::sip::{HeaderName, Uri};
 
-use super::entry::{
-    NO, YES, function, optional, param, planned_function, planned_param, planned_variable, text_of,
-    truth, words,
+use crate::modules::entry::{
+    NO, YES, avp_name, function, is_on, keyed, number, optional, param, text_of, truth, words,
 };
-use super::pv::uri::append_target;
-use super::work::{Ask, Bytes, Target};
-use super::{Call, Config, Function, Module, ParamError, Variable};
+use crate::modules::pv::uri::append_target;
+use crate::modules::work::{Ask, Bytes, Target};
+use crate::modules::{Call, Function, Module, ParamError, Variable};
 
 /// The module's table.
 pub const MODULE: Module = Module {
@@ -22,16 +27,40 @@ pub const MODULE: Module = Module {
     functions: &FUNCTIONS,
     variables: &VARIABLES,
     params: &PARAMS,
-    commands: &super::rpc::corex::COREX,
-    ..super::EMPTY
+    commands: &crate::modules::rpc::corex::COREX,
+    ..crate::modules::EMPTY
 };
+
+/// Parameters of `corex` that mean something to a shard.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// `nio_intercept`: whether `event_route[network:msg]` runs.
+    pub intercepts: bool,
+    /// `nio_min_msg_len`: shorter messages pass it by.
+    pub intercepted_size_min: usize,
+    /// `nio_msg_avp`: the AVP in which it leaves the message; empty: none.
+    pub message_avp: Box<str>,
+    /// `dns_cache`: what is known of names in advance.
+    pub records: Vec<KnownRecord>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            intercepts: false,
+            intercepted_size_min: 32,
+            message_avp: Box::default(),
+            records: Vec::new(),
+        }
+    }
+}
 
 const TEXT: ParamKind = ParamKind::Text;
 const INT: ParamKind = ParamKind::Int;
 const ANY: RouteKinds = RouteKinds::ANY;
 const REQUEST_FAILURE: RouteKinds = RouteKinds::REQUEST.or(RouteKinds::FAILURE);
 
-const FUNCTIONS: [Function; 26] = [
+const FUNCTIONS: [Function; 29] = [
     optional(
         function(
             "append_branch",
@@ -115,8 +144,41 @@ const FUNCTIONS: [Function; 26] = [
         &[],
         ANY,
         (
-            |_, _, _| YES,
-            "Whether the message came from the network; routes see no other here.",
+            |c, _, _| truth(c.work.raw.as_ref().is_some_and(|raw| raw.is_incoming)),
+            "In event_route[network:msg]: whether the bytes have come in, or are about to leave.",
+        ),
+    ),
+    function(
+        "is_faked_msg",
+        &[],
+        ANY,
+        (
+            |c, _, _| {
+                let placeholder = c.env.state.dialogs.placeholder();
+                truth(std::rc::Rc::ptr_eq(&c.work.message, &placeholder))
+            },
+            "Whether the message came from nobody, as in event routes that none has caused.",
+        ),
+    ),
+    function(
+        "is_socket_name",
+        &[TEXT],
+        ANY,
+        (
+            |c, h, s| {
+                let name = text_of(c, h, s, 0).unwrap_or_default();
+                truth(c.env.state.setup.socket_called(&name).is_some())
+            },
+            "Whether a listening socket has the name.",
+        ),
+    ),
+    function(
+        "sendx",
+        &[TEXT, TEXT, TEXT],
+        ANY,
+        (
+            send_from,
+            "Sends text to a URI with an address, from proto:ip:port.",
         ),
     ),
     optional(
@@ -188,17 +250,23 @@ const FUNCTIONS: [Function; 26] = [
         ANY,
         (add_server_id, "server_id in our own Via, or not."),
     ),
-    planned_function(
+    function(
         "via_add_xavp_params",
         &[INT],
-        1,
-        (ANY, "Parameters of our own Via."),
+        ANY,
+        (
+            via::add_params,
+            "1: the fields of the $xavp of xavp_via_params become parameters of our own Via.",
+        ),
     ),
-    planned_function(
+    function(
         "via_use_xavp_fields",
         &[INT],
-        1,
-        (ANY, "Fields of our own Via."),
+        ANY,
+        (
+            via::use_fields,
+            "1: address and port of the $xavp of xavp_via_fields stand in our own Via.",
+        ),
     ),
     function(
         "has_ruri_user",
@@ -238,13 +306,42 @@ const FUNCTIONS: [Function; 26] = [
     ),
 ];
 
-const VARIABLES: [Variable; 2] = [
-    planned_variable("lsock", InnerKind::Name, false, "The listening sockets."),
-    planned_variable("atkv", InnerKind::Name, false, "What an event is about."),
-];
+const VARIABLES: [Variable; 1] = [keyed(
+    "lsock",
+    InnerKind::Name,
+    listening_socket,
+    "Of a listening socket: n/NAME/listen its address, l/PROTO:IP:PORT/name its name.",
+)];
+
+/// By name or by address; what is asked for stands behind it.
+fn listening_socket(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value {
+    let setup = &call.env.state.setup;
+    let text = heap.bytes(access.key.text());
+    let Some((by, rest)) = text.split_first_chunk::<2>() else {
+        return Value::Null;
+    };
+    let Some(at) = rest.iter().rposition(|b| *b == b'/') else {
+        return Value::Null;
+    };
+    let (value, wanted) = (&rest[..at], &rest[at + 1..]);
+    let found = match by {
+        b"n/" => setup.socket_called(value),
+        b"l/" => setup.socket_written(value),
+        _ => None,
+    };
+    let Some(address) = found.map(|socket| setup.address(socket)) else {
+        return Value::Null;
+    };
+    let shown = match wanted {
+        b"listen" => Some(address.to_string()),
+        b"name" => address.name.as_deref().map(str::to_owned),
+        _ => None,
+    };
+    shown.map_or(Value::Null, |text| heap.string(text.as_bytes()))
+}
 
 /// Whose hosts are all ours; the transport says nothing here.
-fn subdomains(config: &mut Config, setting: &Setting) -> Result<(), ParamError> {
+fn subdomains(config: &mut crate::modules::Config, setting: &Setting) -> Result<(), ParamError> {
     let text = words(setting);
     if text.is_empty() {
         return Ok(());
@@ -264,7 +361,7 @@ fn subdomains(config: &mut Config, setting: &Setting) -> Result<(), ParamError> 
 
 const SUBDOMAINS: ParamError = ParamError("[proto:]domain[:port]");
 
-const PARAMS: [super::Param; 8] = [
+const PARAMS: [crate::modules::Param; 5] = [
     param(
         "alias_subdomains",
         ParamType::Str,
@@ -274,27 +371,56 @@ const PARAMS: [super::Param; 8] = [
             "A domain, [proto:]domain[:port], whose hosts are ours; repeatable.",
         ),
     ),
-    planned_param(
-        "network_io_intercept",
+    param(
+        "dns_cache",
+        ParamType::Str,
+        "",
+        (
+            |c, v| {
+                let text = words(v);
+                if !text.is_empty() {
+                    c.corex.records.push(known::parse(&text)?);
+                }
+                Ok(())
+            },
+            "A record known in advance: type=A;name=..;addr=..;ttl=..;flags=..; repeatable.",
+        ),
+    ),
+    param(
+        "nio_intercept",
         ParamType::Int,
         "0",
-        "Events of raw data.",
+        (
+            |c, v| {
+                c.corex.intercepts = is_on(v);
+                Ok(())
+            },
+            "Whether event_route[network:msg] sees what comes and what leaves.",
+        ),
     ),
-    planned_param("min_msg_len", ParamType::Int, "32", "The shortest message."),
-    planned_param("msg_avp", ParamType::Str, "", "AVP with the raw message."),
-    planned_param("dns_cache", ParamType::Str, "", "Records known in advance."),
-    planned_param("nio_intercept", ParamType::Int, "0", "Events of raw data."),
-    planned_param(
+    param(
         "nio_min_msg_len",
         ParamType::Int,
         "32",
-        "The shortest message.",
+        (
+            |c, v| {
+                number(v, 0, 65_535, "0 to 65535")
+                    .map(|n| c.corex.intercepted_size_min = n as usize)
+            },
+            "Shorter messages pass it by.",
+        ),
     ),
-    planned_param(
+    param(
         "nio_msg_avp",
         ParamType::Str,
         "",
-        "AVP with the raw message.",
+        (
+            |c, v| {
+                c.corex.message_avp = avp_name(v)?;
+                Ok(())
+            },
+            "AVP in which it leaves the message.",
+        ),
     ),
 ];
 
@@ -541,6 +667,31 @@ fn no_files(call: &mut Call<'_>, name: &str) -> Outcome {
     let text = format!("{name}() is refused: no message waits for a disk");
     call.env.log(Level::Err, text);
     NO
+}
+
+fn send_from(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let (uri, socket) = (text_of(call, heap, site, 0), text_of(call, heap, site, 1));
+    let data = text_of(call, heap, site, 2);
+    let (Some(uri), Some(socket), Some(data)) = (uri, socket, data) else {
+        return NO;
+    };
+    let Some(hop) = numeric(&uri) else {
+        return NO;
+    };
+    let setup = &call.env.state.setup;
+    let socket = setup.socket_written(&socket);
+    let fits = |s: &crate::effect::SocketId| {
+        let address = setup.address(*s);
+        address.proto == hop.proto && address.local.is_ipv4() == hop.addr.is_ipv4()
+    };
+    match socket.filter(fits) {
+        Some(socket) => {
+            call.env
+                .send(Destination::to(socket, hop.proto, hop.addr), data);
+            YES
+        }
+        None => NO,
+    }
 }
 
 fn send_data(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {

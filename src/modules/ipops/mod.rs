@@ -1,19 +1,23 @@
-//! Questions about addresses. Texts of types are those of RFC 6890 and its older kin, as the
-//! original names them. Names are not looked up here: what needs DNS is planned.
+//! Questions about addresses and names. Texts of types are those of RFC 6890 and its older kin, as
+//! the original names them. Names are looked up in lookup.rs.
+
+mod lookup;
+
+pub use lookup::{Names, Purpose, looked};
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::script::{CallSite, Heap, InnerKind, Outcome, ParamKind, RouteKinds, Value};
+use crate::script::{CallSite, Heap, Outcome, ParamKind, RouteKinds, Value};
 
-use super::entry::{NO, YES, function, planned_function, planned_variable, text_of, truth};
-use super::{Call, EMPTY, Function, Module, Variable};
+use super::entry::{NO, YES, function, join, text_of, total, truth};
+use super::{Call, EMPTY, Function, Module};
 
 /// The module's table.
 pub const MODULE: Module = Module {
     name: "ipops",
-    doc: "Questions about addresses.",
+    doc: "Questions about addresses and names.",
     functions: &FUNCTIONS,
-    variables: &VARIABLES,
+    variables: &lookup::VARIABLES,
     params: &[],
     ..EMPTY
 };
@@ -22,7 +26,11 @@ const TEXT: ParamKind = ParamKind::Text;
 const OUTPUT: ParamKind = ParamKind::Output;
 const ANY: RouteKinds = RouteKinds::ANY;
 
-const FUNCTIONS: [Function; 19] = [
+const FUNCTIONS: [Function; total(&PARTS)] = join(&PARTS);
+
+const PARTS: [&[Function]; 2] = [&OWN, &lookup::FUNCTIONS];
+
+const OWN: [Function; 13] = [
     function(
         "is_ip",
         &[TEXT],
@@ -136,40 +144,6 @@ const FUNCTIONS: [Function; 19] = [
             is_in_subnet,
             "Whether it is in one of the networks, written net/bits, between commas.",
         ),
-    ),
-    planned_function(
-        "dns_sys_match_ip",
-        &[TEXT, TEXT],
-        2,
-        (ANY, "Whether a name has the address."),
-    ),
-    planned_function(
-        "dns_int_match_ip",
-        &[TEXT, TEXT],
-        2,
-        (ANY, "Whether a name has the address."),
-    ),
-    planned_function("dns_query", &[TEXT, TEXT], 2, (ANY, "Looks a name up.")),
-    planned_function("ptr_query", &[TEXT, TEXT], 2, (ANY, "Looks an address up.")),
-    planned_function("srv_query", &[TEXT, TEXT], 2, (ANY, "Looks a service up.")),
-    planned_function("naptr_query", &[TEXT, TEXT], 2, (ANY, "Looks a name up.")),
-];
-
-const VARIABLES: [Variable; 5] = [
-    planned_variable("dns", InnerKind::Name, false, "What dns_query found."),
-    planned_variable("ptr", InnerKind::Name, false, "What ptr_query found."),
-    planned_variable("srvquery", InnerKind::Name, false, "What srv_query found."),
-    planned_variable(
-        "naptrquery",
-        InnerKind::Name,
-        false,
-        "What naptr_query found.",
-    ),
-    planned_variable(
-        "HN",
-        InnerKind::OneOf(&["n", "f", "d", "i"]),
-        false,
-        "This host.",
     ),
 ];
 
