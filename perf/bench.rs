@@ -40,17 +40,17 @@ impl Steady {
 /// The proxy, started anew when a run has left something behind.
 pub(crate) struct Bench {
     variant: Variant,
-    script: &'static str,
+    script: String,
     subject: Option<Subject>,
     sockets: Option<Sockets>,
     runs: u32,
 }
 
 impl Bench {
-    pub(crate) fn start(variant: &Variant, script: &'static str) -> io::Result<Bench> {
+    pub(crate) fn start(variant: &Variant, script: &str) -> io::Result<Bench> {
         let mut bench = Bench {
             variant: variant.clone(),
-            script,
+            script: script.to_owned(),
             subject: None,
             sockets: Some(Sockets::open()?),
             runs: 0,
@@ -66,7 +66,7 @@ impl Bench {
         let Some(sockets) = &self.sockets else {
             return Err(lent());
         };
-        let subject = Subject::start(&self.variant, self.script, sockets.callee()?)?;
+        let subject = Subject::start(&self.variant, &self.script, sockets.callee()?)?;
         self.subject = Some(subject);
         self.run(Plan::of(500.0, 500), "warms up", |_, _| {})?;
         Ok(())

@@ -2,6 +2,9 @@
 //!
 //! ```text
 //!   cargo run --release --features perf --bin perf -- compare    both proxies, one after the other
+//!   cargo run --release --features perf --bin perf -- scale      many dialogs, many shards
+//!   cargo run --release --features perf --bin perf -- soak       hours of calls of every sort
+//!   cargo run --release --features perf --bin perf -- overload   more than it can carry
 //!   cargo run --release --features perf --bin perf -- load       the load generator alone
 //! ```
 //!
@@ -14,9 +17,12 @@ mod bench;
 mod compare;
 mod kernel;
 mod load;
+mod overload;
 mod place;
 mod plot;
 mod relay;
+mod scale;
+mod soak;
 mod subject;
 mod terminal;
 
@@ -29,6 +35,7 @@ use clap::{Parser, Subcommand};
 
 use load::{Outcome, Plan, Run, Sockets};
 use place::Place;
+use subject::{Kind, Variant};
 
 /// How fast, how steady, how large: dialcore beside Kamailio and alone.
 ///
@@ -90,6 +97,92 @@ enum What {
         #[command(flatten)]
         to: Results,
     },
+    /// Measures what a message costs beside many dialogs, what they take of the memory, whether
+    /// all end in time, and what many shards tell each other.
+    ///
+    /// Shards run as values under virtual time, without sockets. 10,000,000 dialogs need about 12
+    /// GiB of free memory; a count for which there is not enough is left out, and that is said.
+    Scale {
+        /// Dialogs held.
+        #[arg(
+            long,
+            value_delimiter = ',',
+            default_value = "1000,10000,100000,1000000,10000000"
+        )]
+        dialogs: Vec<u64>,
+        /// Shards simulated.
+        #[arg(long, value_delimiter = ',', default_value = "1,2,4,8,16,32,64")]
+        shards: Vec<u16>,
+        /// Calls per second for each of them.
+        #[arg(long, default_value_t = 200.0)]
+        rate: f64,
+        /// Seconds of virtual time.
+        #[arg(long, default_value_t = 10.0)]
+        seconds: f64,
+        #[command(flatten)]
+        to: Results,
+    },
+    /// One measurement of `scale`, in a process of its own; prints JSON.
+    #[command(hide = true)]
+    ScaleOne {
+        /// Dialogs held.
+        dialogs: u64,
+    },
+    /// Runs calls of random length and every sort for minutes, and looks at what is left of them.
+    ///
+    /// Of a hundred calls 5 have keep-alive, 2 are ended by nobody but the proxy, 10 are cancelled
+    /// and 10 refused. A line per minute. Afterwards dialogs, transactions and timers must be 0,
+    /// memory within 5 % of before, every call complete, and p99 of every minute within its bound;
+    /// if not, the command fails.
+    Soak {
+        /// How long.
+        #[arg(long, default_value_t = 30.0)]
+        minutes: f64,
+        /// The share of the knee, which is looked for first.
+        #[arg(long, default_value_t = 0.5)]
+        share: f64,
+        /// Calls per second, in place of a share.
+        #[arg(long)]
+        rate: Option<f64>,
+        /// How long calls are on the average, seconds.
+        #[arg(long, default_value_t = 10.0)]
+        hold: f64,
+        /// When the proxy ends calls that nobody ends, seconds.
+        #[arg(long, default_value_t = 60)]
+        lost: u32,
+        /// What p99 may be in each minute, microseconds.
+        #[arg(long, default_value_t = 5_000.0)]
+        p99_max: f64,
+        /// Cores.
+        #[arg(long, default_value_t = 2)]
+        cores: usize,
+        #[command(flatten)]
+        to: Results,
+    },
+    /// Finds the load that a proxy can carry, and offers it several times as much.
+    ///
+    /// Prints complete calls per second (those of use to a caller with 4 s of patience), the share
+    /// turned away with 503 and Retry-After, the share lost, and the latency of what belongs to
+    /// calls that are up.
+    Overload {
+        /// How many times the sustainable load is offered.
+        #[arg(long, value_delimiter = ',', default_value = "1,2,5,10")]
+        factors: Vec<f64>,
+        /// Seconds of each.
+        #[arg(long, default_value_t = 10.0)]
+        seconds: f64,
+        /// Where the search for the sustainable load begins, calls per second.
+        #[arg(long, default_value_t = 500.0)]
+        from: f64,
+        /// Kamailio too.
+        #[arg(long)]
+        kamailio: bool,
+        /// Cores of dialcore, workers of Kamailio.
+        #[arg(long, default_value_t = 2)]
+        cores: usize,
+        #[command(flatten)]
+        to: Results,
+    },
     /// Sends calls through a proxy and prints what it saw as JSON.
     ///
     /// Without an address a relay of this program's own stands between the two ends: what the
@@ -122,6 +215,19 @@ enum What {
 /// Longer than transactions live in any proxy.
 const LINGER_S: f64 = 12.0;
 
+/// Percent of the calls of a long run.
+const SOAK_MIX: load::Mix = load::Mix {
+    kept: 5,
+    abandoned: 2,
+    cancelled: 10,
+    refused: 10,
+};
+
+fn of_dialcore(workers: usize) -> Variant {
+    let kind = Kind::Dialcore;
+    Variant { kind, workers }
+}
+
 fn main() -> ExitCode {
     match run(Args::parse().what) {
         Ok(()) => ExitCode::SUCCESS,
@@ -152,9 +258,88 @@ fn run(what: What) -> io::Result<()> {
                 held,
                 ringing,
                 linger_s: LINGER_S,
+                script: compare::SCRIPT.to_owned(),
             };
             let variants = compare::variants(cores);
             let found = compare::run(sizes, &variants, &to.results, &to.name("compare"))?;
+            println!("{}", found.text());
+            Ok(())
+        }
+        What::Scale {
+            dialogs,
+            shards,
+            rate,
+            seconds,
+            to,
+        } => {
+            let sizes = scale::Sizes {
+                dialogs,
+                shards,
+                rate,
+                seconds,
+            };
+            let name = to.name("scale");
+            let scaled = scale::run(sizes, scale::measure_apart, &to.results, &name)?;
+            println!("{}", scaled.text());
+            Ok(())
+        }
+        What::ScaleOne { dialogs } => {
+            let measured = scale::dialogs::measure(dialogs)?;
+            println!(
+                "{}",
+                serde_json::to_string(&measured).map_err(io::Error::other)?
+            );
+            Ok(())
+        }
+        What::Soak {
+            minutes,
+            share,
+            rate,
+            hold,
+            lost,
+            p99_max,
+            cores,
+            to,
+        } => {
+            let sizes = soak::Sizes {
+                seconds: minutes * 60.0,
+                rate,
+                share,
+                hold_s: hold,
+                lost_s: lost,
+                part_s: 60.0,
+                linger_s: 4.0 * LINGER_S,
+                mix: SOAK_MIX,
+                p99_max_us: p99_max,
+                left_max_percent: 5.0,
+            };
+            let soaked = soak::run(sizes, &of_dialcore(cores), &to.results, &to.name("soak"))?;
+            println!("{}", soaked.text());
+            match soaked.faults.is_empty() {
+                true => Ok(()),
+                false => Err(io::Error::other("not all is as before")),
+            }
+        }
+        What::Overload {
+            factors,
+            seconds,
+            from,
+            kamailio,
+            cores,
+            to,
+        } => {
+            let sizes = overload::Sizes {
+                from,
+                step_seconds: 3.0,
+                seconds,
+                factors,
+                patience_s: 4.0,
+            };
+            let variants = match kamailio {
+                true => compare::variants(cores),
+                false => vec![of_dialcore(cores)],
+            };
+            let found = overload::run(sizes, &variants, &to.results, &to.name("overload"))?;
             println!("{}", found.text());
             Ok(())
         }

@@ -40,6 +40,9 @@ pub(crate) struct Sizes {
     pub(crate) ringing: u64,
     /// How long to wait, at most, until transactions of calls that are over are gone, seconds.
     pub(crate) linger_s: f64,
+    /// What the proxies run.
+    #[serde(skip)]
+    pub(crate) script: String,
 }
 
 /// Memory of one kind of calls.
@@ -153,7 +156,7 @@ pub(crate) fn relay(plan: Plan) -> io::Result<Steady> {
 fn look_at(variant: &Variant, sizes: &Sizes) -> io::Result<Found> {
     let per_dialog = memory_per_dialog(variant, sizes)?;
     let per_call = memory_per_call(variant, sizes)?;
-    let mut bench = Bench::start(variant, SCRIPT)?;
+    let mut bench = Bench::start(variant, &sizes.script)?;
     let steady = steady_runs(&mut bench, sizes)?;
     let followed = steady.last().map_or(100.0, |s| s.rate);
     let (knee, curve) = bench.knee(followed, sizes.step_seconds)?;
@@ -202,9 +205,7 @@ fn memory_per_dialog(variant: &Variant, sizes: &Sizes) -> io::Result<Memory> {
         hold_s: calls as f64 / MEMORY_RATE + sizes.linger_s,
         ..Plan::of(MEMORY_RATE, calls)
     };
-    memory(variant, plan, sizes.linger_s, |holds| {
-        holds.transactions == 0
-    })
+    memory(variant, plan, sizes, |holds| holds.transactions == 0)
 }
 
 /// Memory while calls ring.
@@ -214,18 +215,18 @@ fn memory_per_call(variant: &Variant, sizes: &Sizes) -> io::Result<Memory> {
         ring_s: calls as f64 / MEMORY_RATE + 2.0,
         ..Plan::of(MEMORY_RATE, calls)
     };
-    memory(variant, plan, sizes.linger_s, |_| true)
+    memory(variant, plan, sizes, |_| true)
 }
 
 /// Measures when all calls of the plan are there, none is over, and the proxy holds what it should.
 fn memory(
     variant: &Variant,
     plan: Plan,
-    linger_s: f64,
+    sizes: &Sizes,
     is_time: impl Fn(&Holds) -> bool,
 ) -> io::Result<Memory> {
-    let mut bench = Bench::start(variant, SCRIPT)?;
-    bench.drained(linger_s)?;
+    let mut bench = Bench::start(variant, &sizes.script)?;
+    bench.drained(sizes.linger_s)?;
     let before = bench.subject()?.memory();
     let grown = |now: u64| now as f64 - before as f64;
     let mut found = Memory {
@@ -256,7 +257,7 @@ fn memory(
     if let (Some((few, from)), Some((many, to))) = (first, last) {
         found.bytes_further = (to as f64 - from as f64) / (many - few).max(1) as f64;
     }
-    found.holds_after = bench.drained(linger_s)?;
+    found.holds_after = bench.drained(sizes.linger_s)?;
     // Freed pages go back to the system a little later.
     std::thread::sleep(Duration::from_millis(500));
     found.left_percent = 100.0 * grown(bench.subject()?.memory()) / before.max(1) as f64;

@@ -11,7 +11,12 @@ fn few() -> Sizes {
         calls: 200,
         held: 50,
         ringing: 50,
-        linger_s: 8.0,
+        linger_s: 2.5,
+        // Transactions that go soon.
+        script: SCRIPT.replace(
+            "loadmodule \"ctl.so\"",
+            "loadmodule \"ctl.so\"\nmodparam(\"tm\", \"wt_timer\", 500)",
+        ),
     }
 }
 

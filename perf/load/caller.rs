@@ -15,6 +15,10 @@ const LONGEST: f64 = 8.0;
 /// How long after its time the proxy may end a call that nobody ends, seconds.
 const END_WITHIN: f64 = 30.0;
 
+/// Calls with keep-alive are so long, seconds, unless all are short: the shortest time between two
+/// requests is 30.
+const KEPT_S: f64 = 45.0;
+
 /// Which of [`USERS`] is called.
 pub(super) fn user(sort: Sort) -> usize {
     match sort {
@@ -176,7 +180,7 @@ impl Run {
         let (after, task) = match sort {
             Sort::Abandoned => (self.plan.lost_s + END_WITHIN, Task::GiveUp),
             Sort::Plain | Sort::Kept | Sort::Cancelled | Sort::Refused => {
-                (self.length(number), Task::HangUp)
+                (self.length(number, sort), Task::HangUp)
             }
         };
         self.tasks
@@ -184,7 +188,10 @@ impl Run {
     }
 
     /// Seconds from the ACK to the BYE.
-    fn length(&self, number: u64) -> f64 {
+    fn length(&self, number: u64, sort: Sort) -> f64 {
+        if sort == Sort::Kept && self.plan.hold_s >= 1.0 {
+            return KEPT_S;
+        }
         if !self.plan.is_random {
             return self.plan.hold_s;
         }

@@ -37,7 +37,7 @@ use serde::Serialize;
 
 use crate::kernel::{self, Inbox, Outbox};
 
-pub(crate) use call::Mix;
+pub(crate) use call::{Mix, scatter};
 pub(crate) use check::Wrong;
 pub(crate) use outcome::{Counts, Latency, Outcome, Way};
 
