@@ -138,6 +138,8 @@ impl Plot {
         let mut chart = ChartBuilder::on(&area)
             .caption(self.title, ("sans-serif", 20))
             .margin(14)
+            // Half of the last label stands beyond the axis.
+            .margin_right(44)
             .x_label_area_size(44)
             .y_label_area_size(76)
             .build_cartesian_2d(x.0..x.1, y.0..y.1)?;

@@ -180,7 +180,7 @@ impl Scaled {
         Ok(())
     }
 
-    fn plots(&self) -> [(&'static str, Plot); 3] {
+    fn plots(&self) -> [(&'static str, Plot); 4] {
         let axis = |name, scale| Axis { name, scale };
         let of_dialogs = |name: &str, of: fn(&Measured) -> f64| Line {
             name: name.to_owned(),
@@ -226,17 +226,25 @@ impl Scaled {
             (
                 "shards",
                 Plot {
-                    title: "What shards do, simulated",
+                    title: "Messages between simulated shards, per call",
                     x: axis("shards", Places::Linear),
-                    y: axis("see the names of the lines", Places::Linear),
+                    y: axis("messages per call", Places::Linear),
                     lines: vec![
-                        of_shards("messages of the busiest to the mean", |s| s.imbalance),
-                        of_shards("batches of counts per call", |s| s.batches_per_call),
-                        of_shards("other messages between shards per call", |s| {
-                            s.others_per_call
-                        }),
+                        of_shards("batches of counts", |s| s.batches_per_call),
+                        of_shards("their confirmations", |s| s.seen_per_call),
+                        of_shards("all others", |s| s.others_per_call),
                     ],
                     legend: Corner::UpperLeft,
+                },
+            ),
+            (
+                "balance",
+                Plot {
+                    title: "SIP messages of the busiest simulated shard",
+                    x: axis("shards", Places::Linear),
+                    y: axis("times the mean of all shards", Places::Linear),
+                    lines: vec![of_shards("busiest to mean", |s| s.imbalance)],
+                    legend: Corner::LowerRight,
                 },
             ),
         ]
@@ -268,6 +276,7 @@ mod tests {
             "scale-cost.svg",
             "scale-memory.svg",
             "scale-shards.svg",
+            "scale-balance.svg",
         ] {
             assert!(folder.join(name).exists(), "{name}");
         }
