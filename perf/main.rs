@@ -313,12 +313,7 @@ fn run(what: What) -> io::Result<()> {
                 p99_max_us: p99_max,
                 left_max_percent: 5.0,
             };
-            let soaked = soak::run(sizes, &of_dialcore(cores), &to.results, &to.name("soak"))?;
-            println!("{}", soaked.text());
-            match soaked.faults.is_empty() {
-                true => Ok(()),
-                false => Err(io::Error::other("not all is as before")),
-            }
+            soak(sizes, cores, &to)
         }
         What::Overload {
             factors,
@@ -358,15 +353,28 @@ fn run(what: What) -> io::Result<()> {
                 is_random: random,
                 ..Plan::of(rate, calls)
             };
-            let outcome = match proxy {
-                Some(proxy) => generate(plan, proxy, every)?,
-                None => alone(plan)?,
-            };
-            let json = serde_json::to_string_pretty(&outcome).map_err(io::Error::other)?;
-            println!("{json}");
-            Ok(())
+            load(plan, proxy, every)
         }
     }
+}
+
+fn soak(sizes: soak::Sizes, cores: usize, to: &Results) -> io::Result<()> {
+    let soaked = soak::run(sizes, &of_dialcore(cores), &to.results, &to.name("soak"))?;
+    println!("{}", soaked.text());
+    match soaked.faults.is_empty() {
+        true => Ok(()),
+        false => Err(io::Error::other("not all is as before")),
+    }
+}
+
+fn load(plan: Plan, proxy: Option<SocketAddr>, every: f64) -> io::Result<()> {
+    let outcome = match proxy {
+        Some(proxy) => generate(plan, proxy, every)?,
+        None => alone(plan)?,
+    };
+    let json = serde_json::to_string_pretty(&outcome).map_err(io::Error::other)?;
+    println!("{json}");
+    Ok(())
 }
 
 fn generate(plan: Plan, proxy: SocketAddr, every: f64) -> io::Result<Outcome> {

@@ -89,12 +89,13 @@ pub(crate) fn run(
     folder: &Path,
     name: &str,
 ) -> io::Result<Overload> {
+    let place = Place::here();
     if variants.iter().any(|v| v.kind == Kind::Kamailio) {
         install_kamailio()?;
     }
     let found: io::Result<Vec<Found>> = variants.iter().map(|v| look_at(v, &sizes)).collect();
     let overload = Overload {
-        place: Place::here(),
+        place,
         sizes,
         found: found?,
     };

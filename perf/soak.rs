@@ -72,6 +72,7 @@ pub(crate) fn run(
     folder: &Path,
     name: &str,
 ) -> io::Result<Soaked> {
+    let place = Place::here();
     let script = SCRIPT.replace("@LOST@", &sizes.lost_s.to_string());
     let mut bench = Bench::start(variant, &script)?;
     let rate = match sizes.rate {
@@ -86,8 +87,13 @@ pub(crate) fn run(
         mix: sizes.mix,
         ..Plan::of(rate, (rate * seconds).max(1.0) as u64)
     };
-    // As many calls at once as later, so that memory has the size that they need.
-    let warm_s = (4.0 * sizes.hold_s).max(2.0).min(sizes.seconds);
+    // As many calls at once as later, so that memory has the size that they need: longer than all
+    // but the longest calls, those with keep-alive and those that nobody ends.
+    const LONG_S: f64 = 60.0;
+    let longest_s = (4.0 * sizes.hold_s)
+        .max(f64::from(sizes.lost_s))
+        .max(LONG_S);
+    let warm_s = (longest_s + 15.0).min(sizes.seconds);
     bench.run(plan(warm_s), "warms up", |_, _| {})?;
     bench.drained(sizes.linger_s)?;
     let memory_before = bench.subject()?.memory();
@@ -95,7 +101,7 @@ pub(crate) fn run(
     let holds_after = bench.drained(sizes.linger_s)?;
     let memory_after = bench.subject()?.memory();
     let mut soaked = Soaked {
-        place: Place::here(),
+        place,
         sizes,
         rate,
         parts,

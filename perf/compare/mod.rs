@@ -121,13 +121,14 @@ pub(crate) fn run(
     folder: &Path,
     name: &str,
 ) -> io::Result<Comparison> {
+    let place = Place::here();
     if variants.iter().any(|v| v.kind == Kind::Kamailio) {
         install_kamailio()?;
     }
     let relay = relay(Plan::of(sizes.rates[0], (sizes.rates[0] * 4.0) as u64))?;
     let found: io::Result<Vec<Found>> = variants.iter().map(|v| look_at(v, &sizes)).collect();
     let comparison = Comparison {
-        place: Place::here(),
+        place,
         sizes,
         relay,
         found: found?,

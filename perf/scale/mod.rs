@@ -53,6 +53,7 @@ pub(crate) fn run(
     folder: &Path,
     name: &str,
 ) -> io::Result<Scaled> {
+    let place = Place::here();
     let (mut dialogs, mut left_out) = (Vec::new(), Vec::new());
     for count in &sizes.dialogs {
         let needed = count * BYTES_EACH + SPARE;
@@ -70,7 +71,7 @@ pub(crate) fn run(
         bar.finish_and_clear();
     }
     let scaled = Scaled {
-        place: Place::here(),
+        place,
         sizes,
         dialogs,
         left_out,
