@@ -37,6 +37,10 @@ use load::{Outcome, Plan, Run, Sockets};
 use place::Place;
 use subject::{Kind, Variant};
 
+/// The product's, so that `scale` measures the memory that shards take there.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How fast, how steady, how large: dialcore beside Kamailio and alone.
 ///
 /// Results go to standard output as tables, and to files: JSON for programs, SVG for people.
