@@ -1,18 +1,30 @@
-//! How fast, how steady, how large: dialcore beside Kamailio, measured from outside.
+//! How fast, how steady, how large: dialcore beside Kamailio and alone, measured from outside.
 //!
 //! ```text
 //!   cargo run --release --features perf --bin perf -- compare    both proxies, one after the other
-//!   cargo run --release --features perf --bin perf -- load ADDR  the load generator alone
+//!   cargo run --release --features perf --bin perf -- scale      many dialogs, many shards
+//!   cargo run --release --features perf --bin perf -- soak       hours of calls of every sort
+//!   cargo run --release --features perf --bin perf -- overload   more than it can carry
+//!   cargo run --release --features perf --bin perf -- load       the load generator alone
 //! ```
 //!
-//! Nothing here judges: it prints what it saw, with the command, the commit, the machine and the
-//! kernel. Instruction counts, which repeat, are the business of `bench/`.
+//! `target/release/dialcore` must have been built. Nothing here judges: it prints what it saw,
+//! with the command, the commit, the machine and the kernel. Instruction counts, which repeat, are
+//! the business of `bench/`. Every command also runs small as a test:
+//! `cargo test --features perf --bin perf`.
 
+mod bench;
 mod compare;
+mod kernel;
 mod load;
-mod report;
-mod sip;
+mod overload;
+mod place;
+mod plot;
+mod relay;
+mod scale;
+mod soak;
 mod subject;
+mod terminal;
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,65 +32,204 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use indicatif::{ProgressBar, ProgressStyle};
 
-use compare::Sizes;
-use report::{Comparison, Place};
-use subject::Kind;
+use load::{Outcome, Plan, Run, Sockets};
+use place::Place;
+use subject::{Kind, Variant};
 
+/// The product's, so that `scale` measures the memory that shards take there.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How fast, how steady, how large: dialcore beside Kamailio and alone.
+///
+/// Results go to standard output as tables, and to files: JSON for programs, SVG for people.
 #[derive(Parser)]
-#[command(name = "perf", about = "Load, beside Kamailio and alone")]
+#[command(name = "perf", max_term_width = 100)]
 struct Args {
     #[command(subcommand)]
     what: What,
 }
 
+/// Where results go.
+#[derive(clap::Args)]
+struct Results {
+    /// The folder of the results.
+    #[arg(long, default_value = "perf/results")]
+    results: PathBuf,
+    /// The name of the files; that of the command by default.
+    #[arg(long)]
+    name: Option<String>,
+}
+
+impl Results {
+    fn name(&self, command: &str) -> String {
+        self.name.clone().unwrap_or_else(|| command.to_owned())
+    }
+}
+
 #[derive(Subcommand)]
 enum What {
-    /// Runs the same configuration and load through Kamailio and dialcore in turn.
+    /// Runs the same configuration and load through dialcore and Kamailio, one after the other.
+    ///
+    /// CPU per call, latency from p50 to p99.99, order, memory per dialog and per ringing call,
+    /// what is left afterwards, and the knee of the curve. Kamailio is installed by apt when it
+    /// is missing, and runs twice: with as many workers as dialcore has cores, and with one,
+    /// because with more it changes the order of messages. Takes about ten minutes.
     Compare {
-        /// Calls per second of the steady runs.
-        #[arg(long, value_delimiter = ',', default_value = "500,1000,2000")]
+        /// Calls per second of the steady runs, as far as each proxy follows.
+        #[arg(long, value_delimiter = ',', default_value = "500,1500,5000")]
         rates: Vec<f64>,
         /// Seconds of each.
-        #[arg(long, default_value_t = 20.0)]
+        #[arg(long, default_value_t = 15.0)]
         seconds: f64,
+        /// Seconds of each step towards the knee.
+        #[arg(long, default_value_t = 4.0)]
+        step_seconds: f64,
+        /// Calls of all steady runs together, at least.
+        #[arg(long, default_value_t = 100_000)]
+        calls: u64,
         /// Calls held at once.
-        #[arg(long, default_value_t = 20_000)]
+        #[arg(long, default_value_t = 50_000)]
         held: u64,
-        /// Cores of each proxy.
+        /// Calls that ring at once.
+        #[arg(long, default_value_t = 5_000)]
+        ringing: u64,
+        /// Cores of dialcore, workers of Kamailio.
         #[arg(long, default_value_t = 2)]
         cores: usize,
-        /// Where results go.
-        #[arg(long, default_value = "perf/results")]
-        results: PathBuf,
-        /// The name of the files.
-        #[arg(long, default_value = "compare")]
-        name: String,
+        #[command(flatten)]
+        to: Results,
     },
-    /// Sends calls through a proxy that relays to the callee whose address is printed first.
+    /// Measures what a message costs beside many dialogs, what they take of the memory, whether
+    /// all end in time, and what many shards tell each other.
+    ///
+    /// Shards run as values under virtual time, without sockets. 10,000,000 dialogs need about 12
+    /// GiB of free memory; a count for which there is not enough is left out, and that is said.
+    Scale {
+        /// Dialogs held.
+        #[arg(
+            long,
+            value_delimiter = ',',
+            default_value = "1000,10000,100000,1000000,10000000"
+        )]
+        dialogs: Vec<u64>,
+        /// Shards simulated.
+        #[arg(long, value_delimiter = ',', default_value = "1,2,4,8,16,32,64")]
+        shards: Vec<u16>,
+        /// Calls per second for each of them.
+        #[arg(long, default_value_t = 200.0)]
+        rate: f64,
+        /// Seconds of virtual time.
+        #[arg(long, default_value_t = 10.0)]
+        seconds: f64,
+        #[command(flatten)]
+        to: Results,
+    },
+    /// One measurement of `scale`, in a process of its own; prints JSON.
+    #[command(hide = true)]
+    ScaleOne {
+        /// Dialogs held.
+        dialogs: u64,
+    },
+    /// Runs calls of random length and every sort for minutes, and looks at what is left of them.
+    ///
+    /// Of a hundred calls 5 have keep-alive, 2 are ended by nobody but the proxy, 10 are cancelled
+    /// and 10 refused. A line per minute. Afterwards dialogs, transactions and timers must be 0,
+    /// memory within 5 % of before, every call complete, and p99 of every minute within its bound;
+    /// if not, the command fails.
+    Soak {
+        /// How long.
+        #[arg(long, default_value_t = 30.0)]
+        minutes: f64,
+        /// The share of the knee, which is looked for first.
+        #[arg(long, default_value_t = 0.5)]
+        share: f64,
+        /// Calls per second, in place of a share.
+        #[arg(long)]
+        rate: Option<f64>,
+        /// How long calls are on the average, seconds.
+        #[arg(long, default_value_t = 10.0)]
+        hold: f64,
+        /// When the proxy ends calls that nobody ends, seconds.
+        #[arg(long, default_value_t = 60)]
+        lost: u32,
+        /// What p99 may be in each minute, microseconds.
+        #[arg(long, default_value_t = 5_000.0)]
+        p99_max: f64,
+        /// Cores.
+        #[arg(long, default_value_t = 2)]
+        cores: usize,
+        #[command(flatten)]
+        to: Results,
+    },
+    /// Finds the load that a proxy can carry, and offers it several times as much.
+    ///
+    /// Prints complete calls per second (those of use to a caller with 4 s of patience), the share
+    /// turned away with 503 and Retry-After, the share lost, and the latency of what belongs to
+    /// calls that are up.
+    Overload {
+        /// How many times the sustainable load is offered.
+        #[arg(long, value_delimiter = ',', default_value = "1,2,5,10")]
+        factors: Vec<f64>,
+        /// Seconds of each.
+        #[arg(long, default_value_t = 10.0)]
+        seconds: f64,
+        /// Where the search for the sustainable load begins, calls per second.
+        #[arg(long, default_value_t = 500.0)]
+        from: f64,
+        /// Kamailio too.
+        #[arg(long)]
+        kamailio: bool,
+        /// Cores of dialcore, workers of Kamailio.
+        #[arg(long, default_value_t = 2)]
+        cores: usize,
+        #[command(flatten)]
+        to: Results,
+    },
+    /// Sends calls through a proxy and prints what it saw as JSON.
+    ///
+    /// Without an address a relay of this program's own stands between the two ends: what the
+    /// load generator can do by itself. With one, the proxy there must relay to the callee, whose
+    /// address is printed first.
     Load {
         /// The proxy.
-        proxy: SocketAddr,
+        proxy: Option<SocketAddr>,
         /// Calls per second.
         #[arg(long, default_value_t = 100.0)]
         rate: f64,
         /// How many calls.
         #[arg(long, default_value_t = 1_000)]
         calls: u64,
+        /// From the 180 to the 200, seconds.
+        #[arg(long, default_value_t = 0.0)]
+        ring: f64,
         /// From the ACK to the BYE, seconds.
         #[arg(long, default_value_t = 0.0)]
         hold: f64,
+        /// The time from ACK to BYE differs from call to call.
+        #[arg(long)]
+        random: bool,
+        /// A line on standard error every so many seconds.
+        #[arg(long, default_value_t = 10.0)]
+        every: f64,
     },
 }
 
-/// A bar for something that takes a while.
-fn progress(what: &str, all: u64) -> ProgressBar {
-    let bar = ProgressBar::new(all);
-    let style = ProgressStyle::with_template("{msg:24} {wide_bar} {pos}/{len} {eta}");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar.set_message(what.to_owned());
-    bar
+/// Longer than transactions live in any proxy.
+const LINGER_S: f64 = 12.0;
+
+/// Percent of the calls of a long run.
+const SOAK_MIX: load::Mix = load::Mix {
+    kept: 5,
+    abandoned: 2,
+    cancelled: 10,
+    refused: 10,
+};
+
+fn of_dialcore(workers: usize) -> Variant {
+    let kind = Kind::Dialcore;
+    Variant { kind, workers }
 }
 
 fn main() -> ExitCode {
@@ -96,50 +247,175 @@ fn run(what: What) -> io::Result<()> {
         What::Compare {
             rates,
             seconds,
+            step_seconds,
+            calls,
             held,
+            ringing,
             cores,
-            results,
-            name,
+            to,
         } => {
-            let sizes = Sizes {
+            let sizes = compare::Sizes {
                 rates,
                 seconds,
+                step_seconds,
+                calls,
                 held,
-                cores,
+                ringing,
+                linger_s: LINGER_S,
+                script: compare::SCRIPT.to_owned(),
             };
-            let kinds = [Kind::Dialcore, Kind::Kamailio];
-            let found: io::Result<Vec<_>> = kinds
-                .into_iter()
-                .map(|kind| compare::look_at(kind, &sizes))
-                .collect();
-            let comparison = Comparison {
-                place: Place::here(),
-                sizes,
-                found: found?,
+            let variants = compare::variants(cores);
+            let found = compare::run(sizes, &variants, &to.results, &to.name("compare"))?;
+            println!("{}", found.text());
+            Ok(())
+        }
+        What::Scale {
+            dialogs,
+            shards,
+            rate,
+            seconds,
+            to,
+        } => {
+            let sizes = scale::Sizes {
+                dialogs,
+                shards,
+                rate,
+                seconds,
             };
-            println!("{}", comparison.table());
-            comparison.write(&results, &name)
+            let name = to.name("scale");
+            let scaled = scale::run(sizes, scale::measure_apart, &to.results, &name)?;
+            println!("{}", scaled.text());
+            Ok(())
+        }
+        What::ScaleOne { dialogs } => {
+            let measured = scale::dialogs::measure(dialogs)?;
+            println!(
+                "{}",
+                serde_json::to_string(&measured).map_err(io::Error::other)?
+            );
+            Ok(())
+        }
+        What::Soak {
+            minutes,
+            share,
+            rate,
+            hold,
+            lost,
+            p99_max,
+            cores,
+            to,
+        } => {
+            let sizes = soak::Sizes {
+                seconds: minutes * 60.0,
+                rate,
+                share,
+                hold_s: hold,
+                lost_s: lost,
+                part_s: 60.0,
+                linger_s: 4.0 * LINGER_S,
+                mix: SOAK_MIX,
+                p99_max_us: p99_max,
+                left_max_percent: 5.0,
+            };
+            soak(sizes, cores, &to)
+        }
+        What::Overload {
+            factors,
+            seconds,
+            from,
+            kamailio,
+            cores,
+            to,
+        } => {
+            let sizes = overload::Sizes {
+                from,
+                step_seconds: 3.0,
+                seconds,
+                factors,
+                patience_s: 4.0,
+            };
+            let variants = match kamailio {
+                true => compare::variants(cores),
+                false => vec![of_dialcore(cores)],
+            };
+            let found = overload::run(sizes, &variants, &to.results, &to.name("overload"))?;
+            println!("{}", found.text());
+            Ok(())
         }
         What::Load {
             proxy,
             rate,
             calls,
+            ring,
             hold,
+            random,
+            every,
         } => {
-            let sockets = load::Sockets::open()?;
-            eprintln!("the callee is at {}", sockets.callee()?);
-            let plan = load::Plan {
-                rate,
-                calls,
+            let plan = Plan {
+                ring_s: ring,
                 hold_s: hold,
+                is_random: random,
+                ..Plan::of(rate, calls)
             };
-            let mut run = load::Run::new(plan, proxy, sockets, "load")?;
-            let bar = progress("calls", calls);
-            let outcome = run.run(|done, _| bar.set_position(done))?;
-            bar.finish_and_clear();
-            let json = serde_json::to_string_pretty(&outcome).map_err(io::Error::other)?;
-            println!("{json}");
-            Ok(())
+            load(plan, proxy, every)
         }
     }
+}
+
+fn soak(sizes: soak::Sizes, cores: usize, to: &Results) -> io::Result<()> {
+    let soaked = soak::run(sizes, &of_dialcore(cores), &to.results, &to.name("soak"))?;
+    println!("{}", soaked.text());
+    match soaked.faults.is_empty() {
+        true => Ok(()),
+        false => Err(io::Error::other("not all is as before")),
+    }
+}
+
+fn load(plan: Plan, proxy: Option<SocketAddr>, every: f64) -> io::Result<()> {
+    let outcome = match proxy {
+        Some(proxy) => generate(plan, proxy, every)?,
+        None => alone(plan)?,
+    };
+    let json = serde_json::to_string_pretty(&outcome).map_err(io::Error::other)?;
+    println!("{json}");
+    Ok(())
+}
+
+fn generate(plan: Plan, proxy: SocketAddr, every: f64) -> io::Result<Outcome> {
+    let sockets = Sockets::open()?;
+    eprintln!("the callee is at {}", sockets.callee()?);
+    let name = format!("load-{}", std::process::id());
+    let mut run = Run::new(plan, proxy, sockets, &name)?;
+    let bar = terminal::bar("calls", plan.calls);
+    let mut next = every;
+    let outcome = run.run(|mut progress| {
+        bar.set_position(progress.over);
+        if progress.seconds < next {
+            return;
+        }
+        next += every;
+        let seconds = progress.seconds;
+        let part = progress.part();
+        bar.suspend(|| {
+            eprintln!(
+                "{seconds:6.0} s: {} begun, {:.0}/s complete, p99 {} us",
+                part.counts.started,
+                part.goodput(),
+                terminal::value(part.latency.all.p99)
+            );
+        });
+    });
+    bar.finish_and_clear();
+    outcome
+}
+
+fn alone(plan: Plan) -> io::Result<Outcome> {
+    let steady = compare::relay(plan)?;
+    eprint!("{}", Place::here().head());
+    eprintln!(
+        "the relay: {:.1} us of CPU per call; this program: {:.1} us",
+        steady.cpu_us(),
+        steady.outcome.own_us
+    );
+    Ok(steady.outcome)
 }

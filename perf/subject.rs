@@ -1,5 +1,6 @@
 //! The proxy that is looked at: started with the same configuration as any other, asked until it
-//! answers, measured from outside by what the kernel knows of it, stopped by its own pid.
+//! answers, measured from outside by what the kernel knows of it and by its own word over the
+//! control socket, stopped by its own pid.
 
 use std::fs;
 use std::io;
@@ -7,14 +8,18 @@ use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use serde_json::Value as Json;
 
 const START_S_MAX: u64 = 20;
 const STOP_S_MAX: u64 = 20;
-/// What a tick of the kernel's accounting is worth; the same on every Linux that Rust runs on.
-const TICKS_PER_S: u64 = 100;
+/// Megabytes of Kamailio's shared pool, and of the private one of each process: more than any run
+/// here fills.
+const KAMAILIO_SHARED: &str = "4096";
+const KAMAILIO_PRIVATE: &str = "64";
 
 /// Which proxy.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -37,12 +42,14 @@ impl Kind {
 
     fn program(self) -> PathBuf {
         match self {
-            Kind::Dialcore => std::env::current_exe()
-                .ok()
-                .and_then(|own| Some(own.parent()?.join("dialcore")))
-                .unwrap_or_else(|| "dialcore".into()),
+            Kind::Dialcore => built_dialcore(),
             Kind::Kamailio => "/usr/sbin/kamailio".into(),
         }
+    }
+
+    /// Whether it can be started.
+    pub(crate) fn is_there(self) -> bool {
+        self.program().exists()
     }
 
     /// What it says of itself.
@@ -51,6 +58,91 @@ impl Kind {
         let text = output.map(|o| String::from_utf8_lossy(&o.stdout).into_owned());
         let text = text.unwrap_or_default();
         text.lines().next().unwrap_or("unknown").trim().to_owned()
+    }
+}
+
+/// The program of this tree, beside this one; a test stands one folder deeper.
+#[cfg(not(test))]
+fn built_dialcore() -> PathBuf {
+    let own = std::env::current_exe().unwrap_or_default();
+    own.with_file_name("dialcore")
+}
+
+/// The same for tests, which have it built, for nobody else does.
+#[cfg(test)]
+fn built_dialcore() -> PathBuf {
+    static BUILT: std::sync::LazyLock<PathBuf> = std::sync::LazyLock::new(|| {
+        let profile = if cfg!(debug_assertions) {
+            "dev"
+        } else {
+            "release"
+        };
+        let status = Command::new(env!("CARGO"))
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .args([
+                "build",
+                "--quiet",
+                "--features",
+                "perf",
+                "--bin",
+                "dialcore",
+                "--profile",
+            ])
+            .arg(profile)
+            .status();
+        assert!(
+            status.is_ok_and(|s| s.success()),
+            "dialcore cannot be built"
+        );
+        let own = std::env::current_exe().unwrap_or_default();
+        let folder = own.ancestors().nth(2).unwrap_or(&own);
+        folder.join("dialcore")
+    });
+    BUILT.clone()
+}
+
+/// Installs Debian's Kamailio unless it is there, as `tests/run` does.
+pub(crate) fn install_kamailio() -> io::Result<()> {
+    if Kind::Kamailio.program().exists() {
+        return Ok(());
+    }
+    eprintln!("Kamailio is not installed: apt-get install kamailio");
+    for args in [
+        &["update"][..],
+        &["install", "--yes", "--no-install-recommends", "kamailio"],
+    ] {
+        let mut command = Command::new("apt-get");
+        let status = command
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .args(args)
+            .status()?;
+        if !status.success() {
+            let text = format!("apt-get {} failed; root is needed for it", args.join(" "));
+            return Err(io::Error::other(text));
+        }
+    }
+    Ok(())
+}
+
+/// A proxy and how it is run.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Variant {
+    /// Which.
+    pub(crate) kind: Kind,
+    /// Cores or UDP workers.
+    pub(crate) workers: usize,
+}
+
+impl Variant {
+    /// Its name.
+    pub(crate) fn name(&self) -> String {
+        let word = match (self.kind, self.workers) {
+            (Kind::Dialcore, 1) => "core",
+            (Kind::Dialcore, _) => "cores",
+            (Kind::Kamailio, 1) => "worker",
+            (Kind::Kamailio, _) => "workers",
+        };
+        format!("{}, {} {word}", self.kind.name(), self.workers)
     }
 }
 
@@ -63,6 +155,24 @@ pub(crate) struct Cpu {
     pub(crate) system_s: f64,
 }
 
+/// What a proxy says that it holds.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize)]
+pub(crate) struct Holds {
+    /// Dialogs in any state.
+    pub(crate) dialogs: u64,
+    /// Transactions in memory.
+    pub(crate) transactions: u64,
+    /// Timers that run; 0 of a proxy that does not say.
+    pub(crate) timers: u64,
+}
+
+impl Holds {
+    /// Whether nothing is left of any call.
+    pub(crate) fn is_nothing(&self) -> bool {
+        *self == Holds::default()
+    }
+}
+
 /// A running proxy.
 pub(crate) struct Subject {
     kind: Kind,
@@ -72,17 +182,32 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
-    /// Starts it with `perf/dialog.cfg`, on a port of the system's, and waits until it answers.
-    pub(crate) fn start(kind: Kind, callee: SocketAddr, cores: usize) -> io::Result<Subject> {
-        let folder =
-            std::env::temp_dir().join(format!("perf-{}-{}", std::process::id(), kind.name()));
+    /// Starts it with one of the scripts beside this file, on a port of the system's, and waits
+    /// until it answers.
+    pub(crate) fn start(
+        variant: &Variant,
+        script: &str,
+        callee: SocketAddr,
+    ) -> io::Result<Subject> {
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let Variant { kind, workers } = *variant;
+        if !kind.is_there() {
+            let text = format!(
+                "{} is missing: cargo build --release",
+                kind.program().display()
+            );
+            return Err(io::Error::other(text));
+        }
+        let count = STARTED.fetch_add(1, Ordering::Relaxed);
+        let name = format!("perf-{}-{}-{count}", std::process::id(), kind.name());
+        let folder = std::env::temp_dir().join(name);
         fs::create_dir_all(&folder)?;
         let port = UdpSocket::bind("127.0.0.1:0")?.local_addr()?.port();
-        let text = include_str!("dialog.cfg")
+        let text = script
             .replace("@PORT@", &port.to_string())
             .replace("@CALLEE@", &callee.to_string())
             .replace("@FOLDER@", &folder.to_string_lossy())
-            .replace("@CORES@", &cores.to_string());
+            .replace("@CORES@", &workers.to_string());
         let cfg = folder.join("dialog.cfg");
         fs::write(&cfg, text)?;
         let log = fs::File::create(folder.join("log"))?;
@@ -91,11 +216,11 @@ impl Subject {
         match kind {
             Kind::Kamailio => {
                 command
-                    .args(["-DD", "-m", "4096", "-M", "64", "-Y"])
+                    .args(["-DD", "-m", KAMAILIO_SHARED, "-M", KAMAILIO_PRIVATE, "-Y"])
                     .arg(&folder);
             }
             Kind::Dialcore => {
-                command.args(["-n", &cores.to_string()]);
+                command.args(["-n", &workers.to_string()]);
             }
         }
         let child = command
@@ -145,17 +270,25 @@ impl Subject {
         self.address
     }
 
-    /// What its processes have used.
+    /// What its threads have used: the scheduler's sum, which is exact to the nanosecond, divided
+    /// into user space and kernel as the ticks of the kernel's accounting were.
     pub(crate) fn cpu(&self) -> Cpu {
-        let mut cpu = Cpu::default();
-        for pid in self.processes() {
-            let Some(fields) = stat(&pid) else { continue };
+        let (mut all_s, mut user, mut system) = (0.0, 0u64, 0u64);
+        for thread in self.processes().iter().flat_map(|pid| threads(pid)) {
+            let run = fs::read_to_string(thread.join("schedstat")).unwrap_or_default();
+            let nanos = run.split_whitespace().next().and_then(|n| n.parse().ok());
+            all_s += nanos.unwrap_or(0.0) / 1e9;
             // Fields 14 and 15 of proc(5), counted behind the name.
-            let ticks = |index: usize| fields.get(index).and_then(|f| f.parse().ok()).unwrap_or(0);
-            cpu.user_s += ticks(11) as f64 / TICKS_PER_S as f64;
-            cpu.system_s += ticks(12) as f64 / TICKS_PER_S as f64;
+            let fields = stat(&thread).unwrap_or_default();
+            let ticks = |index: usize| fields.get(index).and_then(|f| f.parse::<u64>().ok());
+            user += ticks(11).unwrap_or(0);
+            system += ticks(12).unwrap_or(0);
         }
-        cpu
+        let user_share = user as f64 / (user + system).max(1) as f64;
+        Cpu {
+            user_s: all_s * user_share,
+            system_s: all_s * (1.0 - user_share),
+        }
     }
 
     /// Memory in use, in bytes: of its processes, each shared page counted once; of Kamailio, which
@@ -174,14 +307,56 @@ impl Subject {
     }
 
     fn pool_used(&self) -> Option<u64> {
+        number(self.ask("core.shmmem").ok()?.get("real_used")?)
+    }
+
+    /// The answer to a command without parameters.
+    fn ask(&self, method: &str) -> io::Result<Json> {
         let socket = format!("unix:{}", self.folder.join("ctl").display());
-        let output = Command::new("kamcmd")
-            .args(["-s", &socket, "core.shmmem"])
-            .output()
-            .ok()?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let line = text.lines().find(|l| l.contains("real_used"))?;
-        line.split(':').nth(1)?.trim().parse().ok()
+        let output = Command::new(Kind::Dialcore.program())
+            .args(["rpc", "--json", "-s", &socket, method])
+            .output()?;
+        serde_json::from_slice(&output.stdout).map_err(|_| {
+            let text = String::from_utf8_lossy(&output.stderr).into_owned();
+            io::Error::other(format!("{method} of {}: {text}", self.kind.name()))
+        })
+    }
+
+    /// What it says that it holds.
+    pub(crate) fn holds(&self) -> io::Result<Holds> {
+        match self.kind {
+            Kind::Dialcore => {
+                let cores = self.ask("core.shards")?;
+                let cores = cores.as_array().map_or(&[][..], Vec::as_slice);
+                let sum = |name| cores.iter().filter_map(|core| number(&core[name])).sum();
+                Ok(Holds {
+                    dialogs: sum("held_dialogs"),
+                    transactions: sum("held_transactions"),
+                    timers: sum("held_timers"),
+                })
+            }
+            Kind::Kamailio => {
+                let all = self.ask("dlg.stats_active")?;
+                let transactions = self.ask("tm.stats")?;
+                Ok(Holds {
+                    dialogs: number(&all["all"]).unwrap_or(0),
+                    transactions: number(&transactions["current"]).unwrap_or(0),
+                    timers: 0,
+                })
+            }
+        }
+    }
+
+    /// Waits until it holds nothing, or for so long: what it holds then.
+    pub(crate) fn drained(&self, longest: Duration) -> io::Result<Holds> {
+        let until = Instant::now() + longest;
+        loop {
+            let holds = self.holds()?;
+            if holds.is_nothing() || Instant::now() > until {
+                return Ok(holds);
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
     }
 
     /// The folders in /proc of the processes of its group.
@@ -193,6 +368,19 @@ impl Subject {
         let is_ours = |path: &PathBuf| stat(path).is_some_and(|f| f.get(2) == Some(&group));
         all.flatten().map(|e| e.path()).filter(is_ours).collect()
     }
+}
+
+fn number(value: &Json) -> Option<u64> {
+    match value {
+        Json::String(text) => text.trim().parse().ok(),
+        value => value.as_u64(),
+    }
+}
+
+/// The folders of the threads of a process.
+fn threads(process: &Path) -> Vec<PathBuf> {
+    let folders = fs::read_dir(process.join("task"));
+    folders.map_or_else(|_| Vec::new(), |f| f.flatten().map(|e| e.path()).collect())
 }
 
 /// The fields of `/proc/PID/stat` behind the name, the state first.

@@ -1,0 +1,266 @@
+//! Proxies with the same configuration under the same load, one after the other.
+
+mod report;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::bench::{Bench, Steady};
+use crate::load::{Plan, Sockets};
+use crate::place::Place;
+use crate::relay::Relay;
+use crate::subject::{Holds, Kind, Variant, install_kamailio};
+
+/// Every call is a dialog and member of one profile.
+pub(crate) const SCRIPT: &str = include_str!("../dialog.cfg");
+/// The share of the knee at which latency is judged.
+const SHARE: f64 = 0.7;
+/// Where memory is measured: no proxy is busy.
+const MEMORY_RATE: f64 = 1_000.0;
+
+/// What to run.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Sizes {
+    /// Calls per second of the steady runs.
+    pub(crate) rates: Vec<f64>,
+    /// Seconds of each.
+    pub(crate) seconds: f64,
+    /// Seconds of each step towards the knee.
+    pub(crate) step_seconds: f64,
+    /// Complete calls of all steady runs together, at least: what reordering is counted of.
+    pub(crate) calls: u64,
+    /// Calls held at once, for memory per dialog.
+    pub(crate) held: u64,
+    /// Calls that ring at once, for memory per call.
+    pub(crate) ringing: u64,
+    /// How long to wait, at most, until transactions of calls that are over are gone, seconds.
+    pub(crate) linger_s: f64,
+    /// What the proxies run.
+    #[serde(skip)]
+    pub(crate) script: String,
+}
+
+/// Memory of one kind of calls.
+#[derive(Clone, Copy, Default, Debug, Serialize)]
+pub(crate) struct Memory {
+    /// How many calls there were when memory was measured.
+    pub(crate) calls: u64,
+    /// Bytes for each, all in: the growth of the whole, with what the allocator keeps for later.
+    pub(crate) bytes_each: f64,
+    /// Bytes for each further one: the growth over the last two thirds, at a steady rate.
+    pub(crate) bytes_further: f64,
+    /// What the proxy said that it held then.
+    pub(crate) holds: Holds,
+    /// How much more memory there is in use when all is over than before, in percent.
+    pub(crate) left_percent: f64,
+    /// What it says that it holds when all is over.
+    pub(crate) holds_after: Holds,
+}
+
+/// What was found of one proxy.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Found {
+    pub(crate) variant: Variant,
+    /// What it says of itself.
+    pub(crate) version: String,
+    /// At each rate that it followed.
+    pub(crate) steady: Vec<Steady>,
+    /// The highest rate at which 99.5 % of all calls were complete and p99 was below 50 ms.
+    pub(crate) knee: f64,
+    /// Every rate that was tried on the way there.
+    pub(crate) curve: Vec<Steady>,
+    /// At 70 % of the knee.
+    pub(crate) at_share: Steady,
+    /// Of calls that are up, their transactions gone.
+    pub(crate) per_dialog: Memory,
+    /// Of calls that ring, with their transactions.
+    pub(crate) per_call: Memory,
+}
+
+impl Found {
+    /// Messages out of order, and complete calls, of all steady runs.
+    pub(crate) fn reordered(&self) -> (u64, u64) {
+        let runs = self.steady.iter().chain([&self.at_share]);
+        runs.fold((0, 0), |(reordered, calls), run| {
+            let counts = &run.outcome.counts;
+            (reordered + counts.reordered.all(), calls + counts.complete)
+        })
+    }
+}
+
+/// All of it.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Comparison {
+    pub(crate) place: Place,
+    pub(crate) sizes: Sizes,
+    /// The least a proxy can do, at the first rate.
+    pub(crate) relay: Steady,
+    /// One for each proxy.
+    pub(crate) found: Vec<Found>,
+}
+
+/// The proxies that are compared: Kamailio also with one worker, because with more it reorders.
+pub(crate) fn variants(workers: usize) -> Vec<Variant> {
+    let of = |kind, workers| Variant { kind, workers };
+    let mut variants = vec![of(Kind::Dialcore, workers), of(Kind::Kamailio, workers)];
+    if workers > 1 {
+        variants.push(of(Kind::Kamailio, 1));
+    }
+    variants
+}
+
+/// Runs all, prints the table and writes the results.
+pub(crate) fn run(
+    sizes: Sizes,
+    variants: &[Variant],
+    folder: &Path,
+    name: &str,
+) -> io::Result<Comparison> {
+    let place = Place::here();
+    if variants.iter().any(|v| v.kind == Kind::Kamailio) {
+        install_kamailio()?;
+    }
+    let relay = relay(Plan::of(sizes.rates[0], (sizes.rates[0] * 4.0) as u64))?;
+    let found: io::Result<Vec<Found>> = variants.iter().map(|v| look_at(v, &sizes)).collect();
+    let comparison = Comparison {
+        place,
+        sizes,
+        relay,
+        found: found?,
+    };
+    comparison.write(folder, name)?;
+    Ok(comparison)
+}
+
+/// The built-in relay under a plan, as if it were a proxy.
+pub(crate) fn relay(plan: Plan) -> io::Result<Steady> {
+    let sockets = Sockets::open()?;
+    let relay = Relay::start(sockets.callee()?, None)?;
+    let mut run = crate::load::Run::new(plan, relay.address(), sockets, "relay")?;
+    let outcome = run.run(|_| {})?;
+    let used = relay.stop()?;
+    Ok(Steady {
+        rate: plan.rate,
+        // Which of it is the kernel's nobody says of one thread.
+        user_us: 0.0,
+        system_us: used.as_secs_f64() * 1e6 / outcome.counts.complete.max(1) as f64,
+        outcome,
+    })
+}
+
+/// Runs all of it on one proxy.
+fn look_at(variant: &Variant, sizes: &Sizes) -> io::Result<Found> {
+    let per_dialog = memory_per_dialog(variant, sizes)?;
+    let per_call = memory_per_call(variant, sizes)?;
+    let mut bench = Bench::start(variant, &sizes.script)?;
+    let steady = steady_runs(&mut bench, sizes)?;
+    let followed = steady.last().map_or(100.0, |s| s.rate);
+    let (knee, curve) = bench.knee(followed, sizes.step_seconds)?;
+    bench.restart()?;
+    let rate = (SHARE * knee).max(1.0);
+    let at_share = bench.steady(Plan::of(rate, (rate * sizes.seconds) as u64))?;
+    Ok(Found {
+        variant: variant.clone(),
+        version: variant.kind.version(),
+        steady,
+        knee,
+        curve,
+        at_share,
+        per_dialog,
+        per_call,
+    })
+}
+
+/// At each rate as far as it follows; the last again until there were enough calls.
+fn steady_runs(bench: &mut Bench, sizes: &Sizes) -> io::Result<Vec<Steady>> {
+    let mut steady: Vec<Steady> = Vec::new();
+    for rate in &sizes.rates {
+        let run = bench.steady(Plan::of(*rate, (*rate * sizes.seconds).max(1.0) as u64))?;
+        let has_followed = run.has_followed();
+        // The first one is told of in any case: it says what happened.
+        steady.extend(Some(run).filter(|_| has_followed || *rate == sizes.rates[0]));
+        if !has_followed {
+            bench.restart()?;
+            break;
+        }
+    }
+    let calls: u64 = steady.iter().map(|s| s.outcome.counts.complete).sum();
+    if let Some(last) = steady.last_mut()
+        && calls < sizes.calls
+    {
+        let again = last.outcome.counts.complete + sizes.calls - calls;
+        *last = bench.steady(Plan::of(last.rate, again))?;
+    }
+    Ok(steady)
+}
+
+/// Memory while calls are up and their transactions gone.
+fn memory_per_dialog(variant: &Variant, sizes: &Sizes) -> io::Result<Memory> {
+    let calls = sizes.held;
+    let plan = Plan {
+        hold_s: calls as f64 / MEMORY_RATE + sizes.linger_s,
+        ..Plan::of(MEMORY_RATE, calls)
+    };
+    memory(variant, plan, sizes, |holds| holds.transactions == 0)
+}
+
+/// Memory while calls ring.
+fn memory_per_call(variant: &Variant, sizes: &Sizes) -> io::Result<Memory> {
+    let calls = sizes.ringing;
+    let plan = Plan {
+        ring_s: calls as f64 / MEMORY_RATE + 2.0,
+        ..Plan::of(MEMORY_RATE, calls)
+    };
+    memory(variant, plan, sizes, |_| true)
+}
+
+/// Measures when all calls of the plan are there, none is over, and the proxy holds what it should.
+fn memory(
+    variant: &Variant,
+    plan: Plan,
+    sizes: &Sizes,
+    is_time: impl Fn(&Holds) -> bool,
+) -> io::Result<Memory> {
+    let mut bench = Bench::start(variant, &sizes.script)?;
+    bench.drained(sizes.linger_s)?;
+    let before = bench.subject()?.memory();
+    let grown = |now: u64| now as f64 - before as f64;
+    let mut found = Memory {
+        calls: plan.calls,
+        ..Memory::default()
+    };
+    let third = plan.calls / 3;
+    let (mut looked, mut is_done, mut first, mut last) = (0.0, false, None, None);
+    let what = if plan.ring_s > 0.0 { "rings" } else { "holds" };
+    bench.run(plan, what, |progress, subject| {
+        if first.is_none() && progress.started >= third {
+            first = Some((progress.started, subject.memory()));
+        }
+        if last.is_none() && progress.started == plan.calls {
+            last = Some((progress.started, subject.memory()));
+        }
+        let is_quiet = progress.started == plan.calls && progress.over == 0 && !is_done;
+        let settled = plan.calls as f64 / plan.rate + 0.5;
+        if !is_quiet || progress.seconds < settled.max(looked + 1.0) {
+            return;
+        }
+        looked = progress.seconds;
+        let Ok(holds) = subject.holds() else { return };
+        is_done = is_time(&holds);
+        found.holds = holds;
+        found.bytes_each = grown(subject.memory()) / plan.calls.max(1) as f64;
+    })?;
+    if let (Some((few, from)), Some((many, to))) = (first, last) {
+        found.bytes_further = (to as f64 - from as f64) / (many - few).max(1) as f64;
+    }
+    found.holds_after = bench.drained(sizes.linger_s)?;
+    // Freed pages go back to the system a little later.
+    std::thread::sleep(Duration::from_millis(500));
+    found.left_percent = 100.0 * grown(bench.subject()?.memory()) / before.max(1) as f64;
+    Ok(found)
+}

@@ -1,0 +1,110 @@
+//! Where and of what a result is.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::process::Command;
+
+use serde::Serialize;
+
+/// What every result says of itself.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Place {
+    /// The command line.
+    pub(crate) command: String,
+    /// The commit of the tree; `+` behind it when files differ from that.
+    pub(crate) commit: String,
+    /// Processor, cores, memory.
+    pub(crate) machine: String,
+    /// The kernel's release.
+    pub(crate) kernel: String,
+}
+
+impl Place {
+    /// Here and now.
+    pub(crate) fn here() -> Place {
+        let args: Vec<String> = std::env::args().skip(1).collect();
+        Place {
+            command: format!("perf {}", args.join(" ")),
+            commit: commit(),
+            machine: machine(),
+            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+        }
+    }
+
+    /// The lines above a table.
+    pub(crate) fn head(&self) -> String {
+        let Place {
+            command,
+            commit,
+            machine,
+            kernel,
+        } = self;
+        format!("{command}\ncommit {commit}, {machine}, Linux {kernel}\n")
+    }
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+fn commit() -> String {
+    let git = |args: &[&str]| {
+        let output = Command::new("git").args(args).output().ok()?;
+        let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        output.status.success().then_some(text)
+    };
+    let Some(commit) = git(&["rev-parse", "--short", "HEAD"]) else {
+        return "unknown".into();
+    };
+    // What is measured stands in these.
+    let changed = git(&["status", "--porcelain", "--", "src", "perf", "Cargo.toml"]);
+    let mark = if changed.is_none_or(|c| c.is_empty()) {
+        ""
+    } else {
+        "+"
+    };
+    commit + mark
+}
+
+fn machine() -> String {
+    let cpu = read("/proc/cpuinfo");
+    let model = cpu.lines().find(|l| l.starts_with("model name"));
+    let model = model
+        .and_then(|l| l.split(": ").nth(1))
+        .unwrap_or("unknown");
+    let cores = cpu.lines().filter(|l| l.starts_with("processor")).count();
+    format!(
+        "{cores} cores, {model}, {} GiB",
+        memory_kib("MemTotal") >> 20
+    )
+}
+
+/// A line of `/proc/meminfo`, in KiB.
+pub(crate) fn memory_kib(name: &str) -> u64 {
+    let text = read("/proc/meminfo");
+    let line = text.lines().find(|l| l.starts_with(name));
+    let value = line.and_then(|l| l.split_whitespace().nth(1)?.parse().ok());
+    value.unwrap_or(0)
+}
+
+/// Writes a result for programs: `NAME.json` in a folder.
+pub(crate) fn write_json(folder: &Path, name: &str, result: &impl Serialize) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let json = serde_json::to_string_pretty(result).map_err(io::Error::other)?;
+    fs::write(folder.join(format!("{name}.json")), json + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_known() {
+        let place = Place::here();
+        for text in [&place.command, &place.commit, &place.machine, &place.kernel] {
+            assert!(!text.is_empty() && !text.contains("unknown"), "{place:?}");
+        }
+        assert!(memory_kib("MemTotal") > 0);
+    }
+}
