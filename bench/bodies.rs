@@ -73,7 +73,7 @@ pub(crate) const BODIES: &[Body] = &[
     Body { name: "call", iteration: "INVITE 100 180 200 ACK BYE 200 through a shard",
            iterations: 200, hash: 0xa34b_7f4c_8d7e_1b6e, run: path::call },
     Body { name: "call-dialog", iteration: "the same with a dialog and a profile",
-           iterations: 200, hash: 0xa34b_7f4c_8d7e_1b6e, run: path::dialog_call },
+           iterations: 200, hash: 0x484b_09dc_9d09_922b, run: path::dialog_call },
     Body { name: "dialog-make", iteration: "make a dialog",
            iterations: 2_000, hash: 0x9844_1eda_cd37_ed12, run: dialog::make },
     Body { name: "dialog-end", iteration: "make one dialog and end another, of 1,000",
