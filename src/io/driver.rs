@@ -111,6 +111,8 @@ pub(crate) struct Core {
     phase: Phase,
     pace: Pace,
     admission: Admission,
+    /// A socket has brought as much as there was room for.
+    is_behind: bool,
     /// Places in the batch that is being handled.
     behind_batch: Vec<usize>,
 }
@@ -143,6 +145,7 @@ impl Core {
             phase: Phase::Running,
             pace: Pace::new(round_max, outside.clock.mono()),
             admission: Admission::new(outside.clock.mono(), hasher),
+            is_behind: false,
             behind_batch: Vec::with_capacity(sys::BATCH_SIZE),
             outside,
         })
@@ -183,8 +186,8 @@ impl Core {
                 }
             }
             let count = self.datagrams.counters.udp_received - before;
-            let is_full = count >= sys::BATCH_SIZE as u64;
-            self.pace.began(self.door.now.mono, count, is_full);
+            let is_behind = std::mem::take(&mut self.is_behind);
+            self.pace.began(self.door.now.mono, count, is_behind);
             self.catch_up();
             self.deadlines();
             self.settle();
@@ -248,6 +251,7 @@ impl Core {
         if count == 0 {
             return;
         }
+        self.is_behind |= queue.is_behind;
         let is_steered = self.datagrams.is_steered(id);
         let invites = door.shard.counters().requests_of(Method::Invite);
         self.admission

@@ -25,7 +25,7 @@ const BATCH_AIM: u64 = 8;
 
 /// With fewer datagrams in the longest round (in tenths), a core that is woken by each of them
 /// wakes less often than one that looks by the clock.
-const BATCH_MIN_TENTHS: u64 = 15;
+const BATCH_MIN_TENTHS: u64 = 30;
 
 /// A sleep shorter than this costs more than it saves.
 const SLEEP_TIME_MIN: Duration = Duration::from_micros(60);

@@ -2,8 +2,8 @@
 //!
 //! All `unsafe` of the product stands in this file, and that of `bpf` in
 //! [`steering`](super::steering). Each block says why its pointers are good.
-//! Costs: one system call for each function; a batch builds its headers on every call (a few
-//! kilobytes of stores) so that no pointer outlives the call that uses it.
+//! Costs: one system call for each function; a batch builds its headers on every call (200 bytes of
+//! stores for each datagram there is room for) so that no pointer outlives the call that uses it.
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
@@ -189,7 +189,13 @@ pub(crate) struct ReceiveBatch {
     drops: Option<u32>,
     /// When the first datagram came in.
     arrived: Option<WallTime>,
+    /// For how many there is room in the next batch: a core that gets them one by one need not
+    /// prepare for more.
+    room: usize,
 }
+
+/// The room for datagrams where few come.
+const ROOM_MIN: usize = 8;
 
 impl ReceiveBatch {
     pub(crate) fn new() -> Self {
@@ -198,6 +204,7 @@ impl ReceiveBatch {
             received: Vec::with_capacity(BATCH_SIZE),
             drops: None,
             arrived: None,
+            room: ROOM_MIN,
         }
     }
 
@@ -206,36 +213,44 @@ impl ReceiveBatch {
         self.received.clear();
         let mut names: [MaybeUninit<libc::sockaddr_storage>; BATCH_SIZE] =
             [MaybeUninit::uninit(); BATCH_SIZE];
-        let mut controls: [Control; BATCH_SIZE] = [[0; 8]; BATCH_SIZE];
-        let mut vectors: [libc::iovec; BATCH_SIZE] = std::array::from_fn(|i| libc::iovec {
-            iov_base: self.data[i * BUFFER_STRIDE..].as_mut_ptr().cast(),
-            iov_len: MESSAGE_SIZE_MAX,
-        });
-        let mut headers: [libc::mmsghdr; BATCH_SIZE] = std::array::from_fn(|i| {
-            let mut header = empty_header();
-            header.msg_hdr.msg_name = names[i].as_mut_ptr().cast();
-            header.msg_hdr.msg_namelen = mem::size_of::<libc::sockaddr_storage>() as u32;
-            header.msg_hdr.msg_iov = &mut vectors[i];
-            header.msg_hdr.msg_iovlen = 1;
-            header.msg_hdr.msg_control = controls[i].as_mut_ptr().cast();
-            header.msg_hdr.msg_controllen = mem::size_of::<Control>() as _;
-            header
-        });
-        // SAFETY: each header points to its own name, vector, control space and `MESSAGE_SIZE_MAX`
-        // bytes of `data`, all alive until the end of this function and touched by nothing else.
+        let mut controls: [MaybeUninit<Control>; BATCH_SIZE] = [MaybeUninit::uninit(); BATCH_SIZE];
+        let mut vectors: [MaybeUninit<libc::iovec>; BATCH_SIZE] =
+            [MaybeUninit::uninit(); BATCH_SIZE];
+        let mut headers: [MaybeUninit<libc::mmsghdr>; BATCH_SIZE] =
+            [MaybeUninit::uninit(); BATCH_SIZE];
+        for i in 0..self.room {
+            let vector = vectors[i].write(libc::iovec {
+                iov_base: self.data[i * BUFFER_STRIDE..].as_mut_ptr().cast(),
+                iov_len: MESSAGE_SIZE_MAX,
+            });
+            let header = &mut headers[i].write(empty_header()).msg_hdr;
+            header.msg_name = names[i].as_mut_ptr().cast();
+            header.msg_namelen = mem::size_of::<libc::sockaddr_storage>() as u32;
+            header.msg_iov = vector;
+            header.msg_iovlen = 1;
+            header.msg_control = controls[i].as_mut_ptr().cast();
+            header.msg_controllen = mem::size_of::<Control>() as _;
+        }
+        // SAFETY: each of the first `room` headers, which is no more than there are, points to its
+        // own name, vector, control space and `MESSAGE_SIZE_MAX` bytes of `data`, all alive until
+        // the end of this function and touched by nothing else.
         let count = unsafe {
             check(libc::recvmmsg(
                 fd.as_raw_fd(),
-                headers.as_mut_ptr(),
-                BATCH_SIZE as u32,
+                headers.as_mut_ptr().cast(),
+                self.room as u32,
                 libc::MSG_DONTWAIT as _,
                 std::ptr::null_mut(),
             ))?
         };
         self.arrived = None;
         for (i, header) in headers[..count as usize].iter().enumerate() {
-            // SAFETY: the kernel has filled name, control space and their lengths.
-            let (remote, told) = unsafe { (name_of(&header.msg_hdr), told_of(&header.msg_hdr)) };
+            // SAFETY: as many headers were written above, and the kernel has filled name, control
+            // space and their lengths.
+            let (header, remote, told) = unsafe {
+                let header = header.assume_init_ref();
+                (header, name_of(&header.msg_hdr), told_of(&header.msg_hdr))
+            };
             self.drops = told.drops.or(self.drops);
             if i == 0 {
                 self.arrived = told.arrived;
@@ -244,6 +259,10 @@ impl ReceiveBatch {
             let remote = remote.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
             self.received.push((header.msg_len, remote));
         }
+        self.room = match count as usize {
+            count if count == self.room => (2 * count).min(BATCH_SIZE),
+            count => (self.room / 2).max(count).max(ROOM_MIN),
+        };
         Ok(count as usize)
     }
 
@@ -252,6 +271,11 @@ impl ReceiveBatch {
         let (size, remote) = self.received[index];
         let start = index * BUFFER_STRIDE;
         (&self.data[start..start + size as usize], remote)
+    }
+
+    /// How many datagrams the next [`ReceiveBatch::fill`] takes at most.
+    pub(crate) fn room(&self) -> usize {
+        self.room
     }
 
     /// When the first datagram of the last [`ReceiveBatch::fill`] came in, if the kernel said so.
@@ -277,26 +301,25 @@ pub(crate) struct Datagram {
 /// error is about the first one.
 pub(crate) fn send_batch(fd: &impl AsRawFd, datagrams: &[Datagram]) -> io::Result<usize> {
     let count = datagrams.len().min(BATCH_SIZE);
-    let mut vectors: [libc::iovec; BATCH_SIZE] = [libc::iovec {
-        iov_base: std::ptr::null_mut(),
-        iov_len: 0,
-    }; BATCH_SIZE];
-    let mut headers: [libc::mmsghdr; BATCH_SIZE] = [empty_header(); BATCH_SIZE];
+    let mut vectors: [MaybeUninit<libc::iovec>; BATCH_SIZE] = [MaybeUninit::uninit(); BATCH_SIZE];
+    let mut headers: [MaybeUninit<libc::mmsghdr>; BATCH_SIZE] = [MaybeUninit::uninit(); BATCH_SIZE];
     for (i, datagram) in datagrams[..count].iter().enumerate() {
-        vectors[i].iov_base = datagram.bytes.as_ptr().cast_mut().cast();
-        vectors[i].iov_len = datagram.bytes.len();
-        let header = &mut headers[i].msg_hdr;
+        let vector = vectors[i].write(libc::iovec {
+            iov_base: datagram.bytes.as_ptr().cast_mut().cast(),
+            iov_len: datagram.bytes.len(),
+        });
+        let header = &mut headers[i].write(empty_header()).msg_hdr;
         header.msg_name = datagram.remote.as_ptr().cast_mut().cast();
         header.msg_namelen = datagram.remote.len();
-        header.msg_iov = &mut vectors[i];
+        header.msg_iov = vector;
         header.msg_iovlen = 1;
     }
-    // SAFETY: the first `count` headers point to names and bytes that `datagrams` keeps alive,
-    // which the kernel only reads, and to vectors of this frame.
+    // SAFETY: the first `count` headers are written; they point to names and bytes that `datagrams`
+    // keeps alive, which the kernel only reads, and to vectors of this frame.
     let sent = unsafe {
         check(libc::sendmmsg(
             fd.as_raw_fd(),
-            headers.as_mut_ptr(),
+            headers.as_mut_ptr().cast(),
             count as u32,
             (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as _,
         ))?

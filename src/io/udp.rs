@@ -36,6 +36,8 @@ pub(crate) struct Queue {
     pub(crate) delay: Duration,
     /// The kernel has had to drop some.
     pub(crate) has_lost: bool,
+    /// There may be more.
+    pub(crate) is_behind: bool,
 }
 
 /// The datagram sockets of one core, by `SocketId`.
@@ -98,11 +100,15 @@ impl Datagrams {
         let Some(Some(outlet)) = self.outlets.get_mut(usize::from(id.0)) else {
             return (0, Queue::default());
         };
+        let room = batch.room();
         // An error of a datagram socket is about something sent before, or passes by itself.
         let Ok(count) = batch.fill(&outlet.socket) else {
             return (0, Queue::default());
         };
-        let mut queue = Queue::default();
+        let mut queue = Queue {
+            is_behind: count == room,
+            ..Queue::default()
+        };
         self.counters.udp_received += count as u64;
         if let Some(drops) = batch.take_drops() {
             let new = drops.wrapping_sub(outlet.drops_seen);
