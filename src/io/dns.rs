@@ -74,7 +74,8 @@ pub(crate) struct Names {
 
 impl Names {
     /// Asks the name servers of the machine.
-    pub(crate) fn new(reach: Reach, options: DnsOptions) -> Result<Names, NetError> {
+    pub(crate) fn new(mut reach: Reach, options: DnsOptions) -> Result<Names, NetError> {
+        reach.ipv6 &= !options.no_ipv6;
         let provider = TokioRuntimeProvider::default;
         let builder = TokioResolver::builder_tokio().unwrap_or_else(|_| {
             TokioResolver::builder_with_config(ResolverConfig::default(), provider())
@@ -210,7 +211,12 @@ impl Names {
             if servers.is_empty() {
                 continue;
             }
-            let hops = self.of_servers(proto, ranked(servers, rng)).await?;
+            let servers = if self.options.no_weights {
+                by_weight(servers)
+            } else {
+                ranked(servers, rng)
+            };
+            let hops = self.of_servers(proto, servers).await?;
             if !hops.is_empty() {
                 return Ok(hops);
             }
@@ -355,6 +361,12 @@ fn service_name(proto: Proto) -> &'static str {
         Proto::Ws => "_sip._ws",
         Proto::Wss => "_sips._ws",
     }
+}
+
+/// The order without a draw.
+fn by_weight(mut servers: Vec<Server>) -> Vec<Server> {
+    servers.sort_by_key(|s| (s.priority, std::cmp::Reverse(s.weight)));
+    servers
 }
 
 /// RFC 2782: lower priorities first; among equals a draw by weight for each place.

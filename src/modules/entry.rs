@@ -123,32 +123,6 @@ pub(super) const fn alias(mut variable: Variable, name: &'static str) -> Variabl
     variable
 }
 
-/// A variable that is known and not done yet: it reads NULL and refuses to be written.
-pub(super) const fn planned_variable(
-    name: &'static str,
-    inner: InnerKind,
-    can_write: bool,
-    doc: &'static str,
-) -> Variable {
-    let sig = VariableSig {
-        name,
-        inner,
-        writable: can_write,
-        planned: true,
-        doc,
-    };
-    let set: Option<Set> = if can_write {
-        Some(|_, _, _, _| Err(WriteError::NotHere))
-    } else {
-        None
-    };
-    Variable {
-        sig,
-        get: |_, _, _| Value::Null,
-        set,
-    }
-}
-
 /// What stores a parameter.
 pub(super) type Store = fn(&mut Config, &Setting) -> Result<(), ParamError>;
 
