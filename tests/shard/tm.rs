@@ -222,7 +222,13 @@ fn passed(initial: &str, body: &str, params: &str, codes: &[u16]) -> (Vec<String
 #[test]
 fn an_onsend_route_sees_replies_when_it_is_to() {
     let see = |code: u16| format!("onsend INVITE {code} 5060");
-    let table: [(&str, &[u16], &[u16], &[&str]); 6] = [
+    type Row = (
+        &'static str,
+        &'static [u16],
+        &'static [u16],
+        &'static [&'static str],
+    );
+    let table: [Row; 6] = [
         ("", &[180, 200], &[180, 200], &["180", "200"]),
         ("", &[180, 486], &[180, 486], &["180", "486"]),
         ("if ($rs == 180) drop;", &[180, 200], &[180, 200], &["200"]),
