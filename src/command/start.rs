@@ -200,6 +200,9 @@ fn plan(args: &Args, setup: &Setup, cores: &[usize]) -> Plan {
     plan.dns.known = config.corex.records.clone();
     plan.dns.no_ipv6 = !config.dns.try_ipv6;
     plan.dns.no_weights = !config.dns.srv_weights;
+    plan.dns.no_cache = !config.dns.cache;
+    plan.dns.retry_after = config.dns.retry_after;
+    plan.dns.retries = config.dns.retries;
     plan.control = io::ControlSocket::all(setup);
     plan.reload = Some(reload(args.clone(), cores.len()));
     plan

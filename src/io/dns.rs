@@ -21,6 +21,7 @@ use crate::effect::{Address, Hop, Lookup, NameRecord, Proto, Query, ResolveError
 use crate::limits::HOP_COUNT_MAX;
 use crate::modules::corex::{KnownKind, KnownRecord};
 use crate::rng::Rng;
+use crate::time::Duration;
 
 /// What can be reached from here.
 #[derive(Clone, Debug)]
@@ -80,6 +81,17 @@ impl Names {
         let builder = TokioResolver::builder_tokio().unwrap_or_else(|_| {
             TokioResolver::builder_with_config(ResolverConfig::default(), provider())
         });
+        let mut builder = builder;
+        let wanted = builder.options_mut();
+        if options.no_cache {
+            wanted.cache_size = 0;
+        }
+        if let Some(time) = options.retry_after.filter(|t| *t > Duration::ZERO) {
+            wanted.timeout = std::time::Duration::from_nanos(time.as_nanos());
+        }
+        if let Some(count) = options.retries {
+            wanted.attempts = count as usize;
+        }
         Names::asking(builder.build()?, reach, options)
     }
 

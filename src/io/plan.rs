@@ -217,6 +217,12 @@ pub struct DnsOptions {
     pub no_ipv6: bool,
     /// `dns_srv_lb` is off: among servers of one priority the heaviest comes first.
     pub no_weights: bool,
+    /// `use_dns_cache` is off: every question is asked.
+    pub no_cache: bool,
+    /// `dns_retr_time`: how long a server may take; `None`: the resolver's own time.
+    pub retry_after: Option<Duration>,
+    /// `dns_retr_no`: how often a question is repeated; `None`: as often as the resolver does.
+    pub retries: Option<u32>,
 }
 
 /// Where the log goes.

@@ -6,7 +6,7 @@ use std::io::Write;
 use crate::effect::Level;
 use crate::script::{
     Access, CallSite, FunctionSig, GlobalKind, GlobalSig, Heap, InnerKind, Outcome, ParamKind,
-    ParamSig, ParamType, RouteKinds, Setting, Value, VariableSig, WriteError,
+    ParamSig, ParamType, RouteKinds, Setting, Value, VariableSig,
 };
 
 use super::work::Bytes;

@@ -316,7 +316,7 @@ const NETWORK: [Global; 27] = [
         },
         "Weights of SRV records.",
     ),
-    unread(global(
+    global(
         "use_dns_cache",
         INT,
         |c, v| {
@@ -324,7 +324,7 @@ const NETWORK: [Global; 27] = [
             Ok(())
         },
         "Keep answers.",
-    )),
+    ),
     global(
         "use_dns_failover",
         INT,
@@ -334,18 +334,18 @@ const NETWORK: [Global; 27] = [
         },
         "Try further addresses.",
     ),
-    unread(global(
+    global(
         "dns_retr_time",
         INT,
         |c, v| seconds(v).map(|d| c.dns.retry_after = Some(d)),
         "Seconds until a question is repeated.",
-    )),
-    unread(global(
+    ),
+    global(
         "dns_retr_no",
         INT,
         |c, v| number(v, 0, 100, "0 to 100").map(|n| c.dns.retries = Some(n as u32)),
         "How often it is.",
-    )),
+    ),
     unread(global(
         "dns_servers_no",
         INT,

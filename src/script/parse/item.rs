@@ -85,7 +85,8 @@ impl Parser<'_> {
     pub(super) fn item(&mut self, items: &mut Vec<Item>) -> Parsed<()> {
         let at = self.place();
         let word = self.word(EXPECTED)?;
-        let is_setting = ["=", "."].iter().any(|sign| self.is_sign(0, sign));
+        let is_instance = self.is_sign(0, "[") && self.is_sign(2, "]") && self.is_sign(3, ".");
+        let is_setting = is_instance || ["=", "."].iter().any(|sign| self.is_sign(0, sign));
         let word = if is_setting || OPENERS.contains(&word.as_str()) {
             word
         } else {
