@@ -34,7 +34,7 @@ pub const TRANSACTION_COUNT_MAX: usize = 1 << 20;
 pub const INNER_DEPTH_MAX: usize = 8;
 
 /// Scripts of one shard that wait for an answer from outside (DNS, later a database).
-/// Above: the message is answered 503, counted `runs_refused`.
+/// Above: the function that would have waited fails, `t_relay` with 503; counted `runs_refused`.
 pub const PARKED_RUN_COUNT_MAX: usize = 1 << 16;
 
 /// Messages of one call that queue behind a script that waits. More than a peer's
@@ -132,6 +132,17 @@ pub const REFUSAL_BURST_COUNT: u64 = 100;
 /// Seconds after which who was refused may try again: drawn from 1 to this, so that they do not
 /// all come back together.
 pub const RETRY_AFTER_S_MAX: u32 = 10;
+
+/// Destinations whose way out of this machine is remembered (`mhomed`). Above: those that are too
+/// old go, then all of them.
+pub const SOURCE_COUNT_MAX: usize = 4_096;
+
+/// How long it is remembered. An interface that comes or goes is noticed as late as that.
+pub const SOURCE_TIME: Duration = Duration::from_secs(5);
+
+/// Ports of its peer under which one connection may be found besides its own (RFC 5923). Above:
+/// `force_tcp_alias` has no effect.
+pub const STREAM_ALIAS_COUNT_MAX: u8 = 4;
 
 /// How long a stopping process lets transactions finish after SIGTERM.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::Write;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use dialcore::io::{self, IoError, Plan, ReloadError, Sockets, process};
@@ -148,7 +149,10 @@ fn run(args: Args, files: &Files, setup: Arc<Setup>, cores: Vec<usize>) -> Resul
     let mut plan = plan(&args, &setup, &cores);
     plan.setup = Some(Arc::clone(&setup));
     let sockets = Sockets::bind(&plan).map_err(Failure::Io)?;
-    if let Some(dir) = &args.work_dir {
+    // What the command line says comes before what the file says.
+    let wanted = &setup.config.process;
+    let work_dir = wanted.workdir.as_deref().map(Path::new);
+    if let Some(dir) = args.work_dir.as_deref().or(work_dir) {
         process::change_dir(dir)?;
     }
     // Held until the end, when it is removed.
@@ -157,7 +161,9 @@ fn run(args: Args, files: &Files, setup: Arc<Setup>, cores: Vec<usize>) -> Resul
         .as_deref()
         .map(process::PidFile::write)
         .transpose()?;
-    process::become_user(args.user.as_deref(), args.group.as_deref())?;
+    let user = args.user.as_deref().or(wanted.user.as_deref());
+    let group = args.group.as_deref().or(wanted.group.as_deref());
+    process::become_user(user, group)?;
     eprint!("{}", text::cores(&cores, sockets.steering()));
     if files.is_built_in() {
         eprint!("{}", text::first_steps(&setup.addresses));
@@ -186,8 +192,17 @@ fn plan(args: &Args, setup: &Setup, cores: &[usize]) -> Plan {
     plan.tcp.connect_timeout = config.tcp.connect_timeout;
     plan.tcp.accept_no_cl = config.tcp.accept_no_content_length;
     plan.tcp.crlf_ping = config.tcp.crlf_ping;
+    plan.tcp.keepalive = config.tcp.keepalive;
+    plan.tcp.no_connect = config.tcp.no_connect;
+    plan.tcp.tos = config.tos;
+    plan.udp.tos = config.tos;
     plan.dns.try_naptr = config.dns.try_naptr;
     plan.dns.known = config.corex.records.clone();
+    plan.dns.no_ipv6 = !config.dns.try_ipv6;
+    plan.dns.no_weights = !config.dns.srv_weights;
+    plan.dns.no_cache = !config.dns.cache;
+    plan.dns.retry_after = config.dns.retry_after;
+    plan.dns.retries = config.dns.retries;
     plan.control = io::ControlSocket::all(setup);
     plan.reload = Some(reload(args.clone(), cores.len()));
     plan

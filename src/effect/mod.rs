@@ -9,12 +9,13 @@ pub mod name;
 pub mod peer;
 pub mod rpc;
 
+use std::net::IpAddr;
 use std::rc::Rc;
 
 pub use flow::{Address, ConnId, Destination, Flow, Proto, SocketId};
 pub use name::{Lookup, NameRecord};
 pub use peer::{ItemChange, ItemNews, PeerMessage, SharedNews, TransactionOrder};
-pub use rpc::{HttpCommand, HttpFrame, Part, RpcId};
+pub use rpc::{Executed, HttpCommand, HttpFrame, Part, RpcId};
 
 use crate::slab::Key;
 use crate::steer::ShardId;
@@ -43,6 +44,10 @@ pub enum Effect {
     Resolve(Token, Query),
     /// Ask the name servers for a script; answered by `Input::Found`.
     Lookup(Token, Box<Lookup>),
+    /// Find the address that the kernel would send from to this one; answered by `Input::Routed`.
+    Route(Token, IpAddr),
+    /// Let messages to this port of the peer's address take the connection, too (RFC 5923).
+    Alias(ConnId, u16),
     /// Tell another shard; it gets `Input::Peer`, unless the message is lost.
     Peer(ShardId, PeerMessage),
     /// Write a line to the log.
@@ -51,6 +56,8 @@ pub enum Effect {
     RpcReply(RpcId, Part),
     /// Answer an operator who asks over HTTP.
     Command(Box<HttpCommand>),
+    /// Answer a script that asks as an operator does; answered by `Input::Executed`.
+    Exec(Key, Box<[u8]>),
     /// Read the configuration again; every shard gets `Input::Reload` when it is good.
     Reload,
 }

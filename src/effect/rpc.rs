@@ -156,3 +156,14 @@ impl HttpFrame {
         out
     }
 }
+
+/// What a command came to that a script has given (`jsonrpc_exec`).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Executed {
+    /// 200, or the code of the fault.
+    pub code: i64,
+    /// `OK`, or what the fault says.
+    pub text: Box<str>,
+    /// The whole answer.
+    pub body: Box<[u8]>,
+}

@@ -11,6 +11,7 @@
 //!   datagram.rs  unix datagrams and UDP              sheet.rs     an answer as it is written
 //!   pipe.rs      a pair of pipes                     spool.rs     answers longer than memory
 //!   http.rs      connections that cores lend         outlet.rs    answers that leave in pieces
+//!   script.rs    commands that scripts give
 //!   facts.rs     what the system knows of the process
 //! ```
 
@@ -25,6 +26,7 @@ mod sheet;
 mod spool;
 mod stream;
 mod datagram;
+mod script;
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -47,6 +49,7 @@ use super::tcp::Lent;
 use crate::effect::{Lookup, Query, ResolveError, Token};
 use crate::limits::{RESOLVE_COUNT_MAX, RESOLVE_TIMEOUT, RPC_CLIENT_COUNT_MAX};
 use crate::rng::Rng;
+use crate::slab::Key;
 use crate::steer::ShardId;
 
 /// A name to resolve and who wants to know.
@@ -86,6 +89,17 @@ impl Resolver {
 #[derive(Clone)]
 pub(crate) struct Dispatcher {
     lent: Sender<Lent>,
+    orders: Sender<Order>,
+}
+
+/// A command that a script has given.
+pub(crate) struct Order {
+    /// The core on which it waits.
+    pub(crate) core: ShardId,
+    /// The script.
+    pub(crate) run: Key,
+    /// The command, JSON.
+    pub(crate) command: Box<[u8]>,
 }
 
 impl Dispatcher {
@@ -94,6 +108,11 @@ impl Dispatcher {
         self.lent.try_send(lent).map_err(|error| match error {
             TrySendError::Full(lent) | TrySendError::Closed(lent) => lent,
         })
+    }
+
+    /// Has a command answered; false when too many wait already.
+    pub(crate) fn order(&self, order: Order) -> bool {
+        self.orders.try_send(order).is_ok()
     }
 }
 
@@ -116,19 +135,20 @@ pub(crate) fn start(
     };
     let (questions, queue) = mpsc::channel(RESOLVE_COUNT_MAX);
     let (lent, borrowed) = mpsc::channel(RPC_CLIENT_COUNT_MAX);
+    let (orders, given) = mpsc::channel(RPC_CLIENT_COUNT_MAX);
     thread::Builder::new()
         .name("control".into())
         .spawn(move || {
             let local = LocalSet::new();
             local.block_on(&runtime, async {
                 let answers = office.mesh.clone();
-                clerk::open(office, listeners, borrowed);
+                clerk::open(office, listeners, (borrowed, given));
                 // When nobody can ask any more, everything else that runs here ends too.
                 serve(names, Rng::new(seed), answers, queue).await;
             });
         })
         .map_err(failed())?;
-    Ok((Resolver { questions }, Dispatcher { lent }))
+    Ok((Resolver { questions }, Dispatcher { lent, orders }))
 }
 
 async fn serve(names: Names, mut rng: Rng, answers: Control, mut queue: Receiver<Question>) {

@@ -21,6 +21,7 @@ use crate::effect::{Address, Hop, Lookup, NameRecord, Proto, Query, ResolveError
 use crate::limits::HOP_COUNT_MAX;
 use crate::modules::corex::{KnownKind, KnownRecord};
 use crate::rng::Rng;
+use crate::time::Duration;
 
 /// What can be reached from here.
 #[derive(Clone, Debug)]
@@ -74,11 +75,23 @@ pub(crate) struct Names {
 
 impl Names {
     /// Asks the name servers of the machine.
-    pub(crate) fn new(reach: Reach, options: DnsOptions) -> Result<Names, NetError> {
+    pub(crate) fn new(mut reach: Reach, options: DnsOptions) -> Result<Names, NetError> {
+        reach.ipv6 &= !options.no_ipv6;
         let provider = TokioRuntimeProvider::default;
         let builder = TokioResolver::builder_tokio().unwrap_or_else(|_| {
             TokioResolver::builder_with_config(ResolverConfig::default(), provider())
         });
+        let mut builder = builder;
+        let wanted = builder.options_mut();
+        if options.no_cache {
+            wanted.cache_size = 0;
+        }
+        if let Some(time) = options.retry_after.filter(|t| *t > Duration::ZERO) {
+            wanted.timeout = std::time::Duration::from_nanos(time.as_nanos());
+        }
+        if let Some(count) = options.retries {
+            wanted.attempts = count as usize;
+        }
         Names::asking(builder.build()?, reach, options)
     }
 
@@ -210,7 +223,12 @@ impl Names {
             if servers.is_empty() {
                 continue;
             }
-            let hops = self.of_servers(proto, ranked(servers, rng)).await?;
+            let servers = if self.options.no_weights {
+                by_weight(servers)
+            } else {
+                ranked(servers, rng)
+            };
+            let hops = self.of_servers(proto, servers).await?;
             if !hops.is_empty() {
                 return Ok(hops);
             }
@@ -355,6 +373,12 @@ fn service_name(proto: Proto) -> &'static str {
         Proto::Ws => "_sip._ws",
         Proto::Wss => "_sips._ws",
     }
+}
+
+/// The order without a draw.
+fn by_weight(mut servers: Vec<Server>) -> Vec<Server> {
+    servers.sort_by_key(|s| (s.priority, std::cmp::Reverse(s.weight)));
+    servers
 }
 
 /// RFC 2782: lower priorities first; among equals a draw by weight for each place.

@@ -13,13 +13,14 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use ahash::RandomState;
 
 use super::admission::{Admission, Verdict};
 use super::clock::Clock;
-use super::control::{Dispatcher, Resolver, Wanted};
+use super::control::{Dispatcher, Order, Resolver, Wanted};
 use super::counters::Counters;
 use super::log::Log;
 use super::mesh::{Asked, Item, Port};
@@ -62,6 +63,9 @@ enum Answer {
     Resolved(Token, Result<Vec<Hop>, ResolveError>),
     Found(Token, Result<Vec<NameRecord>, ResolveError>),
     FlowClosed(ConnId),
+    Routed(Token, Option<IpAddr>),
+    /// A command that nobody has taken.
+    Executed(Key),
 }
 
 /// How far the end has come.
@@ -338,13 +342,19 @@ impl Core {
             Item::Send(parcel) => self.streams.send(parcel.open(), now),
             Item::Failed(token, error) => self.answers.push_back(Answer::SendFailed(token, error)),
             Item::Close(conn) => self.streams.close(conn, now),
-            Item::Closed(conn) => self.answers.push_back(Answer::FlowClosed(conn)),
+            Item::Closed(conn) => {
+                self.streams.forget_aliases(conn);
+                self.answers.push_back(Answer::FlowClosed(conn));
+            }
+            Item::Alias(conn, port) => self.streams.alias(conn, port),
+            Item::AliasAt(conn, at) => self.streams.alias_at(conn, at),
             Item::Adopt { socket, stream } => self.streams.adopt(socket, stream, now),
             Item::GivenBack(conn, is_open) => {
                 self.streams.give_back(conn, is_open, now);
                 self.behind.push_back(Key::from_u64(conn.key));
             }
             Item::Found(token, found) => self.answers.push_back(Answer::Found(token, found)),
+            Item::Executed(key, answer) => self.door.handle(Input::Executed(key, answer)),
             Item::Resolved(token, found) => self.answers.push_back(Answer::Resolved(token, found)),
             Item::Peer(from, message) => self.door.handle(Input::Peer(from, message)),
             Item::Reload(make) => self.door.handle(make()),
@@ -389,6 +399,8 @@ impl Core {
                 Answer::Resolved(token, found) => Input::Resolved(token, found),
                 Answer::Found(token, found) => Input::Found(token, found),
                 Answer::FlowClosed(conn) => Input::FlowClosed(conn),
+                Answer::Executed(run) => Input::Executed(run, None),
+                Answer::Routed(token, source) => Input::Routed(token, source),
             });
             self.perform();
             self.flush();
@@ -435,6 +447,22 @@ impl Core {
                         self.answers.push_back(answer);
                     }
                 }
+                // The kernel looks it up without asking anybody.
+                Effect::Route(token, to) => {
+                    let answer = Answer::Routed(token, sys::source_for(to).ok());
+                    self.answers.push_back(answer);
+                }
+                Effect::Exec(run, command) => {
+                    let order = Order {
+                        core: self.door.port.id(),
+                        run,
+                        command,
+                    };
+                    if !self.outside.dispatcher.order(order) {
+                        self.answers.push_back(Answer::Executed(run));
+                    }
+                }
+                Effect::Alias(conn, port) => self.streams.alias(conn, port),
                 Effect::Peer(shard, message) => {
                     let item = Item::Peer(self.door.port.id(), message);
                     if self.door.port.post(shard, item).is_err() {

@@ -12,7 +12,7 @@
 //! eventfd in that set, rung at most once until it is heard. Costs: a lock-free push for an item,
 //! one system call for a round that sends to a core that has nothing to do.
 
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
@@ -22,12 +22,14 @@ use tokio::sync::oneshot;
 use super::plan::Reload;
 use super::sys::EventFd;
 use super::tcp::Parcel;
+use crate::effect::Executed;
 use crate::effect::{
     ConnId, Flow, Hop, NameRecord, Part, PeerMessage, ResolveError, SendError, SocketId, Token,
 };
 use crate::limits::MESH_QUEUE_MAX;
 use crate::modules::rpc::Question;
 use crate::modules::rpc::command::Figures;
+use crate::slab::Key;
 use crate::steer::ShardId;
 use crate::time::Duration;
 
@@ -56,6 +58,12 @@ pub(crate) enum Item {
     Adopt { socket: SocketId, stream: TcpStream },
     /// A stream that was lent to the control side comes back; whether it goes on.
     GivenBack(ConnId, bool),
+    /// Let a stream that lives there be found at this port of its peer, too.
+    Alias(ConnId, u16),
+    /// A stream wants to be found at this address, whose home that core is.
+    AliasAt(ConnId, SocketAddr),
+    /// An answer to a script that has asked as an operator does.
+    Executed(Key, Option<Box<Executed>>),
     /// An answer of the resolver.
     Resolved(Token, Result<Vec<Hop>, ResolveError>),
     /// What the name servers have told a script.

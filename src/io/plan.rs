@@ -160,6 +160,12 @@ pub struct TcpOptions {
     pub accept_no_cl: bool,
     /// `tcp_crlf_ping`: answer the keep-alive of RFC 5626 §4.4.1.
     pub crlf_ping: bool,
+    /// `tcp_keepalive`: the kernel finds out when a peer is gone.
+    pub keepalive: bool,
+    /// `tcp_no_connect`: no connection is ever opened.
+    pub no_connect: bool,
+    /// `tos`: the type of service of IPv4 packets; `None`: the system's.
+    pub tos: Option<u8>,
 }
 
 impl Default for TcpOptions {
@@ -171,6 +177,9 @@ impl Default for TcpOptions {
             connect_timeout: Duration::from_secs(10),
             accept_no_cl: false,
             crlf_ping: true,
+            keepalive: true,
+            no_connect: false,
+            tos: None,
         }
     }
 }
@@ -183,6 +192,8 @@ pub struct UdpOptions {
     pub receive_buffer_size: usize,
     /// The same for what waits to leave (`net.core.wmem_max`).
     pub send_buffer_size: usize,
+    /// `tos`: see [`TcpOptions::tos`].
+    pub tos: Option<u8>,
 }
 
 impl Default for UdpOptions {
@@ -190,6 +201,7 @@ impl Default for UdpOptions {
         UdpOptions {
             receive_buffer_size: 4 << 20,
             send_buffer_size: 4 << 20,
+            tos: None,
         }
     }
 }
@@ -201,6 +213,16 @@ pub struct DnsOptions {
     pub try_naptr: bool,
     /// `corex.dns_cache`: what is known in advance, from the start of the process on.
     pub known: Vec<KnownRecord>,
+    /// `dns_try_ipv6` is off: a name has no IPv6 addresses.
+    pub no_ipv6: bool,
+    /// `dns_srv_lb` is off: among servers of one priority the heaviest comes first.
+    pub no_weights: bool,
+    /// `use_dns_cache` is off: every question is asked.
+    pub no_cache: bool,
+    /// `dns_retr_time`: how long a server may take; `None`: the resolver's own time.
+    pub retry_after: Option<Duration>,
+    /// `dns_retr_no`: how often a question is repeated; `None`: as often as the resolver does.
+    pub retries: Option<u32>,
 }
 
 /// Where the log goes.

@@ -213,6 +213,10 @@ fn bind_sockets(
     (0..core_count)
         .map(|_| {
             let socket = open(address.proto, address.local, true)?;
+            if let Some(tos) = udp.tos.filter(|_| address.local.is_ipv4()) {
+                // A listener hands it on to the connections that it accepts.
+                socket.set_tos_v4(tos.into())?;
+            }
             if address.proto == Proto::Tcp {
                 socket.listen(BACKLOG)?;
                 return Ok(Listen::Tcp(socket.into()));

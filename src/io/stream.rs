@@ -107,6 +107,8 @@ pub(crate) struct Stream {
     pub(crate) lent: Option<Arc<()>>,
     /// Something whole of what was read has not been brought yet; nothing more is read meanwhile.
     pub(crate) is_behind: bool,
+    /// At how many further addresses it is known.
+    pub(crate) alias_count: u8,
     /// What the poll waits for.
     pub(crate) interest: Interest,
     /// When a byte last went either way; at first, when it was made.

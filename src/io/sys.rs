@@ -10,7 +10,7 @@ use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::mem::{self, MaybeUninit};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 
@@ -368,6 +368,18 @@ pub(crate) fn sleep(length: Duration) {
     };
     // SAFETY: the kernel reads `request`, and writes nothing where the second pointer is null.
     unsafe { libc::nanosleep(&raw const request, std::ptr::null_mut()) };
+}
+
+/// The address that the kernel would send from to this one.
+pub(crate) fn source_for(to: IpAddr) -> io::Result<IpAddr> {
+    let any: IpAddr = match to {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0))?;
+    // Nothing is sent: the route is looked up, and the socket gets its address. Any port will do.
+    socket.connect((to, 9))?;
+    Ok(socket.local_addr()?.ip())
 }
 
 /// 64 bits of the kernel's randomness.

@@ -11,6 +11,10 @@
 //!   Fallback  any connection to the fallback      home of the fallback; opens one
 //! ```
 //!
+//! A connection that has an alias (RFC 5923) is known at the home of that address, too: a message
+//! to it makes the way `Remote`, `Alias` to the core of the connection, and if that is gone
+//! `Direct`, which is `Remote` without a look at aliases.
+//!
 //! A stream is written when the kernel takes bytes and never waited for. A peer that does not
 //! read, does not finish opening, or says nothing for too long loses its own connection, and
 //! whoever waits for one of its messages is told. Costs: a table entry and a buffer of one
@@ -24,7 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hashbrown::HashMap;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::counters::Counters;
 use super::mesh::Item;
@@ -32,6 +36,7 @@ use super::plan::TcpOptions;
 use super::stream::{Asker, Overdue, SendQueue, Stream};
 use super::sys::{Interest, Poll};
 use crate::effect::{Address, ConnId, Destination, Flow, HttpCommand, Proto, SendError, SocketId};
+use crate::limits::STREAM_ALIAS_COUNT_MAX;
 use crate::sip::{Frame, FrameError, Framer, http};
 use crate::slab::{Key, Table};
 use crate::steer::{self, ShardId};
@@ -76,6 +81,8 @@ pub(crate) struct Lent {
 enum Step {
     Flow,
     Remote,
+    Alias(ConnId),
+    Direct,
     Fallback,
 }
 
@@ -115,7 +122,10 @@ impl Outgoing {
         match (self.step, self.to.conn, self.to.fallback) {
             (Step::Flow, Some(conn), _) => ShardId(conn.core),
             (Step::Fallback, _, Some(fallback)) => home(fallback, core_count),
-            (Step::Flow | Step::Remote | Step::Fallback, _, _) => home(self.to.remote, core_count),
+            (Step::Alias(conn), _, _) => ShardId(conn.core),
+            (Step::Flow | Step::Remote | Step::Direct | Step::Fallback, _, _) => {
+                home(self.to.remote, core_count)
+            }
         }
     }
 
@@ -190,6 +200,8 @@ pub(crate) struct Streams {
     poll: Rc<Poll>,
     table: Table<Stream>,
     by_remote: HashMap<SocketAddr, Key, ahash::RandomState>,
+    /// Further addresses whose home this is, and the connections that serve them.
+    aliases: HashMap<SocketAddr, ConnId, ahash::RandomState>,
     deadlines: BTreeSet<(Instant, Key)>,
     listeners: Vec<Listener>,
     /// Streams with something new to write.
@@ -204,7 +216,8 @@ impl Streams {
             around,
             poll,
             table: Table::new(),
-            by_remote: HashMap::with_hasher(hasher),
+            by_remote: HashMap::with_hasher(hasher.clone()),
+            aliases: HashMap::with_hasher(hasher),
             deadlines: BTreeSet::new(),
             listeners: Vec::new(),
             to_write: Vec::new(),
@@ -299,6 +312,7 @@ impl Streams {
             is_closing: false,
             lent: None,
             is_behind: false,
+            alias_count: 0,
             interest: Interest::READ,
             last_traffic: now,
             armed: now,
@@ -308,6 +322,9 @@ impl Streams {
             .socket
             .set_nonblocking(true)
             .and_then(|()| entry.socket.set_nodelay(true))
+            .and_then(|()| {
+                SockRef::from(&entry.socket).set_keepalive(self.around.options.keepalive)
+            })
             .and_then(|()| self.poll.add(&entry.socket, key.to_u64(), entry.interest));
         ready.map_err(|_| SendError::NotConnected)?;
         let armed = entry.deadline(&self.around.options).0;
@@ -321,7 +338,7 @@ impl Streams {
 
     /// Sends a message along the steps that this core knows about, or passes it on.
     pub(crate) fn send(&mut self, mut out: Outgoing, now: Instant) {
-        // Each turn ends here or goes one step on, so there are at most three.
+        // Each turn ends here or goes one step on, so there are at most five.
         loop {
             let place = out.place(self.around.core_count);
             if place != self.around.id {
@@ -332,26 +349,73 @@ impl Streams {
             let (found, target) = match (out.step, out.to.fallback) {
                 (Step::Flow, _) => (self.by_conn(out.to.conn), out.to.remote),
                 (Step::Fallback, Some(fallback)) => (self.by_remote(fallback), fallback),
-                (Step::Remote | Step::Fallback, _) => {
+                (Step::Alias(conn), _) => (self.by_conn(Some(conn)), out.to.remote),
+                (Step::Remote | Step::Direct | Step::Fallback, _) => {
                     (self.by_remote(out.to.remote), out.to.remote)
                 }
             };
             if let Some(key) = found {
                 return self.enqueue(key, out.bytes, out.asker, now);
             }
+            if out.step == Step::Remote
+                && let Some(conn) = self.aliases.get(&out.to.remote)
+            {
+                out.step = Step::Alias(*conn);
+                continue;
+            }
             match (out.step, out.to.fallback) {
                 (Step::Flow, _) => out.step = Step::Remote,
-                (Step::Remote, _) | (Step::Fallback, _) if out.to.no_connect => {
+                (Step::Alias(_), _) => out.step = Step::Direct,
+                (Step::Remote | Step::Direct | Step::Fallback, _)
+                    if out.to.no_connect || self.around.options.no_connect =>
+                {
                     return self.fail(out.asker, SendError::NotConnected);
                 }
-                (Step::Remote, Some(_)) => out.step = Step::Fallback,
-                (Step::Remote, None) | (Step::Fallback, _) => {
+                (Step::Remote | Step::Direct, Some(_)) => out.step = Step::Fallback,
+                (Step::Remote | Step::Direct, None) | (Step::Fallback, _) => {
                     return match self.connect(out.to.socket, target, now) {
                         Ok(key) => self.enqueue(key, out.bytes, out.asker, now),
                         Err(error) => self.fail(out.asker, error),
                     };
                 }
             }
+        }
+    }
+
+    /// Lets a connection be found at another port of its peer's address, if it is here and has not
+    /// too many names; passes the wish on to the core it lives on.
+    pub(crate) fn alias(&mut self, conn: ConnId, port: u16) {
+        if conn.core != self.around.id.0 {
+            let item = Item::Alias(conn, port);
+            return self.notices.push(Notice::Post(ShardId(conn.core), item));
+        }
+        let Some(stream) = self.table.get_mut(Key::from_u64(conn.key)) else {
+            return;
+        };
+        let at = SocketAddr::new(stream.flow.remote.ip(), port);
+        if at == stream.flow.remote || stream.alias_count >= STREAM_ALIAS_COUNT_MAX {
+            return;
+        }
+        stream.alias_count += 1;
+        let home = home(at, self.around.core_count);
+        if home == self.around.id {
+            self.alias_at(conn, at);
+        } else {
+            let item = Item::AliasAt(conn, at);
+            self.notices.push(Notice::Post(home, item));
+        }
+    }
+
+    /// The home of an address learns that a connection serves it. The first to say so stays: a
+    /// second one might want to take the calls of another phone behind the same address.
+    pub(crate) fn alias_at(&mut self, conn: ConnId, at: SocketAddr) {
+        self.aliases.entry(at).or_insert(conn);
+    }
+
+    /// A connection is gone, here or elsewhere: so are its further names.
+    pub(crate) fn forget_aliases(&mut self, conn: ConnId) {
+        if !self.aliases.is_empty() {
+            self.aliases.retain(|_, c| *c != conn);
         }
     }
 
@@ -401,7 +465,7 @@ impl Streams {
             .addresses
             .get(usize::from(socket.0))
             .ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
-            .and_then(|address| begin_connect(address.local, remote));
+            .and_then(|address| begin_connect(address.local, remote, self.around.options.tos));
         let result = match opened {
             Ok(stream) => self.insert(socket, stream, remote, true, now),
             Err(_) => Err(SendError::NotConnected),
@@ -705,6 +769,7 @@ impl Streams {
         self.deadlines.remove(&(stream.armed, key));
         self.around.open_count.fetch_sub(1, Ordering::Relaxed);
         if let Some(conn) = stream.flow.conn.filter(|_| !stream.is_connecting) {
+            self.forget_aliases(conn);
             self.notices.push(Notice::Closed(conn));
         }
         let failed = stream.queue.into_askers();
@@ -719,13 +784,16 @@ impl Streams {
 }
 
 /// A socket that is connecting.
-fn begin_connect(local: SocketAddr, remote: SocketAddr) -> io::Result<TcpStream> {
+fn begin_connect(local: SocketAddr, remote: SocketAddr, tos: Option<u8>) -> io::Result<TcpStream> {
     let socket = Socket::new(
         Domain::for_address(remote),
         Type::STREAM,
         Some(Protocol::TCP),
     )?;
     socket.set_nonblocking(true)?;
+    if let Some(tos) = tos.filter(|_| remote.is_ipv4()) {
+        socket.set_tos_v4(tos.into())?;
+    }
     if !local.ip().is_unspecified() {
         socket.bind(&SocketAddr::new(local.ip(), 0).into())?;
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 
-use crate::effect::{Address, Facility, Level};
+use crate::effect::{Address, Facility, Level, Proto};
 use crate::script::calendar::Zone;
 use crate::sip::{HeaderName, Message};
 use crate::time::Duration;
@@ -58,6 +58,8 @@ pub struct Config {
     pub statistics: statistics::Declarations,
     /// What values of parameters ask for that has no effect yet.
     pub notes: Vec<&'static str>,
+    /// Whether the parameter that was set last means nothing here.
+    pub is_idle: bool,
     /// Streams.
     pub tcp: Tcp,
     /// The log.
@@ -130,6 +132,12 @@ pub struct Core {
     pub mhomed: bool,
     /// `port`: for `listen` without one.
     pub port: u16,
+    /// `udp_mtu`: the longest request that goes by UDP; 0: no bound.
+    pub udp_mtu: usize,
+    /// `udp_mtu_try_proto`: how a longer one goes.
+    pub udp_mtu_try_proto: Proto,
+    /// `tcp_accept_aliases`: the parameter `alias` of a Via is obeyed.
+    pub accepts_aliases: bool,
 }
 
 /// Global parameters about streams.
@@ -309,6 +317,9 @@ impl Default for Core {
             max_recursive_level: 256,
             mhomed: false,
             port: 5060,
+            udp_mtu: 0,
+            udp_mtu_try_proto: Proto::Udp,
+            accepts_aliases: false,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::script::{ParamType, Setting};
 
-use super::entry::{is_on, number, param, planned_param, words};
+use super::entry::{is_on, number, param, words};
 use super::rpc::place::{BINRPC_PORT, Place, Rights};
 use super::rpc::{Command, Container, Run, Value};
 use super::{Module, Param, ParamError};
@@ -81,7 +81,18 @@ const PARAMS: [Param; 6] = [
             "Where it listens; may be repeated. Without any: kamailio_ctl in the run directory.",
         ),
     ),
-    planned_param("fifo", ParamType::Str, "", "A pipe to listen on."),
+    param(
+        "fifo",
+        ParamType::Str,
+        "",
+        (
+            |c, _| {
+                c.is_idle = true;
+                Ok(())
+            },
+            "No effect: the old protocol of lines; binrpc and jsonrpcs serve operators.",
+        ),
+    ),
     param(
         "mode",
         ParamType::Int,

@@ -6,7 +6,7 @@ use std::io::Write;
 use crate::effect::Level;
 use crate::script::{
     Access, CallSite, FunctionSig, GlobalKind, GlobalSig, Heap, InnerKind, Outcome, ParamKind,
-    ParamSig, ParamType, RouteKinds, Setting, Value, VariableSig, WriteError,
+    ParamSig, ParamType, RouteKinds, Setting, Value, VariableSig,
 };
 
 use super::work::Bytes;
@@ -121,32 +121,6 @@ pub(super) const fn writable(mut variable: Variable, set: Set) -> Variable {
 pub(super) const fn alias(mut variable: Variable, name: &'static str) -> Variable {
     variable.sig.name = name;
     variable
-}
-
-/// A variable that is known and not done yet: it reads NULL and refuses to be written.
-pub(super) const fn planned_variable(
-    name: &'static str,
-    inner: InnerKind,
-    can_write: bool,
-    doc: &'static str,
-) -> Variable {
-    let sig = VariableSig {
-        name,
-        inner,
-        writable: can_write,
-        planned: true,
-        doc,
-    };
-    let set: Option<Set> = if can_write {
-        Some(|_, _, _, _| Err(WriteError::NotHere))
-    } else {
-        None
-    };
-    Variable {
-        sig,
-        get: |_, _, _| Value::Null,
-        set,
-    }
 }
 
 /// What stores a parameter.

@@ -5,15 +5,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::effect::{Effect, HttpCommand, Level};
-use crate::script::{CallSite, Heap, Outcome, ParamKind, ParamType, RouteKinds, Setting};
+use crate::script::{self, CallSite, Heap, Outcome, ParamKind, ParamType, RouteKinds, Setting};
+use crate::time::Duration;
 
 use super::ctl::{mode, name};
-use super::entry::{
-    NO, YES, function, is_on, number, param, planned_function, planned_param, planned_variable,
-    words,
-};
+use super::entry::{NO, YES, function, is_on, keyed, number, param, text_of, word, words};
 use super::rpc::place::{Place, Rights, below};
 use super::rpc::{Command, Container, Run, Value, json};
+use super::work::Ask;
 use super::{Call, Function, Module, Param, ParamError, Variable, xhttp};
 
 /// The module's table.
@@ -47,6 +46,8 @@ pub struct Config {
     /// Who may use the datagram socket.
     pub dgram_rights: Rights,
     tcp_socket: Option<Box<str>>,
+    /// How long an answer is offered to a client of datagrams that does not take it.
+    pub dgram_timeout: Duration,
 }
 
 impl Default for Config {
@@ -65,6 +66,7 @@ impl Default for Config {
             dgram_socket: "kamailio_rpc.sock".into(),
             dgram_rights: rights,
             tcp_socket: None,
+            dgram_timeout: Duration::from_millis(2_000),
         }
     }
 }
@@ -124,11 +126,11 @@ const FUNCTIONS: [Function; 2] = [
             "Answers the command in the body of a request of HTTP.",
         ),
     ),
-    planned_function(
+    function(
         "jsonrpc_exec",
         &[ParamKind::Text],
-        1,
-        (RouteKinds::ANY, "Runs a command."),
+        RouteKinds::ANY,
+        (exec, "Has a command answered; $jsonrpl is what came of it."),
     ),
 ];
 
@@ -161,11 +163,35 @@ fn dispatch(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
     YES
 }
 
-const VARIABLES: [Variable; 1] = [planned_variable(
+/// The script waits for the answer, which may need every core.
+fn exec(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let command = text_of(call, heap, site, 0).unwrap_or_else(|| Rc::from(&b""[..]));
+    if json::request(&command).is_none() {
+        call.env
+            .log(Level::Err, "jsonrpc_exec: the command is no JSON");
+        return NO;
+    }
+    call.ask(Ask::Exec((*command).into()))
+}
+
+const VARIABLES: [Variable; 1] = [keyed(
     "jsonrpl",
-    crate::script::InnerKind::OneOf(&["code", "body", "text", "mode"]),
-    false,
-    "What jsonrpc_exec gave.",
+    crate::script::InnerKind::OneOf(&["code", "body", "text"]),
+    |call, heap, access| {
+        let Some(answer) = &call.env.state.stores.executed else {
+            return if word(access) == 0 {
+                script::Value::Int(0)
+            } else {
+                script::Value::Null
+            };
+        };
+        match word(access) {
+            0 => script::Value::Int(answer.code),
+            1 => heap.string(&answer.body),
+            _ => heap.string(answer.text.as_bytes()),
+        }
+    },
+    "What jsonrpc_exec last gave on this core.",
 )];
 
 fn path(setting: &Setting) -> Result<Box<str>, ParamError> {
@@ -295,8 +321,31 @@ const PARAMS: [Param; 14] = [
             "Its owner.",
         ),
     ),
-    planned_param("dgram_workers", INT, "1", "Processes that serve it."),
-    planned_param("dgram_timeout", INT, "2000", "Milliseconds for an answer."),
+    param(
+        "dgram_workers",
+        INT,
+        "1",
+        (
+            |c, _| {
+                c.is_idle = true;
+                Ok(())
+            },
+            "No effect: one thread serves all operators.",
+        ),
+    ),
+    param(
+        "dgram_timeout",
+        INT,
+        "2000",
+        (
+            |c, s| {
+                let n = number(s, 0, 60_000, "milliseconds, at most a minute")?;
+                c.jsonrpcs.dgram_timeout = Duration::from_millis(n as u64);
+                Ok(())
+            },
+            "Milliseconds in which a client of datagrams must take its answer.",
+        ),
+    ),
     param(
         "tcp_socket",
         STR,

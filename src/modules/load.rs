@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use crate::effect::{Address, Level, Proto};
 use crate::script::{
-    self, ConfigError, ConfigErrors, ErrorKind, Listen, Position, Program, Reading, Source,
+    self, ConfigError, ConfigErrors, ErrorKind, Listen, Position, Program, Reading, RouteKind,
+    Source,
 };
 use crate::time::WallTime;
 
 use super::config::{Alias, Config};
+use super::entry::words;
 use super::setup::find_written;
 use super::{Setup, all, cfgutils, core, dispatcher, vocabulary};
 
@@ -58,6 +60,10 @@ pub fn load(request: Request<'_>, source: &mut dyn Source) -> Result<Loaded, Con
     for (at, name) in values.notes {
         let (what, name) = ("attribute", name.to_owned());
         reading.warn(at, ErrorKind::Planned { what, name });
+    }
+    for (at, name) in values.idle {
+        let name = name.to_owned();
+        reading.warn(at, ErrorKind::Idle { name });
     }
     let mut program = reading.finish()?;
     let mut warnings = std::mem::take(&mut program.warnings);
@@ -135,6 +141,8 @@ struct Values {
     wrong: Vec<(Position, ErrorKind)>,
     /// What values ask for that has no effect yet.
     notes: Vec<(Position, &'static str)>,
+    /// Parameters that mean nothing here, each once.
+    idle: Vec<(Position, &'static str)>,
 }
 
 impl Values {
@@ -159,6 +167,11 @@ impl Values {
         let addresses = self.addresses(program, request);
         if self.wrong.len() == before && reading.has_all_sockets() {
             self.sockets(program, &addresses);
+        }
+        // A route or a parameter may be missing only because of another mistake.
+        if reading.is_clean() {
+            self.lost_route(program);
+            self.wrong.extend(core::instance::check(program));
         }
         addresses
     }
@@ -217,6 +230,12 @@ impl Values {
             }
             let notes = self.config.notes.drain(..);
             self.notes.extend(notes.map(|name| (param.at, name)));
+            let is_idle = std::mem::take(&mut self.config.is_idle);
+            let is_default = *words(&param.value) == *entry.sig.default;
+            let is_new = self.idle.iter().all(|(_, name)| *name != param.name);
+            if is_idle && is_new && !is_default {
+                self.idle.push((param.at, param.name));
+            }
         }
         let alias = |a: &script::Alias| Alias {
             host: a.host.clone(),
@@ -236,6 +255,20 @@ impl Values {
                 wanted,
             },
         ));
+    }
+
+    /// A route that a parameter names should be there.
+    fn lost_route(&mut self, program: &Program) {
+        let name = &self.config.tm.on_sl_reply;
+        let is_there = program.route(RouteKind::Onreply, name.as_bytes()).is_some();
+        let param = program.params.iter().find(|p| p.name == "on_sl_reply");
+        if let Some(param) = param.filter(|_| !is_there && !name.is_empty()) {
+            let kind = ErrorKind::GlobalType {
+                name: param.name.to_owned(),
+                wanted: "an onreply_route that is defined",
+            };
+            self.wrong.push((param.at, kind));
+        }
     }
 
     /// The sockets that functions name must be listened on.

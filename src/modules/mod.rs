@@ -281,6 +281,7 @@ mod tests {
             };
             let mut config = Config::default();
             assert_eq!((p.set)(&mut config, &setting), Ok(()), "{}", p.sig.name);
+            config.is_idle = false;
             // Setting the default changes nothing.
             let same = format!("{config:?}") == format!("{:?}", Config::default());
             assert!(same, "{}", p.sig.name);

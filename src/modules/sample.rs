@@ -213,6 +213,9 @@ pub(super) fn run_in(mut state: State, mut work: Work) -> Ran {
             | Effect::Lookup(..)
             | Effect::Peer(..)
             | Effect::RpcReply(..)
+            | Effect::Route(..)
+            | Effect::Alias(..)
+            | Effect::Exec(..)
             | Effect::Reload => {}
         }
     }

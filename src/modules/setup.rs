@@ -81,6 +81,11 @@ impl Setup {
             .or_else(|| self.find(fits))
     }
 
+    /// The socket of this transport with this address.
+    pub fn socket_at(&self, proto: Proto, ip: IpAddr) -> Option<SocketId> {
+        self.find(|a| a.proto == proto && a.local.ip() == ip)
+    }
+
     /// The socket written as `[proto:]address[:port]`, as in `$fs` and `force_send_socket`.
     pub fn socket_written(&self, text: &[u8]) -> Option<SocketId> {
         find_written(&self.addresses, text)

@@ -1,6 +1,6 @@
 //! What modules keep for the scripts of one shard between two messages.
 
-use crate::effect::Level;
+use crate::effect::{Executed, Level};
 
 use super::auth;
 use super::htable;
@@ -22,6 +22,8 @@ pub struct Stores {
     pub nonces: auth::count::Counts,
     /// `dns_query` and its kin.
     pub names: ipops::Names,
+    /// What `jsonrpc_exec` last gave.
+    pub executed: Option<Box<Executed>>,
     /// `htable`.
     pub tables: htable::Tables,
 }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::effect::peer::{Order, Which};
-use crate::effect::{Destination, Flow, Lookup, SocketId, TransactionOrder};
+use crate::effect::{Destination, Flow, Lookup, Proto, SocketId, TransactionOrder};
 use crate::script::{RouteId, RouteKind};
 use crate::sip::{Edits, Message};
 use crate::slab::Key;
@@ -31,6 +31,8 @@ pub struct Target {
     pub q: Option<u16>,
     /// Branch flags (`$bf`).
     pub flags: u32,
+    /// The device that it is a contact of (RFC 5626 §4.1), as `t_next_contacts` has found it.
+    pub instance: Option<Bytes>,
 }
 
 /// What an asynchronous function wants done before the script goes on. The shard does it; the
@@ -51,6 +53,8 @@ pub enum Ask {
     Dialogs(i64),
     /// Look at a dialog of another shard, or have something done to it.
     Elsewhere(ShardId, Which, Order),
+    /// Have a command of JSON-RPC answered.
+    Exec(Box<[u8]>),
     /// Requests of our own have been queued: send them now.
     SendLocals,
     /// Have another shard do something to a transaction of its own.
@@ -136,6 +140,10 @@ pub struct Work {
     pub replaced: uac::Names,
     /// Attribute-value pairs; they belong to the transaction between runs.
     pub avps: Avps,
+    /// The instances of groups of custom parameters that are selected (`cfg_select`).
+    pub instances: Vec<(Box<[u8]>, i64)>,
+    /// The transport for a request that is too long for datagrams; `None`: the global parameter's.
+    pub mtu_proto: Option<Proto>,
     /// What the script asked of the transaction, before or after it exists.
     pub plan: tm::Plan,
     /// The dialog, and what is wanted of it.
@@ -155,6 +163,8 @@ pub struct Work {
     /// The return code of a failed `t_relay`, answered at the end of the script if the script
     /// does not answer itself; 0: none.
     pub relay_error: i64,
+    /// The script wants to answer it itself (flag 2 of `t_relay_to`).
+    pub is_error_kept: bool,
     /// What is known of the message's credentials.
     pub auth: auth::Seen,
     /// What has become of P-Charging-Vector.
@@ -210,6 +220,8 @@ impl Work {
             names: uac::Names::default(),
             replaced: uac::Names::default(),
             avps: Avps::default(),
+            instances: Vec::new(),
+            mtu_proto: None,
             plan: tm::Plan::default(),
             dialog: dialog::Context::default(),
             transaction: None,
@@ -219,6 +231,7 @@ impl Work {
             sending: None,
             ask: None,
             relay_error: 0,
+            is_error_kept: false,
             auth: auth::Seen::default(),
             charging: siputils::Charging::default(),
             finding: None,

@@ -37,6 +37,7 @@ pub(super) enum Given {
 #[derive(Debug)]
 pub(super) struct CustomItem {
     pub(super) group: String,
+    pub(super) instance: Option<i64>,
     pub(super) name: String,
     pub(super) value: Setting,
     pub(super) description: Option<String>,

@@ -138,7 +138,8 @@ fn engine(compiler: &mut Compiler<'_>, name: String, at: Position) {
 
 fn custom(compiler: &mut Compiler<'_>, item: CustomItem) {
     let mut known = compiler.program.customs.iter();
-    if known.any(|c| *c.group == *item.group && *c.name == *item.name) {
+    let is_it = |c: &Custom| c.instance == item.instance && *c.name == *item.name;
+    if known.any(|c| *c.group == *item.group && is_it(c)) {
         let CustomItem {
             group, name, at, ..
         } = item;
@@ -150,6 +151,7 @@ fn custom(compiler: &mut Compiler<'_>, item: CustomItem) {
     }
     compiler.program.customs.push(Custom {
         group: item.group.into(),
+        instance: item.instance,
         name: item.name.into(),
         value: item.value,
         description: item.description.map(Into::into),

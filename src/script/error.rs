@@ -140,6 +140,9 @@ pub enum ErrorKind {
         what: &'static str,
         name: String,
     },
+    Idle {
+        name: String,
+    },
     ConditionConstant,
     RouteUndefined {
         kind: RouteKind,
@@ -266,21 +269,24 @@ impl fmt::Display for ErrorKind {
                 write!(f, "transformation \"{name}\" takes {wanted}")
             }
             Regex { text, reason } => write!(f, "bad regular expression \"{text}\": {reason}"),
-            TypeMismatch { operator } => {
-                write!(
-                    f,
-                    "type mismatch: \"{operator}\" between a number and a string"
-                )
-            }
+            TypeMismatch { operator } => mismatch(f, operator),
             SwitchMixed => f.write_str("numbers and strings in one switch"),
             SwitchDefaultTwice => f.write_str("second default in one switch"),
             SwitchLabel => f.write_str("a case label must be constant"),
             Misuse(misuse) => misuse.fmt(f),
             Planned { what, name } => write!(f, "{what} \"{name}\" is known but has no effect yet"),
+            Idle { name } => write!(f, "parameter \"{name}\" has no effect"),
             ConditionConstant => f.write_str("condition is constant"),
             RouteUndefined { kind, name } => write!(f, "{kind}[{name}] is not defined"),
         }
     }
+}
+
+fn mismatch(f: &mut fmt::Formatter<'_>, operator: &str) -> fmt::Result {
+    write!(
+        f,
+        "type mismatch: \"{operator}\" between a number and a string"
+    )
 }
 
 /// Something that exists, used where or as it must not be.

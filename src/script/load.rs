@@ -60,6 +60,11 @@ impl Reading {
         !self.diagnostics.may_hide(Hidden::param(name))
     }
 
+    /// Whether nothing is wrong so far: then nothing is missing for another reason.
+    pub fn is_clean(&self) -> bool {
+        self.diagnostics.error_count() == 0
+    }
+
     /// Whether the sockets are all known.
     pub fn has_all_sockets(&self) -> bool {
         !self.diagnostics.may_hide(Hidden::Sockets)

@@ -74,11 +74,14 @@ pub struct Global {
     pub at: Position,
 }
 
-/// A custom parameter: `group.name = value desc "text"`.
+/// A custom parameter: `group.name = value desc "text"`, or `group[5].name = value` for those who
+/// select this instance of the group.
 #[derive(Debug)]
 pub struct Custom {
     /// The group.
     pub group: Box<str>,
+    /// The instance; `None`: what everybody sees who has selected none.
+    pub instance: Option<i64>,
     /// The name in the group.
     pub name: Box<str>,
     /// The value at start.

@@ -5,7 +5,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::effect::{Destination, Level, TransactionOrder};
+use crate::effect::{Destination, Executed, Level, TransactionOrder};
 use crate::limits::INNER_DEPTH_MAX;
 use crate::modules::tm;
 use crate::modules::work::{Bytes, Work};
@@ -84,6 +84,21 @@ impl Shard {
                 tm::perform(&mut self.env(step), order)
             }
         }
+    }
+
+    /// A command that a script has given is answered.
+    pub(super) fn executed(
+        &mut self,
+        step: &mut Step<'_>,
+        key: Key,
+        answer: Option<Box<Executed>>,
+    ) {
+        let Some(mut run) = self.unpark(step, key) else {
+            return;
+        };
+        run.vm.resume(if answer.is_some() { 1 } else { -1 });
+        self.state.stores.executed = answer.or(self.state.stores.executed.take());
+        self.drive(step, run);
     }
 
     /// `event_route[sl:local-response]` sees the reply that was sent.

@@ -10,7 +10,7 @@
 //! [`told`]: Shard::told
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -37,6 +37,8 @@ use super::{Shard, Step};
 pub(super) struct Unresolved {
     request: LocalRequest,
     timer: TimerKey,
+    /// Its addresses, when it waits for the kernel to say the way to the first.
+    hops: VecDeque<Hop>,
 }
 
 impl Shard {
@@ -61,19 +63,49 @@ impl Shard {
         match relay::next_hop_of(&request.destination_uri(), forced) {
             Ok(NextHop::Known(hop)) => self.local_hops(step, request, VecDeque::from([hop])),
             Ok(NextHop::Name(query)) => {
-                if self.unresolved.len() >= LOCAL_QUEUE_MAX {
-                    self.state.counters.local_drops += 1;
-                    return self.not_opened(step, request, 503);
+                if let Some(key) = self.let_wait(step, request, VecDeque::new()) {
+                    step.out.push(Effect::Resolve(Token::Local(key), query));
                 }
-                let key = self.unresolved.next_key();
-                let timer = self
-                    .env(step)
-                    .start(RESOLVE_TIMEOUT, Timer::Unresolved(key));
-                self.unresolved.insert(Unresolved { request, timer });
-                step.out.push(Effect::Resolve(Token::Local(key), query));
             }
             Err(_) => self.not_opened(step, request, 400),
         }
+    }
+
+    /// Keeps a request until it has its address, or the way to it. `None`: too many wait.
+    fn let_wait(
+        &mut self,
+        step: &mut Step<'_>,
+        request: LocalRequest,
+        hops: VecDeque<Hop>,
+    ) -> Option<Key> {
+        if self.unresolved.len() >= LOCAL_QUEUE_MAX {
+            self.state.counters.local_drops += 1;
+            self.not_opened(step, request, 503);
+            return None;
+        }
+        let key = self.unresolved.next_key();
+        let timer = self
+            .env(step)
+            .start(RESOLVE_TIMEOUT, Timer::Unresolved(key));
+        self.unresolved.insert(Unresolved {
+            request,
+            timer,
+            hops,
+        });
+        Some(key)
+    }
+
+    /// The kernel has said the way, or has not.
+    pub(super) fn local_routed(&mut self, step: &mut Step<'_>, key: Key, source: Option<IpAddr>) {
+        let Some(waiting) = self.unresolved.remove(key) else {
+            self.state.counters.stale_answers += 1;
+            return;
+        };
+        self.env(step).stop(Some(waiting.timer));
+        if let Some(hop) = waiting.hops.front() {
+            self.keep_source(step, hop.addr.ip(), source);
+        }
+        self.local_hops(step, waiting.request, waiting.hops);
     }
 
     /// DNS has answered, or has not.
@@ -83,11 +115,21 @@ impl Shard {
         key: Key,
         found: Result<Vec<Hop>, ResolveError>,
     ) {
-        let Some(Unresolved { request, timer }) = self.unresolved.remove(key) else {
+        let Some(waiting) = self.unresolved.remove(key) else {
             self.state.counters.stale_answers += 1;
             return;
         };
+        let Unresolved {
+            request,
+            timer,
+            hops,
+        } = waiting;
         self.env(step).stop(Some(timer));
+        if let Some(hop) = hops.front() {
+            // It is the kernel that has not answered.
+            self.keep_source(step, hop.addr.ip(), None);
+            return self.local_hops(step, request, hops);
+        }
         let hops = found.unwrap_or_default();
         self.local_hops(
             step,
@@ -100,13 +142,22 @@ impl Shard {
         let Some(hop) = hops.pop_front() else {
             return self.not_opened(step, request, 478);
         };
+        let is_free = request.socket.is_none();
+        if let Some(ip) = self.unrouted(hop, step.now.mono).filter(|_| is_free) {
+            hops.push_front(hop);
+            if let Some(key) = self.let_wait(step, request, hops) {
+                Shard::ask_route(step, Token::Local(key), ip);
+            }
+            return;
+        }
         if !self.state.setup.config.dns.failover {
             hops.clear();
         }
+        let routed = self.routed_socket(hop, step.now.mono);
         let setup = &self.state.setup;
         let fits = |s: &SocketId| setup.address(*s).proto == hop.proto;
         let any = (!setup.addresses.is_empty()).then_some(SocketId(0));
-        let socket = request.socket.filter(fits).or_else(|| {
+        let socket = request.socket.filter(fits).or(routed).or_else(|| {
             let preferred = request.socket.or(any)?;
             setup.socket_for(hop.proto, hop.addr.ip(), preferred)
         });
@@ -128,7 +179,16 @@ impl Shard {
         hops: VecDeque<Hop>,
     ) {
         let own = local::next_branch(&mut self.state);
-        let bytes = self.local_bytes(&request, to, own);
+        let mut bytes = self.local_bytes(&request, to, own);
+        let (mut to, mut hops) = (to, hops);
+        if let Some(other) = self.grown(&request, to, bytes.len()) {
+            hops.push_front(Hop {
+                proto: to.proto,
+                addr: to.remote,
+            });
+            to = other;
+            bytes = self.local_bytes(&request, to, own);
+        }
         if request.is_ack() {
             return self.env(step).send(to, bytes.into());
         }
@@ -169,6 +229,19 @@ impl Shard {
                 self.drive(step, run);
             }
         }
+    }
+
+    /// §18.1.1: where a request that is too long for a datagram goes instead.
+    fn grown(&self, request: &LocalRequest, to: Destination, size: usize) -> Option<Destination> {
+        let core = &self.state.setup.config.core;
+        let proto = core.udp_mtu_try_proto;
+        let is_long = core.udp_mtu > 0 && size > core.udp_mtu;
+        if to.proto != Proto::Udp || !is_long || proto == Proto::Udp || request.along.is_some() {
+            return None;
+        }
+        let ip = to.remote.ip();
+        let socket = self.state.setup.socket_for(proto, ip, to.socket)?;
+        Some(Destination::to(socket, proto, to.remote))
     }
 
     fn local_bytes(&self, request: &LocalRequest, to: Destination, own: OwnBranch) -> Vec<u8> {
@@ -221,6 +294,12 @@ impl Shard {
         branch::open(&mut self.env(step), id);
     }
 
+    /// Where the request of a branch went.
+    fn sent_to(&self, id: Branch) -> Option<Destination> {
+        let t = self.state.tm.get(id.transaction)?;
+        t.branches.get(usize::from(id.index)).map(|b| b.to)
+    }
+
     /// Whether a transaction is of a request of our own.
     pub(super) fn is_local(&self, key: Key) -> bool {
         self.state.tm.get(key).is_some_and(|t| t.local.is_some())
@@ -248,7 +327,13 @@ impl Shard {
         let is_success = (200..=299).contains(&status);
         if is_success && &*request.method == b"INVITE" {
             // §13.2.2.4: each of them, however often it comes.
-            local::send(&mut self.state, local::ack(&request, &response, flow));
+            let mut ack = local::ack(&request, &response, flow);
+            ack.along = match self.state.setup.config.tm.local_ack_mode {
+                1 => self.sent_to(id),
+                2 => Some(Destination::along(flow)),
+                _ => ack.along,
+            };
+            local::send(&mut self.state, ack);
         }
         if matches!(status, 401 | 407)
             && let Some(again) = local::authorized(&mut self.state, &request, &response)

@@ -8,8 +8,10 @@
 //!   request.rs   a request: refuse what is broken, run request_route, end of the script
 //!   relay.rs     t_relay and forward: targets, next hops, branch_route, onsend_route
 //!   outgoing.rs  the request as it leaves: Via, Record-Route, Request-URI, edits
+//!   passing.rs   the onsend_route for responses (onsend_route_reply)
 //!   response.rs  a response: reply_route, branch, onreply_route, upstream, failure_route
 //!   local.rs     a request of our own: next hop, event_route, who wants the answer
+//!   source.rs    which of our addresses a request leaves from (mhomed)
 //!   timer.rs     a deadline: one match over Timer
 //!   event.rs     event routes that no message has caused
 //!   http.rs      a request of HTTP on the port of SIP
@@ -28,21 +30,24 @@ mod inner;
 mod local;
 mod network;
 mod outgoing;
+mod passing;
 mod queue;
 mod relay;
 mod request;
 mod response;
 mod run;
+mod source;
 mod timer;
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 pub use crate::modules::Setup;
 
 use crate::effect::{
-    ConnId, Effect, Flow, Hop, Level, NameRecord, Outbox, PeerMessage, ResolveError, SendError,
-    Token,
+    ConnId, Effect, Executed, Flow, Hop, Level, NameRecord, Outbox, PeerMessage, ResolveError,
+    SendError, Token,
 };
 use crate::modules::counters::Counters;
 use crate::modules::dialog::Dialogs;
@@ -54,7 +59,7 @@ use crate::modules::work::Bytes;
 use crate::modules::{Env, State, dispatcher, rpc, tm, uac};
 use crate::rng::Rng;
 use crate::sip::{Message, Press};
-use crate::slab::Table;
+use crate::slab::{Key, Table};
 use crate::steer::{self, ShardId};
 use crate::time::{Instant, Now};
 use crate::timer::Timer;
@@ -93,6 +98,10 @@ pub enum Input<'a> {
     Resolved(Token, Result<Vec<Hop>, ResolveError>),
     /// The answer to `Effect::Lookup`: records, which may be none, or why nothing is known.
     Found(Token, Result<Vec<NameRecord>, ResolveError>),
+    /// The answer to `Effect::Route`; `None`: there is no way.
+    Routed(Token, Option<IpAddr>),
+    /// The answer to `Effect::Exec`; `None`: too many are at work.
+    Executed(Key, Option<Box<Executed>>),
     /// A message sent with this token did not leave.
     SendFailed(Token, SendError),
     /// A connection is gone.
@@ -113,6 +122,8 @@ pub struct Shard {
     state: State,
     runs: Table<Box<Run>>,
     queue: Queue,
+    /// What the kernel has said of ways out.
+    sources: source::Sources,
     /// Requests of our own that wait for an address.
     unresolved: Table<local::Unresolved>,
     /// Runs that are over, for their memory.
@@ -140,7 +151,8 @@ impl Shard {
     /// An empty shard. Equal seeds and equal inputs give equal effects.
     pub fn new(id: ShardId, setup: Arc<Setup>, seed: u64) -> Shard {
         let mut rng = Rng::new(seed);
-        let tm = tm::Table::new(rng.hasher());
+        let mut tm = tm::Table::new(rng.hasher());
+        tm.compares_call_id = setup.config.tm.callid_matching;
         let dialogs = Dialogs::new(&mut rng, &setup.config.dialog);
         let sets = Arc::clone(&setup.config.dispatcher.sets);
         let dispatcher = dispatcher::Live::new(sets, rng.hasher());
@@ -165,6 +177,7 @@ impl Shard {
             },
             runs: Table::new(),
             queue: Queue::default(),
+            sources: source::Sources::default(),
             unresolved: Table::new(),
             spare: Vec::new(),
             messages: Vec::new(),
@@ -191,6 +204,8 @@ impl Shard {
             Input::Deadline => self.deadlines(step),
             Input::Resolved(Token::Run(key), found) => self.resolved(step, key, found),
             Input::Found(Token::Run(key), found) => self.found(step, key, found),
+            Input::Executed(key, answer) => self.executed(step, key, answer),
+            Input::Routed(token, source) => self.routed(step, token, source),
             Input::SendFailed(Token::Branch(id), _) => self.not_sent(step, id),
             Input::Resolved(Token::Local(key), found) => self.local_resolved(step, key, found),
             Input::Resolved(Token::Branch(_), _)
@@ -237,6 +252,7 @@ impl Shard {
         self.state
             .dispatcher
             .adopt(Arc::clone(&kept.config.dispatcher.sets));
+        self.state.tm.compares_call_id = kept.config.tm.callid_matching;
         self.state.setup = Arc::new(kept);
         dispatcher::ping::start(&mut self.env(step));
         // One line for the process, not one for each core.

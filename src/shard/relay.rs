@@ -6,7 +6,7 @@
 //! of these.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -19,6 +19,7 @@ use crate::modules::work::{Bytes, RelayOptions, Target};
 use crate::script::{End, RouteKind};
 use crate::sip::{Edits, HeaderName, Message, Method, Scheme, Uri};
 use crate::slab::Key;
+use crate::time::Instant;
 use crate::timer;
 
 use super::outgoing::{self, Own};
@@ -52,6 +53,8 @@ pub(super) struct Relay {
     hops: VecDeque<Hop>,
     /// What is being asked of DNS.
     pub(super) query: Option<Query>,
+    /// The address that the kernel is asked the way to.
+    pub(super) routing: Option<IpAddr>,
     /// The message as it will leave.
     ready: Option<(Destination, Bytes)>,
     sent: usize,
@@ -78,6 +81,7 @@ impl Relay {
             target: Target::default(),
             hops: VecDeque::new(),
             query: None,
+            routing: None,
             ready: None,
             sent: 0,
             error: 0,
@@ -112,11 +116,11 @@ impl Shard {
             }
             if self.is_loop(&message) {
                 self.state.counters.loops += 1;
-                return self.relay_failed(run, code::LOOP, options);
+                return self.relay_failed(step, run, (code::LOOP, options));
             }
             let program = Arc::clone(&run.program);
             if tm::create(&mut self.env(step), &mut run.work, &program).is_none() {
-                return self.relay_failed(run, code::UNAVAILABLE, options);
+                return self.relay_failed(step, run, (code::UNAVAILABLE, options));
             }
         }
         let Some(key) = run.work.transaction else {
@@ -260,11 +264,11 @@ impl Shard {
                 Err(error) => relay.error = error,
             }
         }
-        self.relay_over(run, relay)
+        self.relay_over(step, run, relay)
     }
 
     /// All targets have been served.
-    fn relay_over(&mut self, run: &mut Run, relay: Box<Relay>) -> Next {
+    fn relay_over(&mut self, step: &mut Step<'_>, run: &mut Run, relay: Box<Relay>) -> Next {
         if relay.sent > 0 {
             run.work.is_answered = true;
             return resume(run, 1);
@@ -277,12 +281,19 @@ impl Shard {
         if relay.key.is_none() {
             return resume(run, error);
         }
-        self.relay_failed(run, error, relay.options)
+        self.relay_failed(step, run, (error, relay.options))
     }
 
-    fn relay_failed(&mut self, run: &mut Run, error: i64, options: RelayOptions) -> Next {
-        if !options.no_error_reply {
-            run.work.relay_error = error;
+    fn relay_failed(
+        &mut self,
+        step: &mut Step<'_>,
+        run: &mut Run,
+        (error, options): (i64, RelayOptions),
+    ) -> Next {
+        run.work.relay_error = error;
+        run.work.is_error_kept = options.no_error_reply;
+        if !self.state.setup.config.tm.delayed_reply {
+            self.answer_failed_relay(step, run);
         }
         resume(run, error)
     }
@@ -308,6 +319,10 @@ impl Shard {
         let Some(mut relay) = run.resolving.take() else {
             return self.resume_and_drive(step, run);
         };
+        if relay.routing.is_some() {
+            // The kernel has not answered in time.
+            return self.go_on_routed(step, run, relay, None);
+        }
         relay.query = None;
         let next = match found {
             Ok(hops) if !hops.is_empty() => {
@@ -329,14 +344,13 @@ impl Shard {
     pub(super) fn relay_unresolved(
         &mut self,
         step: &mut Step<'_>,
-        mut run: Box<Run>,
+        run: &mut Run,
         mut relay: Box<Relay>,
         status: i64,
     ) {
         relay.error = -status;
         relay.targets.clear();
-        let next = self.relay_over(&mut run, relay);
-        self.go_on(step, run, next);
+        self.relay_over(step, run, relay);
     }
 
     fn resume_and_drive(&mut self, step: &mut Step<'_>, mut run: Box<Run>) {
@@ -348,7 +362,11 @@ impl Shard {
         match next {
             Next::Run => self.drive(step, run),
             Next::Done => self.done(step, run),
-            Next::Parked => self.park(step, run),
+            Next::Parked => {
+                if let Some(refused) = self.park(step, run) {
+                    self.drive(step, refused);
+                }
+            }
         }
     }
 
@@ -384,12 +402,21 @@ impl Shard {
         end: End,
     ) -> Next {
         relay.target = run.work.target.clone();
-        let served = if end == End::Drop {
-            Served::Yes(relay)
-        } else {
-            self.prepare(step, run, relay)
-        };
-        match served {
+        if end == End::Drop {
+            restore(run, &mut relay);
+            return self.next_target(step, run, relay);
+        }
+        self.prepare_next(step, run, relay)
+    }
+
+    /// Prepares the message for the target at work, and goes on to the next one.
+    pub(super) fn prepare_next(
+        &mut self,
+        step: &mut Step<'_>,
+        run: &mut Run,
+        relay: Box<Relay>,
+    ) -> Next {
+        match self.prepare(step, run, relay) {
             Served::Yes(mut relay) => {
                 restore(run, &mut relay);
                 self.next_target(step, run, relay)
@@ -400,24 +427,27 @@ impl Shard {
 
     /// Builds the message for the first hop, and runs the onsend_route for it.
     fn prepare(&mut self, step: &mut Step<'_>, run: &mut Run, mut relay: Box<Relay>) -> Served {
-        let Some(hop) = relay.hops.pop_front() else {
+        let Some(hop) = relay.hops.front().copied() else {
             relay.error = code::UNRESOLVABLE;
             return Served::Yes(relay);
         };
-        let Some(to) = self.destination(run, &relay.target, hop) else {
+        let is_free = relay.target.socket.is_none();
+        if let Some(ip) = self.unrouted(hop, step.now.mono).filter(|_| is_free) {
+            relay.routing = Some(ip);
+            run.resolving = Some(relay);
+            return Served::Elsewhere(Next::Parked);
+        }
+        relay.hops.pop_front();
+        let now = step.now.mono;
+        let Some(to) = self.destination(run, &relay.target, (hop, now)) else {
             relay.error = code::SEND;
             return Served::Yes(relay);
         };
-        let own = self.own_branch(run, relay.key);
-        let work = &run.work;
-        let changes = dialog::request::renumbered(&self.state, work);
-        let (setup, target) = (&self.state.setup, &relay.target);
-        let memory = (&**setup, &mut self.state.press);
-        let Some(bytes) = outgoing::request(memory, work, target, to, (own, changes)) else {
+        let Some(bytes) = self.request_bytes(run, &relay, to) else {
             relay.error = code::BAD_REQUEST;
             return Served::Yes(relay);
         };
-        relay.ready = Some((to, bytes));
+        relay.ready = Some(self.by_size(run, &mut relay, (hop, now), (to, bytes)));
         if let Some(route) = run.program.main(RouteKind::Onsend) {
             remember(run, &mut relay);
             run.work.sending = relay.ready.clone();
@@ -426,6 +456,42 @@ impl Shard {
         }
         self.dispatch(step, run, &mut relay);
         Served::Yes(relay)
+    }
+
+    fn request_bytes(&mut self, run: &Run, relay: &Relay, to: Destination) -> Option<Bytes> {
+        let own = self.own_branch(run, relay.key);
+        let changes = dialog::request::renumbered(&self.state, &run.work);
+        let (setup, work) = (&self.state.setup, &run.work);
+        let memory = (&**setup, &mut self.state.press);
+        outgoing::request(memory, work, &relay.target, to, (own, changes))
+    }
+
+    /// §18.1.1: what is too long for a datagram goes by another transport, if that is wanted and
+    /// there is a socket of it; by UDP after all when it cannot be sent so.
+    fn by_size(
+        &mut self,
+        run: &Run,
+        relay: &mut Relay,
+        (hop, now): (Hop, Instant),
+        (to, bytes): (Destination, Bytes),
+    ) -> (Destination, Bytes) {
+        let core = &self.state.setup.config.core;
+        let is_long = core.udp_mtu > 0 && bytes.len() > core.udp_mtu;
+        let proto = run.work.mtu_proto.unwrap_or(core.udp_mtu_try_proto);
+        if hop.proto != Proto::Udp || !is_long || proto == Proto::Udp {
+            return (to, bytes);
+        }
+        let other = Hop { proto, ..hop };
+        let Some(by_other) = self.destination(run, &relay.target, (other, now)) else {
+            return (to, bytes);
+        };
+        match self.request_bytes(run, relay, by_other) {
+            Some(rewritten) => {
+                relay.hops.push_front(hop);
+                (by_other, rewritten)
+            }
+            None => (to, bytes),
+        }
     }
 
     /// An onsend_route is over. Dropping there is a failure to send.
@@ -486,11 +552,19 @@ impl Shard {
     }
 
     /// §18.1.1: the socket and the address for a hop.
-    pub(super) fn destination(&self, run: &Run, target: &Target, hop: Hop) -> Option<Destination> {
+    fn destination(
+        &self,
+        run: &Run,
+        target: &Target,
+        (hop, now): (Hop, Instant),
+    ) -> Option<Destination> {
         let setup = &self.state.setup;
         let socket = match target.socket {
             Some(socket) if setup.address(socket).proto == hop.proto => socket,
-            _ => setup.socket_for(hop.proto, hop.addr.ip(), run.work.flow.socket)?,
+            _ => match self.routed_socket(hop, now) {
+                Some(socket) => socket,
+                None => setup.socket_for(hop.proto, hop.addr.ip(), run.work.flow.socket)?,
+            },
         };
         let mut to = Destination::to(socket, hop.proto, hop.addr);
         to.no_connect = run.work.stream.forward_no_connect;

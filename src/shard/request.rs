@@ -3,8 +3,9 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::effect::{Flow, Level};
+use crate::effect::{Effect, Flow, Level};
 use crate::limits::RETRY_AFTER_S_MAX;
+use crate::modules::core::via_port;
 use crate::modules::dialog::{life, transfer};
 use crate::modules::work::Work;
 use crate::modules::{sl, tm};
@@ -29,6 +30,7 @@ impl Shard {
             self.env(step).log(Level::Dbg, text);
             return self.refuse(step, &message, flow, violation.status(), violation.reason());
         }
+        self.take_alias(step, &message, flow);
         if message.method() == Method::Ack && sl::is_own_tag(&self.state, &message) {
             self.state.counters.stateless_acks += 1;
             return self.filtered_ack(step, message, flow);
@@ -52,6 +54,17 @@ impl Shard {
         let mut run = self.new_run(program, work);
         Shard::enter(&mut run, RouteKind::Request, route, Then::Request);
         self.drive(step, run);
+    }
+
+    /// RFC 5923 §6: `alias` in the Via offers the connection for requests the other way.
+    fn take_alias(&self, step: &mut Step<'_>, message: &Message, flow: Flow) {
+        let accepts = self.state.setup.config.core.accepts_aliases;
+        if let Some(conn) = flow.conn.filter(|_| accepts)
+            && message.top_via().param(b"alias").is_some()
+        {
+            let port = via_port(message, flow.proto);
+            step.out.push(Effect::Alias(conn, port));
+        }
     }
 
     /// The ACK to a stateless reply of ours ends here; a script may look at it.
@@ -134,10 +147,11 @@ impl Shard {
     pub(super) fn answer_failed_relay(&mut self, step: &mut Step<'_>, run: &mut Run) {
         let code = tm::error_status(run.work.relay_error);
         let reason = tm::upstream::local_reason(code);
-        let is_own = run.work.plan.no_internal_reply || run.work.is_answered;
-        if is_own {
+        let work = &run.work;
+        if work.plan.no_internal_reply || work.is_answered || work.is_error_kept {
             return;
         }
+        run.work.is_answered = true;
         match run.work.transaction {
             Some(key) => {
                 tm::serve::reply(&mut self.env(step), key, code, reason.as_bytes(), &[]);

@@ -24,6 +24,7 @@ use crate::slab::Key;
 use crate::timer::Branch;
 
 use super::outgoing;
+use super::passing::Passing;
 use super::queue::Waiting;
 use super::run::{Next, Run, Then};
 use super::{Shard, Step};
@@ -72,8 +73,7 @@ impl Shard {
     fn match_response(&mut self, step: &mut Step<'_>, run: &mut Run) -> Next {
         let message = Rc::clone(&run.work.message);
         let Some(own) = self.state.tm.find_branch(&message) else {
-            self.forward_response(step, run);
-            return Next::Done;
+            return self.stray_response(step, run);
         };
         self.state.counters.answers_matched += 1;
         let id = own.branch;
@@ -94,9 +94,45 @@ impl Shard {
         self.branch_response(step, run, id)
     }
 
+    /// A response that matches nothing: `on_sl_reply` first.
+    fn stray_response(&mut self, step: &mut Step<'_>, run: &mut Run) -> Next {
+        let setup = &self.state.setup;
+        let name = setup.config.tm.on_sl_reply.as_bytes();
+        match run.program.route(RouteKind::Onreply, name) {
+            Some(route) => {
+                run.work.reply_status = run.work.message.status();
+                Shard::enter(run, RouteKind::Reply, route, Then::StrayReply);
+                Next::Run
+            }
+            None => self.stray_allowed(step, run),
+        }
+    }
+
+    fn stray_allowed(&mut self, step: &mut Step<'_>, run: &mut Run) -> Next {
+        if self.holds(step, run, Passing::Stray) {
+            return Next::Run;
+        }
+        self.forward_response(step, run);
+        Next::Done
+    }
+
+    /// That route is over.
+    pub(super) fn stray_reply_ended(
+        &mut self,
+        step: &mut Step<'_>,
+        run: &mut Run,
+        end: End,
+    ) -> Next {
+        let is_dropped = end == End::Drop || end == End::Return(0) || run.work.is_dropped;
+        if is_dropped {
+            return Next::Done;
+        }
+        self.stray_allowed(step, run)
+    }
+
     /// A response that matches nothing goes to the next Via if the top one is ours (§16.7 step 1,
     /// §16.11).
-    fn forward_response(&mut self, step: &mut Step<'_>, run: &Run) {
+    pub(super) fn forward_response(&mut self, step: &mut Step<'_>, run: &Run) {
         let message = &run.work.message;
         match outgoing::stateless_reply_destination(&self.state.setup, message) {
             Some(to) => {
@@ -206,6 +242,14 @@ impl Shard {
             tm::reap(&mut self.env(step), id.transaction);
             return Next::Done;
         }
+        if run.work.message.status() < 300 && self.holds(step, run, Passing::Up(id)) {
+            return Next::Run;
+        }
+        self.pass_on(step, run, id)
+    }
+
+    /// The response may go on: upstream, or to the failures of its fork.
+    pub(super) fn pass_on(&mut self, step: &mut Step<'_>, run: &mut Run, id: Branch) -> Next {
         let message = Rc::clone(&run.work.message);
         let edits = std::mem::take(&mut run.work.edits);
         let key = id.transaction;
@@ -330,11 +374,17 @@ impl Shard {
         self.give_back(&mut run.work);
         match self.enter_failure_route(run, key, (Some(best), status)) {
             true => Next::Run,
-            false => {
-                upstream::send_best(&mut self.env(step), key, best);
-                Next::Done
-            }
+            false => self.send_best(step, run, key, best),
         }
+    }
+
+    /// The best failure goes to the caller.
+    fn send_best(&mut self, step: &mut Step<'_>, run: &mut Run, key: Key, best: u8) -> Next {
+        if self.holds(step, run, Passing::Best(key, best)) {
+            return Next::Run;
+        }
+        upstream::send_best(&mut self.env(step), key, best);
+        Next::Done
     }
 
     /// Makes the run that of the transaction's failure_route. False: it has none.
@@ -382,7 +432,7 @@ impl Shard {
         };
         if t.branches.len() == branch_count && !t.server.is_final() && !t.is_suspended {
             match best {
-                Some(best) => upstream::send_best(&mut self.env(step), key, best),
+                Some(best) => return self.send_best(step, run, key, best),
                 None => upstream::fail(&mut self.env(step), key, 408),
             }
         }
@@ -470,11 +520,11 @@ impl Shard {
             loop_hash,
             branch: new,
         };
-        let Some(socket) = self
-            .state
-            .setup
-            .socket_for(hop.proto, hop.addr.ip(), came_in)
-        else {
+        let routed = self.routed_socket(hop, step.now.mono);
+        let Some(socket) = routed.or_else(|| {
+            let setup = &self.state.setup;
+            setup.socket_for(hop.proto, hop.addr.ip(), came_in)
+        }) else {
             return false;
         };
         let to = crate::effect::Destination::to(socket, hop.proto, hop.addr);

@@ -20,6 +20,7 @@ use crate::timer::{Branch, Timer};
 use crate::wheel::TimerKey;
 
 use super::dialog::{Asking, Interrupted, Question};
+use super::passing::Held;
 use super::queue::Waiting;
 use super::relay::Relay;
 use super::{Shard, Step};
@@ -35,10 +36,14 @@ pub(super) enum Then {
     Event,
     /// An onsend_route: send, unless it was dropped.
     Onsend(Box<Relay>),
+    /// The same for a response: pass it on.
+    OnsendReply(Box<Held>),
     /// The reply_route: go on to the transaction.
     CoreReply,
     /// An onreply_route: pass the response on.
     Reply(Branch),
+    /// The onreply_route for responses without a transaction: forward it, unless it was dropped.
+    StrayReply,
     /// `event_route[tm:branch-failure:..]`: look at the other branches.
     BranchFailure(Branch),
     /// An event or timeout route of a dialog: the next one, then what it interrupted.
@@ -73,6 +78,8 @@ pub(super) struct Run {
     pub(super) looking: Option<(Box<Lookup>, ipops::Purpose)>,
     /// How long the script wants to wait, and for nothing else.
     pub(super) sleeps: Option<Duration>,
+    /// The command of JSON-RPC that it wants answered.
+    pub(super) command: Option<Box<[u8]>>,
     /// When waiting has taken too long.
     pub(super) wait_timer: Option<TimerKey>,
     /// What it has asked another shard.
@@ -99,6 +106,7 @@ impl Shard {
             resolving: None,
             looking: None,
             sleeps: None,
+            command: None,
             wait_timer: None,
             asking: None,
         })
@@ -114,6 +122,7 @@ impl Shard {
         debug_assert!(run.resolving.is_none() && run.wait_timer.is_none());
         run.then.clear();
         (run.sleeps, run.asking, run.looking) = (None, None, None);
+        run.command = None;
         if self.spare.len() < KEPT {
             self.spare.push(run);
         }
@@ -147,7 +156,10 @@ impl Shard {
             match goes_on {
                 Next::Run => {}
                 Next::Done => return self.done(step, run),
-                Next::Parked => return self.park(step, run),
+                Next::Parked => match self.park(step, run) {
+                    None => return,
+                    Some(refused) => run = refused,
+                },
             }
         }
     }
@@ -174,7 +186,9 @@ impl Shard {
             Some(Then::Request) => self.request_ended(step, run),
             Some(Then::Branch(relay)) => self.branch_route_ended(step, run, relay, end),
             Some(Then::Onsend(relay)) => self.onsend_route_ended(step, run, relay, end),
+            Some(Then::OnsendReply(held)) => self.onsend_reply_ended(step, run, *held, end),
             Some(Then::CoreReply) => self.core_reply_ended(step, run, end),
+            Some(Then::StrayReply) => self.stray_reply_ended(step, run, end),
             Some(Then::Reply(id)) => self.reply_route_ended(step, run, id, end),
             Some(Then::BranchFailure(id)) => self.branch_failure_ended(step, run, id),
             Some(Then::Dialog(interrupted)) => self.dialog_route_ended(step, run, *interrupted),
@@ -216,6 +230,10 @@ impl Shard {
                 Next::Parked
             }
             Some(Ask::Dialogs(code)) => self.dialogs_within(step, run, code),
+            Some(Ask::Exec(command)) => {
+                run.command = Some(command);
+                Next::Parked
+            }
             Some(Ask::Elsewhere(shard, which, order)) => {
                 let what = Question::Dialog(which, order);
                 run.asking = Some(Box::new(Asking { shard, what }));
@@ -243,16 +261,12 @@ impl Shard {
         }
     }
 
-    /// Keeps a run until the world answers. The call's other messages wait behind it.
-    pub(super) fn park(&mut self, step: &mut Step<'_>, mut run: Box<Run>) {
+    /// Keeps a run until the world answers. The call's other messages wait behind it. When too many
+    /// wait already the run comes back: what it asked for has failed, and it goes on.
+    pub(super) fn park(&mut self, step: &mut Step<'_>, mut run: Box<Run>) -> Option<Box<Run>> {
         if self.runs.len() >= PARKED_RUN_COUNT_MAX {
-            self.state.counters.runs_refused += 1;
-            self.env(step)
-                .log(Level::Err, "too many scripts wait; a message is refused");
-            if let Some(relay) = run.resolving.take() {
-                return self.relay_unresolved(step, run, relay, 503);
-            }
-            return self.done(step, run);
+            self.refuse_to_wait(step, &mut run);
+            return Some(run);
         }
         self.queue.begin(run.call);
         let key = self.runs.next_key();
@@ -264,6 +278,10 @@ impl Shard {
             self.ask_shard(step, key, asking);
         }
         let lookup = run.looking.as_ref().map(|(lookup, _)| lookup.clone());
+        if let Some(command) = run.command.take() {
+            step.out.push(crate::effect::Effect::Exec(key, command));
+        }
+        let routing = run.resolving.as_ref().and_then(|relay| relay.routing);
         let inserted = self.runs.insert(run);
         debug_assert_eq!(inserted, key);
         let token = Token::Run(key);
@@ -273,6 +291,10 @@ impl Shard {
         if let Some(lookup) = lookup {
             step.out.push(Effect::Lookup(token, lookup));
         }
+        if let Some(ip) = routing {
+            Shard::ask_route(step, crate::effect::Token::Run(key), ip);
+        }
+        None
     }
 
     /// The name servers have answered a script.
@@ -301,6 +323,19 @@ impl Shard {
         };
         run.vm.resume(code);
         self.drive(step, run);
+    }
+
+    /// The function that would have waited returns a failure instead.
+    fn refuse_to_wait(&mut self, step: &mut Step<'_>, run: &mut Run) {
+        self.state.counters.runs_refused += 1;
+        let text = "too many scripts wait; a function that would have waited fails";
+        self.env(step).log(Level::Err, text);
+        (run.sleeps, run.asking, run.command) = (None, None, None);
+        run.looking = None;
+        match run.resolving.take() {
+            Some(relay) => self.relay_unresolved(step, run, relay, 503),
+            None => run.vm.resume(-1),
+        }
     }
 
     /// Takes a run out that waited; `None` when it is gone.
@@ -379,6 +414,7 @@ impl Shard {
         work.via_wishes = t.saved.via_wishes;
         work.advertised = t.saved.advertised.clone();
         work.stream = t.saved.stream;
+        work.mtu_proto = t.saved.mtu_proto;
         work.rr = t.saved.rr.clone();
         self.lend(&mut work, transaction);
         Some(work)

@@ -415,7 +415,12 @@ impl World {
             Effect::Log(record) => self.log.push(record.text.trim_end().to_owned()),
             Effect::Peer(to, message) => self.queue.push_back(Event::Peer(to, shard, message)),
             // Nobody asks over HTTP here, and no script for a reload.
-            Effect::Command(_) | Effect::Reload | Effect::Lookup(..) => {}
+            Effect::Command(_)
+            | Effect::Reload
+            | Effect::Lookup(..)
+            | Effect::Route(..)
+            | Effect::Alias(..)
+            | Effect::Exec(..) => {}
             Effect::RpcReply(_, part) => self.rpc_answers.push(part),
             Effect::Close(conn) => {
                 let closed = self.conns.iter_mut().filter(|c| c.id == conn);

@@ -212,6 +212,9 @@ impl Cluster {
                 | Effect::Lookup(..)
                 | Effect::RpcReply(..)
                 | Effect::Command(_)
+                | Effect::Route(..)
+                | Effect::Alias(..)
+                | Effect::Exec(..)
                 | Effect::Reload => {}
             }
         }

@@ -11,8 +11,10 @@ mod proxy;
 mod reload;
 mod serial;
 mod stores;
+mod tm;
 mod torture;
 mod uac;
+mod ways;
 
 use dialcore::effect::ResolveError;
 use proxy::{ALICE, BOB, CAROL, Proxy, Sent, answer, lines, request};

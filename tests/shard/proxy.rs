@@ -1,17 +1,18 @@
 //! One shard in the hand of a test: bytes in, bytes out, time as an argument.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use dialcore::effect::rpc::Part;
 use dialcore::effect::{
-    ConnId, Effect, Flow, Hop, Lookup, NameRecord, Outbox, Proto, Query, ResolveError, SendError,
-    SocketId, Token,
+    ConnId, Effect, Executed, Flow, Hop, Lookup, NameRecord, Outbox, Proto, Query, ResolveError,
+    SendError, SocketId, Token,
 };
 use dialcore::modules::dialog::listing::{Cursor, View, list, profile_size};
 use dialcore::modules::dialog::stats::STATISTICS;
 use dialcore::modules::rpc::Question;
 use dialcore::shard::{Input, Setup, Shard};
+use dialcore::slab::Key;
 use dialcore::steer::ShardId;
 use dialcore::time::{Duration, Instant, Now, WallTime};
 
@@ -125,6 +126,14 @@ pub(crate) struct Proxy {
     pub(crate) log: Vec<String>,
     /// What operators have been answered.
     pub(crate) parts: Vec<Part>,
+    /// What ways it has asked for.
+    pub(crate) routes: Vec<(Token, IpAddr)>,
+    /// What connections are to serve further ports.
+    pub(crate) aliases: Vec<(ConnId, u16)>,
+    /// Commands that scripts have given.
+    pub(crate) commands: Vec<(Key, Box<[u8]>)>,
+    /// Invariants are left alone: each check looks at all that waits.
+    pub(crate) is_unchecked: bool,
     /// How often it has asked for a reload.
     pub(crate) reloads: usize,
     /// Its configuration, if that was one text.
@@ -202,6 +211,10 @@ impl Proxy {
             lookups: vec![],
             log: vec![],
             parts: vec![],
+            routes: vec![],
+            aliases: vec![],
+            commands: vec![],
+            is_unchecked: false,
             reloads: 0,
             text: String::new(),
         }
@@ -217,7 +230,9 @@ impl Proxy {
 
     fn input(&mut self, input: Input<'_>) -> Vec<Sent> {
         self.shard.handle(self.clock(), input, &mut self.out);
-        self.shard.check_invariants();
+        if !self.is_unchecked {
+            self.shard.check_invariants();
+        }
         let mut sent = vec![];
         for effect in self.out.drain() {
             match effect {
@@ -232,6 +247,9 @@ impl Proxy {
                 Effect::Log(record) => self.log.push(format!("{}{}", record.prefix, record.text)),
                 Effect::RpcReply(_, part) => self.parts.push(part),
                 Effect::Reload => self.reloads += 1,
+                Effect::Route(token, to) => self.routes.push((token, to)),
+                Effect::Exec(run, command) => self.commands.push((run, command)),
+                Effect::Alias(conn, port) => self.aliases.push((conn, port)),
                 Effect::Close(_) | Effect::Peer(..) | Effect::Command(_) => {}
             }
         }
@@ -301,6 +319,24 @@ impl Proxy {
     pub(crate) fn found(&mut self, found: Result<Vec<NameRecord>, ResolveError>) -> Vec<Sent> {
         let (token, _) = self.lookups.remove(0);
         self.input(Input::Found(token, found))
+    }
+
+    /// The kernel says from which address the oldest question's destination is reached.
+    pub(crate) fn route(&mut self, source: Option<&str>) -> Vec<Sent> {
+        let (token, _) = self.routes.remove(0);
+        let source = source.map(|ip| ip.parse().unwrap());
+        self.input(Input::Routed(token, source))
+    }
+
+    /// The oldest command is answered.
+    pub(crate) fn execute(&mut self, code: i64, text: &str, body: &str) -> Vec<Sent> {
+        let (run, _) = self.commands.remove(0);
+        let answer = Executed {
+            code,
+            text: text.into(),
+            body: body.as_bytes().into(),
+        };
+        self.input(Input::Executed(run, Some(Box::new(answer))))
     }
 
     /// A message did not leave.

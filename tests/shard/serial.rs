@@ -2,7 +2,9 @@
 
 use super::proxy::{ALICE, BOB, Proxy, Sent, answer, lines, request};
 
-const AVP: &str = "modparam(\"tm\", \"contacts_avp\", \"tm_contacts\")";
+const AVP: &str = "modparam(\"tm\", \"contacts_avp\", \"tmc\")
+    modparam(\"tm\", \"contact_flows_avp\", \"tmf\")
+    modparam(\"tm\", \"xavp_contact\", \"ul\")";
 
 const ROUTES: &str = r#"
 failure_route[S] {
@@ -62,8 +64,8 @@ fn targets_are_tried_by_preference() {
         (&[], &["2"]),
         (&[("3", "0.5")], &["3", "2"]),
         (&[("3", "0.5"), ("4", "0.9")], &["4", "3", "2"]),
-        (&[("3", "0.5"), ("4", "0.5")], &["3+4", "2"]),
-        (&[("3", "0.5"), ("4", ""), ("5", "1.0")], &["5", "3", "2+4"]),
+        (&[("3", "0.5"), ("4", "0.5")], &["4+3", "2"]),
+        (&[("3", "0.5"), ("4", ""), ("5", "1.0")], &["5", "3", "4+2"]),
     ];
     for (targets, want) in table {
         let initial = format!("{}{begin}", set(targets));
@@ -86,6 +88,112 @@ fn what_is_left_is_told() {
     );
     let sent = p.receive(ALICE, &request("INVITE", "i", ""));
     assert_eq!(sent[1].get("X-Codes"), "1 1 1 -2");
+}
+
+#[test]
+fn targets_are_records_that_a_script_can_read() {
+    let mut p = Proxy::with(
+        r#"$xavp(ul=>k) = "b"; $xavp(ul=>k) = "a";
+           $du = "sip:192.0.2.9"; append_branch("sip:c@192.0.2.3", "0.5"); $du = $null;
+           append_branch("sip:d@192.0.2.4", "0.9");
+           t_load_contacts();
+           xlog("$xavp(tmc[0]=>uri) $xavp(tmc[1]=>uri) $xavp(tmc[2]=>uri) $xavp(tmc[3]=>uri)\n");
+           xlog("$xavp(tmc[0]=>q_flag) $xavp(tmc[1]=>q_flag) $xavp(tmc[2]=>q_flag)\n");
+           xlog("$xavp(tmc[0]=>flags) $xavp(ul=>k)\n");
+           t_next_contacts(); xlog("$ru $xavp(ul=>k) $xavp(tmc=>uri)\n");
+           t_next_contacts(); xlog("$ru $xavp(ul=>k) $xavp(tmc=>uri)\n");
+           t_next_contacts(); xlog("$ru $xavp(ul=>k) $xavp(tmc=>uri)\n");"#,
+        "",
+        AVP,
+    );
+    p.receive(ALICE, &request("INVITE", "i", ""));
+    assert_eq!(
+        p.log,
+        [
+            "sip:d@192.0.2.4 sip:c@192.0.2.3 sip:bob@192.0.2.2 <null>\n",
+            "4 4 0\n",
+            "0 <null>\n",
+            "sip:d@192.0.2.4 <null> sip:c@192.0.2.3\n",
+            "sip:c@192.0.2.3 b sip:bob@192.0.2.2\n",
+            "sip:bob@192.0.2.2 a <null>\n",
+        ]
+    );
+}
+
+#[test]
+fn targets_one_by_one_are_drawn_by_weight() {
+    let (mut firsts, mut lasts) = ([0; 3], 0);
+    for seed in 0..400 {
+        let text = Proxy::with(
+            r#"append_branch("sip:c@192.0.2.3", "0.9"); append_branch("sip:d@192.0.2.4", "0.1");
+               t_load_contacts("1");
+               xlog("$xavp(tmc[0]=>uri) $xavp(tmc[1]=>uri) $xavp(tmc[2]=>uri)\n");
+               t_next_contacts(); xlog("$ru $bR\n");"#,
+            "",
+            AVP,
+        )
+        .text;
+        let mut p = Proxy::seeded(&text, seed);
+        p.receive(ALICE, &request("INVITE", "i", ""));
+        let order: Vec<&str> = p.log[0].trim().split(' ').collect();
+        let first = order[0].rsplit('.').next().unwrap();
+        firsts[first.parse::<usize>().unwrap() - 2] += 1;
+        lasts += usize::from(order[2] == "sip:bob@192.0.2.2");
+        // Never two at a time.
+        assert_eq!(p.log[1], format!("{} <null>\n", order[0]));
+    }
+    // The Request-URI has no q and is the last resort.
+    assert_eq!((firsts[0], lasts), (0, 400), "{firsts:?}");
+    assert!((330..390).contains(&firsts[1]), "{firsts:?}");
+}
+
+/// Contacts of one device, and one of another, as a script may write them.
+const FLOWS: &str = r#"
+    $xavp(tmc=>q_flag) = 0; $xavp(tmc[0]=>uri) = "sip:c@192.0.2.2";
+    $xavp(tmc[0]=>flags) = 0; $xavp(tmc[0]=>instance) = "<urn:1>";
+    $xavp(tmc=>q_flag) = 0; $xavp(tmc[0]=>uri) = "sip:x@192.0.2.4";
+    $xavp(tmc[0]=>flags) = 0; $xavp(tmc[0]=>instance) = "<urn:2>";
+    $xavp(tmc=>q_flag) = 0; $xavp(tmc[0]=>uri) = "sip:a@192.0.2.3";
+    $xavp(tmc[0]=>flags) = 0; $xavp(tmc[0]=>instance) = "<urn:1>";
+    $xavp(tmc[0]=>dst_uri) = "sip:192.0.2.3:5070";
+    t_on_branch_failure("B");
+    t_next_contacts();
+    xlog("$ru $du $bR, later $xavp(tmf=>uri)\n");"#;
+
+#[test]
+fn the_next_flow_of_a_device_follows_one_that_fails() {
+    let route = r#"event_route[tm:branch-failure:B] {
+        $var(r) = t_next_contact_flow();
+        xlog("$T_reply_code: $var(r)\n");
+        t_on_branch_failure("B");
+        if ($var(r) > 0) { t_relay(); }
+    }"#;
+    let mut p = Proxy::with(FLOWS, route, AVP);
+    let sent = p.receive(ALICE, &request("INVITE", "i", ""));
+    let out: Vec<_> = sent
+        .iter()
+        .filter(|s| s.line().starts_with("INVITE"))
+        .collect();
+    let to: Vec<_> = out.iter().map(|s| s.to.to_string()).collect();
+    assert_eq!(to, ["192.0.2.3:5070", "192.0.2.4:5060"]);
+    // The other device has no second contact.
+    assert!(p.receive("192.0.2.4:5060", &answer(out[1], 480, "x")).len() == 1);
+    let sent = p.receive("192.0.2.3:5070", &answer(out[0], 430, "a"));
+    let next = sent
+        .iter()
+        .find(|s| s.line().starts_with("INVITE"))
+        .unwrap();
+    assert_eq!(next.line(), "INVITE sip:c@192.0.2.2 SIP/2.0");
+    p.receive(BOB, &answer(next, 486, "c"));
+    assert_eq!(
+        p.log,
+        [
+            "sip:a@192.0.2.3 sip:192.0.2.3:5070 <sip:x@192.0.2.4>;q=0, later sip:c@192.0.2.2\n",
+            "480: -2\n",
+            "430: 1\n",
+            "486: -2\n",
+        ]
+    );
 }
 
 #[test]

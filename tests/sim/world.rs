@@ -414,6 +414,8 @@ impl World {
             | Effect::Command(_)
             | Effect::Reload
             | Effect::Lookup(..) => {}
+            // The configurations of the simulator ask for neither.
+            Effect::Route(..) | Effect::Alias(..) | Effect::Exec(..) => {}
             Effect::Resolve(token, query) => {
                 let (delay, answer) = match is_failing {
                     true => (Duration::ZERO, Err(ResolveError::TimedOut)),

@@ -24,7 +24,7 @@ use super::clients::Clients;
 use super::listen::{Opened, Socket};
 use super::outlet::Outlet;
 use super::sheet::{Form, Reply, Sheet};
-use super::{datagram, facts, http, pipe, stream};
+use super::{Order, datagram, facts, http, pipe, script, stream};
 use crate::effect::Level;
 use crate::effect::rpc::{Cursor, Fault, Part, RpcId, Value};
 use crate::io::clock::Clock;
@@ -70,7 +70,11 @@ impl Office {
 }
 
 /// Serves every place that is open, and what cores bring that came over HTTP.
-pub(crate) fn open(office: Office, places: Vec<Opened>, lent: Receiver<Lent>) {
+pub(crate) fn open(
+    office: Office,
+    places: Vec<Opened>,
+    (lent, orders): (Receiver<Lent>, Receiver<Order>),
+) {
     let listeners = places.iter().map(|opened| {
         let name = match opened.language {
             Language::Json { .. } => "jsonrpc",
@@ -88,6 +92,7 @@ pub(crate) fn open(office: Office, places: Vec<Opened>, lent: Receiver<Lent>) {
         clients: Clients::new(RPC_CLIENT_COUNT_MAX),
     });
     tokio::task::spawn_local(http::serve(clerk.clone(), lent));
+    tokio::task::spawn_local(script::serve(clerk.clone(), orders));
     for opened in places {
         if opened.place.is_remote() {
             clerk.office.log.say(Level::Warn, || {
@@ -141,12 +146,32 @@ impl Clerk {
         setup.as_ref().is_some_and(|s| s.config.jsonrpcs.is_pretty)
     }
 
+    /// How long a client of datagrams is offered its answer.
+    pub(crate) fn datagram_timeout(&self) -> Duration {
+        let setup = self.office.setup.borrow();
+        let limit = setup.as_ref().map(|s| s.config.jsonrpcs.dgram_timeout);
+        Duration::from_nanos(limit.unwrap_or_default().as_nanos())
+    }
+
     /// The answer to a command.
     pub(crate) async fn answer(&self, asking: Asking) -> Reply {
         let form = asking.form.clone();
         let composed = self.compose(asking, None).await;
         let answered = composed.and_then(|sheet| sheet.finish().map_err(Failure::Io));
         answered.unwrap_or_else(|failure| form.fault(&self.fault_of(failure)))
+    }
+
+    /// The answer to a command, and the fault if it is one.
+    pub(crate) async fn outcome(&self, asking: Asking) -> (Reply, Option<Fault>) {
+        let form = asking.form.clone();
+        let composed = self.compose(asking, None).await;
+        match composed.and_then(|sheet| sheet.finish().map_err(Failure::Io)) {
+            Ok(reply) => (reply, None),
+            Err(failure) => {
+                let fault = self.fault_of(failure);
+                (form.fault(&fault), Some(fault))
+            }
+        }
     }
 
     /// The same on a stream, in pieces while it comes about. An error: the answer is not whole.

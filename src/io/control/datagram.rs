@@ -6,10 +6,12 @@
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::unix::SocketAddr as UnixAddr;
 use tokio::net::{UdpSocket, UnixDatagram};
-use tokio::sync::Semaphore;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep};
 
 use super::clerk::{Asking, Clerk};
 use super::sheet::{Form, Reply};
@@ -22,6 +24,9 @@ use crate::modules::rpc::json::{self, Style};
 
 /// Bytes of a UDP datagram: what an IPv4 packet leaves.
 const UDP_SIZE_MAX: usize = 65_507;
+
+/// How long to wait before a client that does not read is offered its answer again.
+const OFFER_PAUSE: Duration = Duration::from_millis(20);
 
 /// Serves a unix socket until the thread ends.
 pub(super) fn serve_unix(
@@ -49,7 +54,8 @@ trait Datagrams {
     /// The most that one datagram carries; `None`: the socket says so itself.
     const SIZE_MAX: Option<usize>;
     async fn receive(&self, bytes: &mut [u8]) -> io::Result<(usize, Self::From)>;
-    async fn send(&self, bytes: &[u8], to: &Self::From) -> io::Result<()>;
+    /// Offers it to a client that does not read for at most `limit`.
+    async fn send(&self, bytes: &[u8], to: &Self::From, limit: Duration) -> io::Result<()>;
 }
 
 impl Datagrams for UdpSocket {
@@ -60,7 +66,7 @@ impl Datagrams for UdpSocket {
         self.recv_from(bytes).await
     }
 
-    async fn send(&self, bytes: &[u8], to: &Self::From) -> io::Result<()> {
+    async fn send(&self, bytes: &[u8], to: &Self::From, _: Duration) -> io::Result<()> {
         self.send_to(bytes, to).await.map(drop)
     }
 }
@@ -73,12 +79,19 @@ impl Datagrams for UnixDatagram {
         self.recv_from(bytes).await
     }
 
-    async fn send(&self, bytes: &[u8], to: &Self::From) -> io::Result<()> {
+    async fn send(&self, bytes: &[u8], to: &Self::From, limit: Duration) -> io::Result<()> {
         let Some(path) = to.as_pathname() else {
             return Err(io::ErrorKind::AddrNotAvailable.into());
         };
-        // A client that does not read must not keep the others waiting.
-        self.try_send_to(bytes, path).map(drop)
+        let end = Instant::now() + limit;
+        loop {
+            match self.try_send_to(bytes, path) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < end => {
+                    sleep(OFFER_PAUSE).await;
+                }
+                sent => return sent.map(drop),
+            }
+        }
     }
 }
 
@@ -96,8 +109,8 @@ async fn serve<D: Datagrams + 'static>(clerk: Rc<Clerk>, socket: D, language: La
                 };
                 let (clerk, socket) = (clerk.clone(), socket.clone());
                 tokio::task::spawn_local(async move {
-                    let _turn = turn;
-                    if let Err(error) = answer(&clerk, &*socket, asking, &from).await {
+                    let answered = answer(&clerk, &*socket, asking, (&from, turn)).await;
+                    if let Err(error) = answered {
                         clerk.log(Level::Dbg, || format!("an operator is not told: {error}"));
                     }
                 });
@@ -159,7 +172,7 @@ async fn answer<D: Datagrams>(
     clerk: &Clerk,
     socket: &D,
     asking: Result<Asking, Reply>,
-    from: &D::From,
+    (from, turn): (&D::From, Result<OwnedSemaphorePermit, AcquireError>),
 ) -> io::Result<()> {
     let (reply, form) = match asking {
         Ok(asking) => {
@@ -168,14 +181,20 @@ async fn answer<D: Datagrams>(
         }
         Err(fault) => (fault, None),
     };
+    // A client that does not read must not keep the others waiting.
+    drop(turn);
+    let limit = match form {
+        Some(Form::Json { .. }) => clerk.datagram_timeout(),
+        Some(Form::Binary { .. }) | None => Duration::ZERO,
+    };
     let sent = match whole(&reply, D::SIZE_MAX) {
-        Some(bytes) => socket.send(&bytes, from).await,
+        Some(bytes) => socket.send(&bytes, from, limit).await,
         None => Err(io::Error::from_raw_os_error(libc::EMSGSIZE)),
     };
     match (sent, form) {
         (Err(error), Some(form)) if error.raw_os_error() == Some(libc::EMSGSIZE) => {
             let fault = Fault::new(500, "the answer is too long for a datagram, use a stream");
-            socket.send(&form.fault(&fault).head, from).await
+            socket.send(&form.fault(&fault).head, from, limit).await
         }
         (sent, _) => sent,
     }

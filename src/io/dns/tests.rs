@@ -40,6 +40,18 @@ fn priority_rules_and_weight_draws() {
 }
 
 #[test]
+fn without_a_draw_the_heaviest_comes_first() {
+    let servers = vec![
+        server(20, 9, "backup"),
+        server(10, 1, "small"),
+        server(10, 9, "big"),
+    ];
+    let order = by_weight(servers);
+    let names: Vec<&str> = order.iter().map(|s| &*s.target).collect();
+    assert_eq!(names, ["big", "small", "backup"]);
+}
+
+#[test]
 fn only_what_can_be_reached_counts() {
     let address = |proto, local: &str| Address {
         proto,

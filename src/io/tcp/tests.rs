@@ -70,6 +70,8 @@ impl Pair {
             Item::Send(parcel) => streams.send(parcel.open(), self.now),
             Item::Close(conn) => streams.close(conn, self.now),
             Item::Adopt { socket, stream } => streams.adopt(socket, stream, self.now),
+            Item::Alias(conn, port) => streams.alias(conn, port),
+            Item::AliasAt(conn, at) => streams.alias_at(conn, at),
             _ => panic!("streams send nothing else"),
         }
     }
@@ -202,6 +204,63 @@ fn a_message_falls_back_step_by_step() {
         assert_eq!(pair.failed, []);
         assert_eq!(pair.opened(), 1, "homes {remote_home} and {fallback_home}");
     }
+}
+
+/// A peer's connection, its identifier, and a port of the peer whose home is this core.
+fn aliased(pair: &mut Pair, core: u16) -> (TcpStream, ConnId, SocketAddr) {
+    let (mut client, _) = pair.accept_one();
+    client.write_all(MESSAGE).unwrap();
+    pair.until(|p| p.received.len() == 1);
+    let conn = pair.received[0].0.conn.unwrap();
+    (client, conn, nowhere_at(core))
+}
+
+#[test]
+fn a_connection_is_found_at_its_alias() {
+    for (home, asked, sender) in [(0, 0, 0), (0, 1, 1), (1, 0, 0), (1, 1, 0)] {
+        let mut pair = Pair::new(|_| {});
+        let (mut client, conn, at) = aliased(&mut pair, home);
+        pair.cores[asked].alias(conn, at.port());
+        pair.spread();
+        pair.send(sender, to(at), 1);
+        pair.until(|p| p.sent() == 1);
+        let mut bytes = vec![0; MESSAGE.len()];
+        client.read_exact(&mut bytes).unwrap();
+        assert_eq!((pair.opened(), pair.failed.len()), (0, 0), "{home} {asked}");
+        // When it is gone its alias is as well: nobody listens at that port.
+        drop(client);
+        pair.until(|p| p.closed.len() == 1);
+        pair.cores.iter_mut().for_each(|c| c.forget_aliases(conn));
+        pair.send(sender, to(at), 2);
+        pair.until(|p| p.failed.len() == 1);
+    }
+}
+
+#[test]
+fn the_first_connection_keeps_an_alias_and_has_few() {
+    let mut pair = Pair::new(|_| {});
+    let (_first, conn, at) = aliased(&mut pair, 0);
+    pair.cores[0].alias(conn, at.port());
+    pair.spread();
+    let other = ConnId { core: 1, key: 99 };
+    pair.cores[0].alias_at(other, at);
+    pair.send(0, to(at), 1);
+    pair.until(|p| p.sent() == 1);
+    for port in 1..100 {
+        pair.cores[0].alias(conn, port);
+    }
+    pair.spread();
+    let count: usize = pair.cores.iter().map(|c| c.aliases.len()).sum();
+    assert_eq!(count, usize::from(STREAM_ALIAS_COUNT_MAX));
+}
+
+#[test]
+fn no_connection_is_opened_where_none_may_be() {
+    let mut pair = Pair::new(|options| options.no_connect = true);
+    let (_listener, remote) = listener_at(1);
+    pair.send(0, to(remote), 1);
+    pair.until(|p| p.failed.len() == 1);
+    assert_eq!(pair.opened(), 0);
 }
 
 #[test]

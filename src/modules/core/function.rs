@@ -1,6 +1,6 @@
 //! The functions of the core.
 
-use crate::effect::{Level, Proto};
+use crate::effect::{Effect, Level, Proto};
 use crate::modules::entry::{
     NO, YES, function, optional, planned_function, renamed, text_of, truth,
 };
@@ -9,8 +9,8 @@ use crate::modules::pv::uri::change;
 use crate::modules::rewrite::Part;
 use crate::modules::work::{Ask, Bytes, Work};
 use crate::modules::{Call, Function};
-use crate::script::{CallSite, Heap, Outcome, ParamKind, RouteKind, RouteKinds};
-use crate::sip::Uri;
+use crate::script::{CallSite, Custom, Heap, Outcome, ParamKind, RouteKind, RouteKinds};
+use crate::sip::{Message, Uri};
 
 const ANY: RouteKinds = RouteKinds::ANY;
 const INT: ParamKind = ParamKind::Int;
@@ -111,14 +111,18 @@ const RPORT: Function = function(
     ANY,
     (force_rport, "Answers to the source port."),
 );
-const ALIAS: Function = planned_function(
-    "force_tcp_alias",
-    &[INT],
-    0,
-    (
+const ALIAS: Function = optional(
+    function(
+        "force_tcp_alias",
+        &[INT],
         ANY,
-        "Re-uses the connection for requests to the Via's port.",
+        (
+            alias,
+            "Requests to this port of the peer, else to that of its Via, take the connection of \
+             this one.",
+        ),
     ),
+    0,
 );
 const SOCKET: Function = function(
     "force_send_socket",
@@ -298,23 +302,29 @@ pub(super) const FUNCTIONS: [Function; 54] = [
         (error, "A line at level ERR."),
     ),
     planned_function("exec", &[CONST], 1, (ANY, "Runs a command of the shell.")),
-    planned_function(
+    function(
         "cfg_select",
         &[CONST, INT],
-        2,
-        (ANY, "Selects an instance of parameters."),
+        ANY,
+        (
+            cfg_select,
+            "Selects an instance of a group of custom parameters, for this message.",
+        ),
     ),
-    planned_function(
+    function(
         "cfg_reset",
         &[CONST],
-        1,
-        (ANY, "Selects the common parameters."),
+        ANY,
+        (cfg_reset, "Selects none of the group's instances."),
     ),
-    planned_function(
+    function(
         "udp_mtu_try_proto",
         &[ParamKind::Word],
-        1,
-        (ANY, "The transport for what is too long."),
+        ANY,
+        (
+            try_proto,
+            "The transport for this request when it is longer than udp_mtu: UDP or TCP.",
+        ),
     ),
 ];
 
@@ -425,6 +435,63 @@ fn force_socket(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcom
             NO
         }
     }
+}
+
+/// The original reads the number of an instance from text, too.
+fn cfg_select(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let (group, instance) = (text_of(call, heap, site, 0), site.int(1, call, heap));
+    let (Some(group), Some(instance)) = (group, instance) else {
+        return NO;
+    };
+    let mut customs = call.program.customs.iter();
+    let is_it = |c: &Custom| c.instance == Some(instance) && c.group.as_bytes() == &*group;
+    if !customs.any(is_it) {
+        // What was selected before stays.
+        return NO;
+    }
+    let instances = &mut call.work.instances;
+    instances.retain(|(g, _)| **g != *group);
+    instances.push(((*group).into(), instance));
+    YES
+}
+
+fn cfg_reset(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let group = text_of(call, heap, site, 0);
+    let instances = &mut call.work.instances;
+    instances.retain(|(g, _)| group.as_ref().is_none_or(|group| **g != **group));
+    YES
+}
+
+fn try_proto(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let word = text_of(call, heap, site, 0);
+    let proto = word.and_then(|word| Proto::from_name(&word));
+    let usable = proto.filter(|p| matches!(p, Proto::Udp | Proto::Tcp));
+    call.work.mtu_proto = usable.or(call.work.mtu_proto);
+    truth(usable.is_some())
+}
+
+/// RFC 5923: the connection serves requests the other way.
+fn alias(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let work = &call.work;
+    let Some(conn) = work.flow.conn.filter(|_| work.message.is_request()) else {
+        return NO;
+    };
+    let port = match site.int(0, call, heap) {
+        Some(port) => u16::try_from(port).ok().filter(|port| *port > 0),
+        None => Some(via_port(&call.work.message, call.work.flow.proto)),
+    };
+    match port {
+        Some(port) => {
+            call.env.out.push(Effect::Alias(conn, port));
+            YES
+        }
+        None => NO,
+    }
+}
+
+/// The port that the sender says it listens on.
+pub(crate) fn via_port(request: &Message, proto: Proto) -> u16 {
+    request.top_via().port.unwrap_or(proto.default_port())
 }
 
 fn set_flag(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {

@@ -1,7 +1,7 @@
 //! The global parameters. `listen`, `alias` and `flags` are read by the language itself.
 
 use super::ignored::IGNORED;
-use crate::effect::{Facility, Level};
+use crate::effect::{Facility, Level, Proto};
 use crate::modules::entry::{Store, global, ignored, is_on, join, number, total, unread, words};
 use crate::modules::{Global, ParamError};
 use crate::script::{GlobalKind, Setting};
@@ -117,15 +117,15 @@ const HONOURED: [Global; 18] = [
         },
         "Answer to the Via, not to the source.",
     ),
-    unread(core(
+    core(
         "onsend_route_reply",
         INT,
         |c, v| {
             c.core.onsend_route_reply = is_on(v);
             Ok(())
         },
-        "onsend_route for replies too.",
-    )),
+        "Whether the onsend_route sees replies that are passed on, too.",
+    ),
     core(
         "log_prefix",
         STR,
@@ -165,7 +165,7 @@ const HONOURED: [Global; 18] = [
         |c, v| number(v, 1, 256, "1 to 256").map(|n| c.core.max_recursive_level = n as u32),
         "Nested routes.",
     ),
-    unread(core(
+    core(
         "mhomed",
         INT,
         |c, v| {
@@ -173,7 +173,7 @@ const HONOURED: [Global; 18] = [
             Ok(())
         },
         "Ask the kernel which address to send from.",
-    )),
+    ),
     core(
         "port",
         INT,
@@ -225,7 +225,7 @@ const NETWORK: [Global; 27] = [
         },
         "HTTP on the SIP port.",
     ),
-    unread(global(
+    global(
         "tcp_keepalive",
         INT,
         |c, v| {
@@ -233,7 +233,7 @@ const NETWORK: [Global; 27] = [
             Ok(())
         },
         "Keep-alive by the kernel.",
-    )),
+    ),
     global(
         "tcp_crlf_ping",
         INT,
@@ -261,7 +261,7 @@ const NETWORK: [Global; 27] = [
         },
         "Connect from the listening port.",
     )),
-    unread(global(
+    global(
         "tcp_no_connect",
         INT,
         |c, v| {
@@ -269,8 +269,16 @@ const NETWORK: [Global; 27] = [
             Ok(())
         },
         "Never open a connection.",
-    )),
-    ignored("tcp_accept_aliases", "Via ports of connections."),
+    ),
+    global(
+        "tcp_accept_aliases",
+        INT,
+        |c, v| {
+            c.core.accepts_aliases = is_on(v);
+            Ok(())
+        },
+        "Whether alias in a Via does what force_tcp_alias does.",
+    ),
     unread(global(
         "dns",
         INT,
@@ -281,7 +289,7 @@ const NETWORK: [Global; 27] = [
         "Compare names in Via with the source.",
     )),
     ignored("rev_dns", "Names of addresses."),
-    unread(global(
+    global(
         "dns_try_ipv6",
         INT,
         |c, v| {
@@ -289,7 +297,7 @@ const NETWORK: [Global; 27] = [
             Ok(())
         },
         "AAAA records.",
-    )),
+    ),
     global(
         "dns_try_naptr",
         INT,
@@ -299,7 +307,7 @@ const NETWORK: [Global; 27] = [
         },
         "NAPTR records.",
     ),
-    unread(global(
+    global(
         "dns_srv_lb",
         INT,
         |c, v| {
@@ -307,8 +315,8 @@ const NETWORK: [Global; 27] = [
             Ok(())
         },
         "Weights of SRV records.",
-    )),
-    unread(global(
+    ),
+    global(
         "use_dns_cache",
         INT,
         |c, v| {
@@ -316,7 +324,7 @@ const NETWORK: [Global; 27] = [
             Ok(())
         },
         "Keep answers.",
-    )),
+    ),
     global(
         "use_dns_failover",
         INT,
@@ -326,18 +334,18 @@ const NETWORK: [Global; 27] = [
         },
         "Try further addresses.",
     ),
-    unread(global(
+    global(
         "dns_retr_time",
         INT,
         |c, v| seconds(v).map(|d| c.dns.retry_after = Some(d)),
         "Seconds until a question is repeated.",
-    )),
-    unread(global(
+    ),
+    global(
         "dns_retr_no",
         INT,
         |c, v| number(v, 0, 100, "0 to 100").map(|n| c.dns.retries = Some(n as u32)),
         "How often it is.",
-    )),
+    ),
     unread(global(
         "dns_servers_no",
         INT,
@@ -346,14 +354,29 @@ const NETWORK: [Global; 27] = [
     )),
     ignored("dns_use_search_list", "Domains of the resolver."),
     ignored("dns_search_full_match", "Domains of the resolver."),
-    ignored("udp_mtu", "The transport is not changed by size."),
-    ignored("udp_mtu_try_proto", "The transport is not changed by size."),
-    unread(global(
+    global(
+        "udp_mtu",
+        INT,
+        |c, v| number(v, 0, 65_535, "0 to 65535").map(|n| c.core.udp_mtu = n as usize),
+        "Bytes above which a request goes by udp_mtu_try_proto instead of UDP; 0: never.",
+    ),
+    global(
+        "udp_mtu_try_proto",
+        ANY,
+        |c, v| {
+            let proto = Proto::from_name(words(v).as_bytes());
+            let usable = proto.filter(|p| matches!(p, Proto::Udp | Proto::Tcp));
+            c.core.udp_mtu_try_proto = usable.ok_or(ParamError("UDP or TCP"))?;
+            Ok(())
+        },
+        "The transport for requests that are longer than udp_mtu.",
+    ),
+    global(
         "tos",
         ANY,
         |c, v| tos(v).map(|n| c.tos = n),
         "Type of service of packets.",
-    )),
+    ),
 ];
 
 fn tos(setting: &Setting) -> Result<Option<u8>, ParamError> {
@@ -439,7 +462,7 @@ const PROCESS: [Global; 21] = [
     ignored("log_engine_type", "The kind of log."),
     ignored("log_engine_data", "Its data."),
     ignored("fork", "Never more than one process."),
-    unread(global(
+    global(
         "user",
         STR,
         |c, v| {
@@ -447,8 +470,8 @@ const PROCESS: [Global; 21] = [
             Ok(())
         },
         "Run as this user.",
-    )),
-    unread(global(
+    ),
+    global(
         "uid",
         ANY,
         |c, v| {
@@ -456,8 +479,8 @@ const PROCESS: [Global; 21] = [
             Ok(())
         },
         "Run as this user.",
-    )),
-    unread(global(
+    ),
+    global(
         "group",
         STR,
         |c, v| {
@@ -465,8 +488,8 @@ const PROCESS: [Global; 21] = [
             Ok(())
         },
         "Run as this group.",
-    )),
-    unread(global(
+    ),
+    global(
         "gid",
         ANY,
         |c, v| {
@@ -474,7 +497,7 @@ const PROCESS: [Global; 21] = [
             Ok(())
         },
         "Run as this group.",
-    )),
+    ),
     unread(global(
         "chroot",
         STR,
@@ -484,7 +507,7 @@ const PROCESS: [Global; 21] = [
         },
         "Run in this directory tree.",
     )),
-    unread(global(
+    global(
         "workdir",
         STR,
         |c, v| {
@@ -492,8 +515,8 @@ const PROCESS: [Global; 21] = [
             Ok(())
         },
         "Run in this directory.",
-    )),
-    unread(global(
+    ),
+    global(
         "wdir",
         STR,
         |c, v| {
@@ -501,8 +524,8 @@ const PROCESS: [Global; 21] = [
             Ok(())
         },
         "Run in this directory.",
-    )),
-    unread(global(
+    ),
+    global(
         "rundir",
         STR,
         |c, v| {
@@ -510,5 +533,5 @@ const PROCESS: [Global; 21] = [
             Ok(())
         },
         "Where control sockets are made.",
-    )),
+    ),
 ];

@@ -3,6 +3,7 @@
 mod function;
 mod global;
 mod ignored;
+pub mod instance;
 mod statistic;
 
 use crate::effect::Proto;
@@ -14,6 +15,7 @@ use super::rpc::{self, system::SYSTEM};
 use super::setup::Setup;
 use super::{Call, Module};
 
+pub(crate) use function::via_port;
 pub use global::GLOBALS;
 
 /// The module's table.

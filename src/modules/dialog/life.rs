@@ -400,7 +400,7 @@ pub fn replied(env: &mut Env<'_>, transaction: Key, reply: Reply<'_>) {
                 Kind::ResponseWithin,
                 Cause { direction, ..cause },
             );
-            refresh_by_response(env, dialog, status, Cause { direction, ..cause });
+            refresh_targets(env, dialog, status, Cause { direction, ..cause });
         }
         Role::Bye(direction) => {
             let direction = Some(direction.reversed());
@@ -594,7 +594,8 @@ pub(super) fn count_number(env: &mut Env<'_>, key: Key, message: &Message, way: 
     }
 }
 
-/// A request in the dialog: lifetime and target follow it (§12.2.2).
+/// A request in the dialog: its lifetime follows it, and where its sender speaks from. The target
+/// waits for the answer, see [`refresh_targets`].
 fn follow(env: &mut Env<'_>, key: Key, cause: Cause<'_>) {
     let (Some(message), Some(direction)) = (cause.message, cause.direction) else {
         return;
@@ -608,9 +609,6 @@ fn follow(env: &mut Env<'_>, key: Key, cause: Cause<'_>) {
     if message.method() != Method::Ack {
         let leg = dialog.sender_mut(direction);
         leg.flow = cause.flow.or(leg.flow);
-    }
-    if is_target_refresh(message.method()) {
-        refresh_target(env, key, message, direction);
     }
     tell(env, key, Kind::ReqWithin, cause);
 }
@@ -638,9 +636,11 @@ fn refresh_target(env: &mut Env<'_>, key: Key, message: &Message, direction: Dir
     }
 }
 
-/// §12.2.1.2: a 2xx to a target refresh request refreshes the other side's target.
-fn refresh_by_response(env: &mut Env<'_>, key: Key, status: u16, cause: Cause<'_>) {
-    let (Some(message), Some(direction)) = (cause.message, cause.direction) else {
+/// A 2xx to a target refresh request refreshes the target of its sender (§12.2.2), and the answer's
+/// own Contact that of the other side (§12.2.1.2). A request that is refused changes nothing
+/// (RFC 6141 §4).
+fn refresh_targets(env: &mut Env<'_>, key: Key, status: u16, cause: Cause<'_>) {
+    let (Some(request), Some(direction)) = (cause.request, cause.direction) else {
         return;
     };
     let is_live = env
@@ -649,7 +649,11 @@ fn refresh_by_response(env: &mut Env<'_>, key: Key, status: u16, cause: Cause<'_
         .table
         .get(key)
         .is_some_and(|d| matches!(d.state(), State::Early) || d.state().is_active());
-    if is_live && status >= 200 && is_target_refresh(message.method()) {
+    if !is_live || status < 200 || !is_target_refresh(request.method()) {
+        return;
+    }
+    refresh_target(env, key, request, direction.reversed());
+    if let Some(message) = cause.message {
         refresh_target(env, key, message, direction);
     }
 }

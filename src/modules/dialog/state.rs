@@ -104,7 +104,7 @@ impl Act {
     pub const CONFIRM: Act = Act(1 << 3);
     /// A PRACK belongs to the call's set-up: the CSeq of the caller is ahead of the INVITE's.
     pub const PRACKED: Act = Act(1 << 4);
-    /// Lifetime, CSeq and Contact follow the request.
+    /// Lifetime and flow follow the request.
     pub const FOLLOW: Act = Act(1 << 5);
     /// Ten more seconds to live.
     pub const SHORTEN: Act = Act(1 << 6);

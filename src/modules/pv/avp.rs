@@ -8,10 +8,9 @@ use crate::limits::AVP_COUNT_MAX;
 use crate::script::{Access, Heap, Index, InnerKind, Value, WriteError, parse_int};
 
 use crate::modules::entry::{alias, keyed, writable};
-use crate::modules::work::Target;
 use crate::modules::{Call, Variable};
 
-use super::xavp::Records;
+use super::xavp::{Record, Records};
 
 /// A value that outlives the run.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -89,8 +88,6 @@ pub struct Avps {
     pub(super) folded: Records,
     /// `$xavu`.
     pub(super) single: Records,
-    /// The targets that `t_load_contacts` keeps, the next one last.
-    pub contacts: Vec<Target>,
 }
 
 impl Avps {
@@ -140,6 +137,21 @@ impl Avps {
     /// Takes the newest record of the name away; false: there is none.
     pub fn pop_record(&mut self, name: &[u8]) -> bool {
         self.records.pop(name)
+    }
+
+    /// Takes the newest record of the name out, with all that it has.
+    pub fn take_record(&mut self, name: &[u8]) -> Option<Record> {
+        self.records.take(name, |_| true)
+    }
+
+    /// The same of those that fit.
+    pub fn take_fitting(&mut self, name: &[u8], fits: impl Fn(&Record) -> bool) -> Option<Record> {
+        self.records.take(name, fits)
+    }
+
+    /// Puts a record on top; false: there are too many.
+    pub fn put_record(&mut self, record: Record) -> bool {
+        self.records.put_whole(record)
     }
 
     /// Takes all records of the name away.

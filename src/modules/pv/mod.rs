@@ -15,7 +15,7 @@ pub(crate) mod store;
 pub(crate) mod time;
 pub(crate) mod uri;
 mod via;
-mod xavp;
+pub mod xavp;
 
 use crate::script::ParamType;
 

@@ -131,8 +131,18 @@ fn read(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value {
 /// A parameter that the file defines, or one that may change while the proxy runs.
 fn parameter(call: &Call<'_>, heap: &mut Heap, path: Path<'_>) -> Value {
     let (group, name) = (path.word(), path.rest().word());
-    let mut customs = call.program.customs.iter();
-    let custom = customs.find(|c| c.group.as_bytes() == group && c.name.as_bytes() == name);
+    let selected = call.work.instances.iter().find(|(g, _)| **g == *group);
+    let selected = selected.map(|(_, instance)| *instance);
+    let of = |instance: Option<i64>| {
+        let mut customs = call
+            .program
+            .customs
+            .iter()
+            .filter(|c| c.instance == instance);
+        customs.find(|c| c.group.as_bytes() == group && c.name.as_bytes() == name)
+    };
+    // What an instance leaves out is as for everybody.
+    let custom = selected.and_then(|n| of(Some(n))).or_else(|| of(None));
     match custom.map(|c| &c.value) {
         Some(Setting::Int(n)) => Value::Int(*n),
         Some(Setting::Text(text)) => heap.string(text),

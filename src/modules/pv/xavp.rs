@@ -14,11 +14,42 @@ use super::avp::{Avps, Stored};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Records(Vec<Record>);
 
+/// A record with its fields.
 #[derive(Clone, Debug)]
-struct Record {
+pub struct Record {
     name: Box<[u8]>,
     /// The oldest first. A record that is only a value has one field without a name.
     fields: Vec<(Box<[u8]>, Stored)>,
+    /// A record that goes where this one goes, out of reach meanwhile.
+    pub beside: Option<Box<Record>>,
+}
+
+impl Record {
+    /// A record with these fields.
+    pub fn new(name: &[u8], fields: &[(&str, Stored)]) -> Record {
+        let owned = |(field, value): &(&str, Stored)| (field.as_bytes().into(), value.clone());
+        Record {
+            name: name.into(),
+            fields: fields.iter().map(owned).collect(),
+            beside: None,
+        }
+    }
+
+    /// The newest value of a field.
+    pub fn field(&self, field: &[u8]) -> Option<&Stored> {
+        let found = self.fields.iter().rev().find(|(f, _)| **f == *field);
+        found.map(|(_, value)| value)
+    }
+
+    /// The same record under another name.
+    pub fn renamed(mut self, name: &[u8]) -> Record {
+        self.name = name.into();
+        self
+    }
+
+    fn size(&self) -> usize {
+        1 + self.fields.len() + self.beside.as_ref().map_or(0, |record| record.size())
+    }
 }
 
 /// What stands in the parentheses, taken apart.
@@ -127,15 +158,23 @@ impl Records {
     }
 
     pub(super) fn push(&mut self, name: &[u8], fields: &[(&str, Stored)]) -> bool {
-        let has_room = self.size() + 1 + fields.len() <= AVP_COUNT_MAX;
+        self.put_whole(Record::new(name, fields))
+    }
+
+    pub(super) fn put_whole(&mut self, record: Record) -> bool {
+        let has_room = self.size() + record.size() <= AVP_COUNT_MAX;
         if has_room {
-            let owned = |(field, value): &(&str, Stored)| (field.as_bytes().into(), value.clone());
-            self.0.push(Record {
-                name: name.into(),
-                fields: fields.iter().map(owned).collect(),
-            });
+            self.0.push(record);
         }
         has_room
+    }
+
+    /// Takes the newest record out that fits.
+    pub(super) fn take(&mut self, name: &[u8], fits: impl Fn(&Record) -> bool) -> Option<Record> {
+        let mut places = self.places(Kind::Stack, name);
+        let at = places.find(|i| fits(&self.0[*i]))?;
+        drop(places);
+        Some(self.0.remove(at))
     }
 
     pub(super) fn pop(&mut self, name: &[u8]) -> bool {
@@ -151,9 +190,7 @@ impl Records {
     }
 
     pub(super) fn field(&self, name: &[u8], field: &[u8]) -> Option<&Stored> {
-        let record = &self.0[self.places(Kind::Stack, name).next()?];
-        let found = record.fields.iter().rev().find(|(f, _)| **f == *field);
-        found.map(|(_, value)| value)
+        self.0[self.places(Kind::Stack, name).next()?].field(field)
     }
 
     /// The fields of the newest record of the name, the newest first.
@@ -180,7 +217,7 @@ impl Records {
     }
 
     fn size(&self) -> usize {
-        self.0.iter().map(|r| 1 + r.fields.len()).sum()
+        self.0.iter().map(Record::size).sum()
     }
 
     fn put(&mut self, kind: Kind, path: &Path<'_>, value: Stored) -> Result<(), WriteError> {
@@ -194,6 +231,7 @@ impl Records {
                 self.0.push(Record {
                     name: path.name.into(),
                     fields: vec![field],
+                    beside: None,
                 });
             }
             (Index::None | Index::All | Index::At(_), Kind::Single) => match place {
@@ -204,6 +242,7 @@ impl Records {
                 None => self.0.push(Record {
                     name: path.name.into(),
                     fields: vec![field],
+                    beside: None,
                 }),
             },
             (Index::At(_) | Index::All, Kind::Stack | Kind::Folded) => {

@@ -80,6 +80,18 @@ fn own_routes(setup: &Setup, message: &Message, routes: &[Span], work: &mut Work
     2
 }
 
+/// The second Route of a double entry of ours, when it names no socket: where the request leaves
+/// is then left to its next hop.
+pub fn strange_second(setup: &Setup, message: &Message) -> Option<Bytes> {
+    let mut routes = message.values(HeaderName::Route);
+    let first = uri_of(message, routes.next()?)?;
+    let is_double = is_ours(setup, first) && Uri::parse(first).ok()?.param(b"r2").is_some();
+    let second = uri_of(message, routes.next()?).filter(|_| is_double)?;
+    socket_of(setup, second)
+        .is_none()
+        .then(|| Bytes::from(second))
+}
+
 fn socket_of(setup: &Setup, text: &[u8]) -> Option<SocketId> {
     let uri = Uri::parse(text).ok()?;
     setup.socket_named(uri.host, uri.port, uri.transport())

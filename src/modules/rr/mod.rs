@@ -3,6 +3,7 @@
 pub mod loose;
 pub mod record;
 
+use crate::effect::Level;
 use crate::script::{
     CallSite, FunctionSig, Heap, InnerKind, Outcome, ParamKind, ParamSig, ParamType, RouteKinds,
     Value, VariableSig,
@@ -40,6 +41,8 @@ pub struct Config {
     pub custom_user_avp: Box<str>,
     /// Follow-up requests leave by the socket that their Route names, also of a single one.
     pub force_send_socket: bool,
+    /// The log hears of a second Route of a double entry that names no socket of ours.
+    pub enable_socket_mismatch_warning: bool,
 }
 
 impl Default for Config {
@@ -51,6 +54,7 @@ impl Default for Config {
             add_username: false,
             custom_user_avp: "".into(),
             force_send_socket: false,
+            enable_socket_mismatch_warning: true,
         }
     }
 }
@@ -261,10 +265,11 @@ const PARAMS: [Param; 8] = [
             "AVP with the user for add_username, instead of the Request-URI's.",
         ),
     ),
-    planned(
+    on_off!(
         "enable_socket_mismatch_warning",
-        ParamType::Int,
-        "Warn when r2 names no socket.",
+        "1",
+        enable_socket_mismatch_warning,
+        "Whether the log hears of a second Route (r2) that is no socket of ours."
     ),
     on_off!(
         "force_send_socket",
@@ -282,19 +287,6 @@ const PARAMS: [Param; 8] = [
         ),
     ),
 ];
-
-const fn planned(name: &'static str, kind: ParamType, doc: &'static str) -> Param {
-    Param {
-        sig: ParamSig {
-            name,
-            kind,
-            default: "",
-            planned: true,
-            doc,
-        },
-        set: |_, _| Ok(()),
-    }
-}
 
 const YES: Outcome = Outcome::Return(1);
 const NO: Outcome = Outcome::Return(-1);
@@ -347,6 +339,13 @@ fn add_param(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
 fn loose(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
     let setup = call.env.state.setup.clone();
     let found = loose::loose_route(&setup, call.work);
+    if setup.config.rr.enable_socket_mismatch_warning
+        && let Some(uri) = loose::strange_second(&setup, &call.work.message)
+    {
+        let uri = String::from_utf8_lossy(&uri);
+        let text = format!("loose_route(): no socket of ours for the second Route {uri}");
+        call.env.log(Level::Warn, text);
+    }
     if found == loose::Found::NextHop {
         super::dialog::loose_route(&mut call.env, call.work);
         super::uac::replace::after_loose_route(call);

@@ -164,7 +164,8 @@ fn acknowledge(env: &mut Env<'_>, id: BranchId, response: &Message) {
         return;
     };
     let mut bytes = Vec::with_capacity(512);
-    hop::ack(&sent, response, &mut bytes);
+    let extra = &env.state.setup.config.tm.ac_extra_hdrs;
+    hop::ack(&sent, response, extra, &mut bytes);
     let (line, call) = (Line::Request(Method::Ack), sent.call());
     env.note(call, What::Sent(line, to.proto, to.remote));
     env.send(to, bytes.into());
@@ -217,7 +218,8 @@ fn send_cancel(env: &mut Env<'_>, id: BranchId) {
         return;
     };
     let mut bytes = Vec::with_capacity(512);
-    hop::cancel(&sent, &t.cancel_reason, &mut bytes);
+    let extra = &env.state.setup.config.tm.ac_extra_hdrs;
+    hop::cancel(&sent, (&t.cancel_reason, extra), &mut bytes);
     let (bytes, call): (Bytes, _) = (bytes.into(), sent.call());
     let line = Line::Request(Method::Cancel);
     env.note(call, What::Sent(line, to.proto, to.remote));

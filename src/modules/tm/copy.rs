@@ -119,10 +119,10 @@ pub(super) const FUNCTIONS: [Function; 19] = [
     function(
         "t_next_contact_flow",
         &[],
-        REQUEST_FAILURE,
+        REQUEST_FAILURE.or(RouteKinds::EVENT),
         (
-            |_, _, _| Outcome::Return(-2),
-            "The next flow of a failed instance: bindings of a registrar have them, and there are \
+            super::serial::next_flow,
+            "Makes the next contact of the device whose branch has failed the target; -2: there is \
              none.",
         ),
     ),

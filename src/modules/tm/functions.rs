@@ -558,6 +558,11 @@ fn send_reply(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome 
 
 /// Sends a reply of the script's. A final one ends the branches that are still pending.
 pub(crate) fn answer(call: &mut Call<'_>, key: Key, code: u16, reason: &[u8]) -> bool {
+    // The grid lets a 2xx pass behind a failure, because it may come from another branch.
+    let is_final = |t: &Transaction| t.server.is_final();
+    if call.env.state.tm.get(key).is_none_or(is_final) {
+        return false;
+    }
     let headers = std::mem::take(&mut call.work.reply_headers);
     if let (Some(t), Some(body)) = (call.env.state.tm.get_mut(key), call.work.reply_body.take()) {
         t.saved.reply_body = Some(body);

@@ -117,8 +117,23 @@ pub struct Config {
     pub local_cancel_reason: bool,
     /// Whether the Reason of a received CANCEL is passed on.
     pub e2e_cancel_reason: bool,
-    /// The AVP of `t_load_contacts`; empty: it is not wanted.
+    /// The XAVP in which `t_load_contacts` keeps the targets; empty: it is not wanted.
     pub contacts_avp: Box<str>,
+    /// The XAVP for further contacts of an instance.
+    pub contact_flows_avp: Box<str>,
+    /// The XAVP that goes with its contact; empty: none.
+    pub xavp_contact: Box<str>,
+    /// What the names of header fields begin with that go into CANCEL and ACK; empty: none do.
+    pub ac_extra_hdrs: Box<str>,
+    /// Where the ACK to a 2xx of a request of our own goes: 0 as §13.2.2.4 says, 1 where the
+    /// INVITE went, 2 where the 2xx came from.
+    pub local_ack_mode: i64,
+    /// The onreply_route for responses without a transaction; empty: none.
+    pub on_sl_reply: Box<str>,
+    /// Whether what belongs to a transaction bears its Call-ID.
+    pub callid_matching: bool,
+    /// Whether a failed `t_relay` is answered at the end of the script.
+    pub delayed_reply: bool,
     /// `fr_timer_avp`: the AVP with seconds for one transaction; empty: none.
     pub fr_timer_avp: Box<str>,
     /// `fr_inv_timer_avp`: the same.
@@ -152,6 +167,13 @@ impl Default for Config {
             local_cancel_reason: true,
             e2e_cancel_reason: true,
             contacts_avp: "".into(),
+            contact_flows_avp: "".into(),
+            xavp_contact: "".into(),
+            ac_extra_hdrs: "".into(),
+            local_ack_mode: 0,
+            on_sl_reply: "".into(),
+            callid_matching: false,
+            delayed_reply: true,
             fr_timer_avp: "".into(),
             fr_inv_timer_avp: "".into(),
             default_code: 500,

@@ -47,6 +47,12 @@ const fn planned(name: &'static str, kind: ParamType, doc: &'static str) -> Para
     }
 }
 
+/// For what means nothing here: the file hears of it.
+fn idle(config: &mut Config, _: &Setting) -> Result<(), ParamError> {
+    config.is_idle = true;
+    Ok(())
+}
+
 fn millis(setting: &Setting) -> Result<Duration, ParamError> {
     match setting.int() {
         Some(n @ 1..=86_400_000) => Ok(Duration::from_millis(n as u64)),
@@ -210,10 +216,11 @@ pub(super) const PARAMS: [Param; 43] = [
         },
         "The phrase for default_code.",
     ),
-    planned(
+    int(
         "failure_exec_mode",
-        ParamType::Int,
-        "Local failures as branches of a failure route.",
+        "0",
+        idle,
+        "No effect: a request that could not be sent is always a failed branch.",
     ),
     int(
         "reparse_invite",
@@ -221,10 +228,14 @@ pub(super) const PARAMS: [Param; 43] = [
         |_, _| Ok(()),
         "No effect: CANCEL and ACK are always made from the request sent.",
     ),
-    planned(
+    text(
         "ac_extra_hdrs",
-        ParamType::Str,
-        "Headers copied into CANCEL and ACK, by prefix.",
+        "",
+        |c, v| {
+            c.tm.ac_extra_hdrs = words(v);
+            Ok(())
+        },
+        "Header fields whose names begin so go from the INVITE into its CANCEL and negative ACK.",
     ),
     param(
         "local_cancel_reason",
@@ -265,13 +276,17 @@ pub(super) const PARAMS: [Param; 43] = [
                 c.tm.contacts_avp = words(v);
                 Ok(())
             },
-            "Must be set for t_load_contacts; the targets are kept in no AVP.",
+            "XAVP in which t_load_contacts keeps the targets.",
         ),
     ),
-    planned(
+    text(
         "contact_flows_avp",
-        ParamType::Str,
-        "AVP for t_next_contact_flow.",
+        "",
+        |c, v| {
+            c.tm.contact_flows_avp = words(v);
+            Ok(())
+        },
+        "XAVP for contacts of an instance that is tried already, see t_next_contact_flow.",
     ),
     int(
         "noisy_ctimer",
@@ -297,21 +312,36 @@ pub(super) const PARAMS: [Param; 43] = [
         |_, _| Ok(()),
         "No effect: there are no callbacks that would be told.",
     ),
-    planned("xavp_contact", ParamType::Str, "XAVP for t_load_contacts."),
-    planned(
+    text(
+        "xavp_contact",
+        "",
+        |c, v| {
+            c.tm.xavp_contact = words(v);
+            Ok(())
+        },
+        "XAVP that goes with its contact through t_load_contacts and back.",
+    ),
+    int(
         "headers_mode",
-        ParamType::Int,
-        "Headers of requests made here.",
+        "0",
+        idle,
+        "No effect: 5.6 has no such parameter.",
     ),
-    planned(
+    int(
         "local_ack_mode",
-        ParamType::Int,
-        "Where the ACK of a local INVITE goes.",
+        "0",
+        |c, v| within(v, 0, 2, ParamError("0, 1 or 2")).map(|n| c.tm.local_ack_mode = n),
+        "Where the ACK to a 2xx of a request made here goes: 0 by route set and Contact, 1 where \
+         the INVITE went, 2 where the 2xx came from.",
     ),
-    planned(
+    text(
         "on_sl_reply",
-        ParamType::Str,
-        "Route for replies without transaction.",
+        "",
+        |c, v| {
+            c.tm.on_sl_reply = words(v);
+            Ok(())
+        },
+        "The onreply_route for replies without a transaction; drop and return 0 end them.",
     ),
     planned(
         "event_callback",
@@ -330,17 +360,40 @@ pub(super) const PARAMS: [Param; 43] = [
         |_, _| Ok(()),
         "No effect: without the cookie the top Via is always compared (RFC 3261 §17.2.3).",
     ),
-    planned(
+    int(
         "callid_matching",
-        ParamType::Int,
-        "Call-ID in matching of requests.",
+        "0",
+        |c, v| {
+            c.tm.callid_matching = flag(v);
+            Ok(())
+        },
+        "Whether what belongs to a transaction must also bear its Call-ID.",
     ),
-    planned(
+    int(
         "reply_relay_mode",
-        ParamType::Int,
-        "How replies are relayed.",
+        "1",
+        idle,
+        "No effect: replies are never suspended.",
     ),
-    planned("delayed_reply", ParamType::Int, "Replies after the script."),
-    planned("tw_append", ParamType::Str, "What t_write_unix writes."),
-    planned("evlreq_mode", ParamType::Int, "When tm:local-request runs."),
+    int(
+        "delayed_reply",
+        "1",
+        |c, v| {
+            c.tm.delayed_reply = flag(v);
+            Ok(())
+        },
+        "Whether a failed t_relay is answered at the end of the script, or at once.",
+    ),
+    text(
+        "tw_append",
+        "",
+        idle,
+        "No effect: there is no t_write_unix.",
+    ),
+    int(
+        "evlreq_mode",
+        "0",
+        idle,
+        "No effect: 5.6 has no such parameter.",
+    ),
 ];

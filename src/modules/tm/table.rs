@@ -24,6 +24,8 @@ pub struct Table {
     entries: slab::Table<Box<Transaction>>,
     index: HashTable<(u64, Key)>,
     hasher: RandomState,
+    /// Whether what belongs to a transaction must bear its Call-ID (`callid_matching`).
+    pub compares_call_id: bool,
 }
 
 impl Table {
@@ -33,6 +35,7 @@ impl Table {
             entries: slab::Table::new(),
             index: HashTable::new(),
             hasher,
+            compares_call_id: false,
         }
     }
 
@@ -47,10 +50,9 @@ impl Table {
         let hash = self.hash(request, method);
         let is_it = |&(h, key): &(u64, Key)| {
             h == hash
-                && self
-                    .entries
-                    .get(key)
-                    .is_some_and(|t| identity::is_same(&t.request, request, method))
+                && self.entries.get(key).is_some_and(|t| {
+                    identity::is_same(&t.request, request, method) && self.has_call_id(t, request)
+                })
         };
         self.index.find(hash, is_it).map(|&(_, key)| key)
     }
@@ -60,7 +62,12 @@ impl Table {
         let own = OwnBranch::parse(response.top_via().branch()?)?;
         let transaction = self.entries.get(own.branch.transaction)?;
         let exists = usize::from(own.branch.index) < transaction.branches.len();
-        (transaction.nonce == own.nonce && exists).then_some(own)
+        let is_it = transaction.nonce == own.nonce && self.has_call_id(transaction, response);
+        (exists && is_it).then_some(own)
+    }
+
+    fn has_call_id(&self, transaction: &Transaction, message: &Message) -> bool {
+        !self.compares_call_id || transaction.request.call_id() == message.call_id()
     }
 
     /// Whether the table is full.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::effect::{Destination, Flow, Hop};
+use crate::effect::{Destination, Flow, Hop, Proto};
 use crate::modules::corex;
 use crate::modules::pv::avp::Avps;
 use crate::modules::work::{Bytes, StreamWishes, Target, Work};
@@ -108,6 +108,8 @@ pub struct Saved {
     pub advertised: (Option<Bytes>, Option<u16>),
     /// Stream behaviour.
     pub stream: StreamWishes,
+    /// `udp_mtu_try_proto`.
+    pub mtu_proto: Option<Proto>,
     /// Record-routing.
     pub rr: rr::Memory,
     /// Names that a branch left with and the request had not come in with.
@@ -219,6 +221,7 @@ impl Saved {
         self.via_wishes = work.via_wishes;
         self.advertised = work.advertised.clone();
         self.stream = work.stream;
+        self.mtu_proto = work.mtu_proto;
         self.rr = work.rr.clone();
     }
 }

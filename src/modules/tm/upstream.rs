@@ -160,6 +160,24 @@ pub fn cancel(env: &mut Env<'_>, key: Key) {
     }
 }
 
+/// The response that [`send_best`] would pass on, and how it would look; `None`: that would be one
+/// of our own.
+pub fn best_response(env: &mut Env<'_>, key: Key, best: u8) -> Option<(Rc<Message>, Bytes)> {
+    let config = &env.state.setup.config.tm;
+    let t = env.state.tm.get(key)?;
+    let branch = t.branches.get(usize::from(best))?;
+    let is_made_here = match branch.status {
+        401 | 407 => config.aggregate_challenges && challenged(t) > 1,
+        503 => config.remap_503_500,
+        _ => false,
+    };
+    let stored = branch.response.as_ref().filter(|_| !is_made_here)?;
+    let number = Some(t.request.cseq().number);
+    let press = &mut env.state.press;
+    let bytes = without_our_via(press, &stored.message, &stored.edits, number);
+    Some((Rc::clone(&stored.message), bytes))
+}
+
 /// Sends the failure of this branch upstream: its response, or one of our own when the branch
 /// has none or the response must not leave this hop.
 pub fn send_best(env: &mut Env<'_>, key: Key, best: u8) {

@@ -1,7 +1,7 @@
 //! `tmx`: further functions of transactions, and their variables.
 
 use crate::modules::entry::{
-    NO, YES, formatted, function, join, keyed, planned_variable, total, truth, variable, word,
+    NO, YES, formatted, function, join, keyed, total, truth, variable, word,
 };
 use crate::modules::{Call, Function, Module, Variable};
 use crate::script::{
@@ -99,7 +99,7 @@ const OWN: [Function; 9] = [
     ),
 ];
 
-const VARIABLES: [Variable; 11] = [
+const VARIABLES: [Variable; 10] = [
     variable(
         "T_branch_idx",
         branch_index,
@@ -150,12 +150,6 @@ const VARIABLES: [Variable; 11] = [
         InnerKind::OneOf(&["flags", "uri"]),
         branch_attribute,
         "What the branch is.",
-    ),
-    planned_variable(
-        "T_rpl_err",
-        InnerKind::None,
-        false,
-        "Why a reply could not be sent.",
     ),
 ];
 

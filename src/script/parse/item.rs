@@ -85,7 +85,8 @@ impl Parser<'_> {
     pub(super) fn item(&mut self, items: &mut Vec<Item>) -> Parsed<()> {
         let at = self.place();
         let word = self.word(EXPECTED)?;
-        let is_setting = ["=", "."].iter().any(|sign| self.is_sign(0, sign));
+        let is_instance = self.is_sign(0, "[") && self.is_sign(2, "]") && self.is_sign(3, ".");
+        let is_setting = is_instance || ["=", "."].iter().any(|sign| self.is_sign(0, sign));
         let word = if is_setting || OPENERS.contains(&word.as_str()) {
             word
         } else {
@@ -118,7 +119,11 @@ impl Parser<'_> {
             "flags" => items.push(Item::Flags(self.flags()?)),
             "listen" if self.is_sign(0, "=") => self.listen(items)?,
             "alias" if self.is_sign(0, "=") => self.aliases(items)?,
-            _ if self.accept(".") => items.push(Item::Custom(self.custom(word)?)),
+            _ if self.is_sign(0, "[") || self.is_sign(0, ".") => {
+                let instance = self.instance()?;
+                self.expect(".")?;
+                items.push(Item::Custom(self.custom(word, instance)?));
+            }
             _ => {
                 self.expect("=")?;
                 let value = self.given("a value")?;
@@ -210,7 +215,20 @@ impl Parser<'_> {
         }
     }
 
-    fn custom(&mut self, group: String) -> Parsed<CustomItem> {
+    /// The number in brackets behind a group, if there is one.
+    fn instance(&mut self) -> Parsed<Option<i64>> {
+        if !self.accept("[") {
+            return Ok(None);
+        }
+        let TokenKind::Number(n) = *self.peek() else {
+            return self.broken("the number of an instance");
+        };
+        self.next();
+        self.expect("]")?;
+        Ok(Some(n))
+    }
+
+    fn custom(&mut self, group: String, instance: Option<i64>) -> Parsed<CustomItem> {
         let at = self.place();
         let name = self.word("the name of a custom parameter")?;
         self.expect("=")?;
@@ -231,6 +249,7 @@ impl Parser<'_> {
         };
         Ok(CustomItem {
             group,
+            instance,
             name,
             value,
             description,

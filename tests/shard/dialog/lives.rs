@@ -284,11 +284,8 @@ fn targets_and_numbers_follow_requests() {
     let moved = |text: String| text.replace("Contact: <sip:", "Contact: <sip:moved-");
     let text = moved(c.within("INVITE"));
     let invite = c.p.receive(ALICE, &text);
-    assert_eq!(
-        show(&mut c),
-        "sip:moved-alice@192.0.2.1 3, sip:bob@192.0.2.2 0"
-    );
-    // RFC 3261 §12.2.1.2: so does the 2xx.
+    // RFC 6141 §4: not before it is accepted; then the 2xx counts, too (RFC 3261 §12.2.1.2).
+    assert_eq!(show(&mut c), "sip:alice@192.0.2.1 3, sip:bob@192.0.2.2 0");
     let out = invite
         .iter()
         .find(|s| s.line().starts_with("INVITE"))
@@ -299,7 +296,10 @@ fn targets_and_numbers_follow_requests() {
         "sip:moved-alice@192.0.2.1 3, sip:moved-bob@192.0.2.2 0"
     );
     let text = c.within_by_callee("UPDATE");
-    c.p.receive(BOB, &text);
+    let update = c.p.receive(BOB, &text);
+    let ok =
+        answer(&update[0], 200, "").replace("sip:bob@192.0.2.2>", "sip:moved-alice@192.0.2.1>");
+    c.p.receive(ALICE, &ok);
     assert_eq!(
         show(&mut c),
         "sip:moved-alice@192.0.2.1 3, sip:bob@192.0.2.2 4"
@@ -317,6 +317,48 @@ fn targets_and_numbers_follow_requests() {
         show(&mut c),
         "sip:moved-alice@192.0.2.1 5, sip:bob@192.0.2.2 4"
     );
+}
+
+#[test]
+fn a_refused_target_refresh_changes_nothing() {
+    for (method, code, want) in [
+        ("INVITE", 488, "sip:alice@192.0.2.1"),
+        ("INVITE", 491, "sip:alice@192.0.2.1"),
+        ("UPDATE", 500, "sip:alice@192.0.2.1"),
+        ("INVITE", 183, "sip:alice@192.0.2.1"),
+        ("INFO", 200, "sip:alice@192.0.2.1"),
+        ("INVITE", 200, "sip:alice@192.0.2.9"),
+        ("UPDATE", 202, "sip:alice@192.0.2.9"),
+    ] {
+        let mut c = Call::up(Script::default());
+        let text = c
+            .within(method)
+            .replace("alice@192.0.2.1>", "alice@192.0.2.9>");
+        let sent = c.p.receive(ALICE, &text);
+        let out = sent.iter().find(|s| s.line().starts_with(method)).unwrap();
+        c.p.receive(BOB, &answer(out, code, ""));
+        let contact = c.p.dialogs().remove(0).caller.contact;
+        assert_eq!(contact.as_deref(), Some(want), "{method} {code}");
+    }
+}
+
+#[test]
+fn an_answer_of_the_script_accepts_a_target_too() {
+    for (code, want) in [(200, "sip:alice@192.0.2.9"), (488, "sip:alice@192.0.2.1")] {
+        let within = format!(
+            "if (is_method(\"UPDATE\")) {{ t_newtran(); t_reply(\"{code}\", \"x\"); exit; }}"
+        );
+        let mut c = Call::up(Script {
+            within: &within,
+            ..Script::default()
+        });
+        let text = c
+            .within("UPDATE")
+            .replace("alice@192.0.2.1>", "alice@192.0.2.9>");
+        c.p.receive(ALICE, &text);
+        let contact = c.p.dialogs().remove(0).caller.contact;
+        assert_eq!(contact.as_deref(), Some(want), "{code}");
+    }
 }
 
 const FORK: &str = r#"$ru = "sip:bob@192.0.2.2"; append_branch("sip:carol@192.0.2.3");"#;

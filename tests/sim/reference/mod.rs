@@ -107,7 +107,7 @@ impl Reference {
             | Input::SendFailed(Token::Branch(_) | Token::Local(_), _) => {
                 unreachable!("the reference names all that it asks as runs")
             }
-            Input::Reload(_) => {}
+            Input::Reload(_) | Input::Routed(..) | Input::Executed(..) => {}
             Input::Deadline => self.on_deadline(now, out),
             Input::FlowClosed(_)
             | Input::Peer(..)
