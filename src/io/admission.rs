@@ -276,12 +276,12 @@ mod tests {
         let mut admission = Admission::new(Instant::ZERO, RandomState::with_seeds(1, 2, 3, 4));
         let mut now = Instant::ZERO;
         for n in 1..4 {
-            now = now + WINDOW;
+            now += WINDOW;
             admission.looked(now, LATE, false, n * 100);
         }
         assert!(admission.is_limited());
         for _ in 0..CALM_WINDOW_COUNT + 1 {
-            now = now + WINDOW;
+            now += WINDOW;
             admission.looked(now, Duration::ZERO, false, 0);
         }
         assert!(!admission.is_limited());

@@ -118,7 +118,7 @@ mod tests {
             if round > 100 {
                 longest = longest.max(step);
             }
-            now = now + step;
+            now += step;
             let due = now.since(Instant::ZERO).as_nanos() * rate / SECOND;
             let count = (due - taken).min(64);
             taken += count;
@@ -158,10 +158,10 @@ mod tests {
         let mut now = Instant::ZERO + Duration::from_micros(500);
         pace.began(now, 64, true);
         assert_eq!(pace.next(now), Wait::Not);
-        now = now + Duration::from_micros(500);
+        now += Duration::from_micros(500);
         pace.began(now, 3, false);
         assert!(matches!(pace.next(now), Wait::Round(_)));
-        now = now + Duration::from_secs(1);
+        now += Duration::from_secs(1);
         pace.began(now, 1, false);
         assert_eq!(pace.next(now), Wait::Event);
     }
