@@ -115,7 +115,7 @@ mod tests {
                 Wait::Event => Duration::from_nanos(SECOND / rate),
                 Wait::Not => Duration::from_micros(10),
             };
-            if round > 100 {
+            if round > 1_000 {
                 longest = longest.max(step);
             }
             now += step;
@@ -159,7 +159,7 @@ mod tests {
         pace.began(now, 64, true);
         assert_eq!(pace.next(now), Wait::Not);
         now += Duration::from_micros(500);
-        pace.began(now, 3, false);
+        pace.began(now, 60, false);
         assert!(matches!(pace.next(now), Wait::Round(_)));
         now += Duration::from_secs(1);
         pace.began(now, 1, false);
