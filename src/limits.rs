@@ -78,6 +78,10 @@ pub const TABLE_ITEM_COUNT_MAX: usize = 1 << 20;
 /// from messages. Above: the walk does not begin, and that is logged.
 pub const TABLE_WALK_COUNT_MAX: usize = 64;
 
+/// Walks over header fields, and as many over lines of the body, that may be open at a time for
+/// one message (the original's bound). Above: the walk does not begin, and that is logged.
+pub const ITERATOR_COUNT_MAX: usize = 4;
+
 /// Bytes of one configuration file, and depth of inclusion (the original's bound).
 pub const CONFIG_SIZE_MAX: usize = 16 << 20;
 

@@ -96,6 +96,9 @@ pub(crate) struct Args {
     /// Change to this group once the sockets are open.
     #[arg(short = 'g', value_name = "GROUP")]
     pub(crate) group: Option<String>,
+    /// Refused: the tree of directories is changed from outside.
+    #[arg(short = 't', value_name = "DIR")]
+    pub(crate) root_dir: Option<PathBuf>,
     /// No TCP.
     #[arg(short = 'T')]
     pub(crate) no_tcp: bool,
@@ -164,45 +167,49 @@ pub(crate) struct Server {
 /// Where `ctl` listens when the configuration does not say so.
 pub(crate) const DEFAULT_SOCKET: &str = "unix:/run/dialcore/kamailio_ctl";
 
+/// What the original calls its ways to wait for sockets, and its memory managers.
+const POLL_METHODS: [&str; 5] = ["poll", "epoll_lt", "epoll_et", "sigio_rt", "select"];
+const MANAGERS: [&str; 3] = ["qm", "fm", "tlsf"];
+
 /// Flags of the original that mean nothing here and are accepted for the sake of existing scripts.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Accepted without effect")]
 pub(crate) struct Unused {
     /// Megabytes of shared memory: there is none.
     #[arg(short = 'm', value_name = "MB")]
-    pub(crate) shared_memory: Option<String>,
+    pub(crate) shared_memory: Option<u64>,
     /// Megabytes of private memory: tables grow to their bounds.
     #[arg(short = 'M', value_name = "MB")]
-    pub(crate) private_memory: Option<String>,
+    pub(crate) private_memory: Option<u64>,
     /// Where modules lie: they are built in.
     #[arg(short = 'L', value_name = "PATH")]
     pub(crate) module_path: Vec<String>,
     /// TCP workers: each core serves its own streams.
     #[arg(short = 'N', value_name = "N")]
-    pub(crate) tcp_workers: Option<String>,
+    pub(crate) tcp_workers: Option<u32>,
     /// No SCTP: there is none.
     #[arg(short = 'S')]
     pub(crate) no_sctp: bool,
     /// Whether names of listening addresses are looked up.
-    #[arg(short = 'a', value_name = "MODE")]
+    #[arg(short = 'a', value_name = "MODE", value_parser = ["on", "off", "yes", "no"])]
     pub(crate) auto_aliases: Option<String>,
     /// Process group file.
     #[arg(short = 'G', value_name = "FILE")]
     pub(crate) group_file: Option<String>,
     /// Poll method.
-    #[arg(short = 'W', value_name = "METHOD")]
+    #[arg(short = 'W', value_name = "METHOD", value_parser = POLL_METHODS)]
     pub(crate) poll_method: Option<String>,
     /// Maximum receive buffer size.
     #[arg(short = 'b', value_name = "BYTES")]
-    pub(crate) max_buffer: Option<String>,
+    pub(crate) max_buffer: Option<u64>,
     /// Script optimisation level.
     #[arg(short = 'O', value_name = "LEVEL")]
-    pub(crate) optimisation: Option<String>,
+    pub(crate) optimisation: Option<u32>,
     /// Shared memory manager.
-    #[arg(short = 'x', value_name = "NAME")]
+    #[arg(short = 'x', value_name = "NAME", value_parser = MANAGERS)]
     pub(crate) shared_manager: Option<String>,
     /// Private memory manager.
-    #[arg(short = 'X', value_name = "NAME")]
+    #[arg(short = 'X', value_name = "NAME", value_parser = MANAGERS)]
     pub(crate) private_manager: Option<String>,
     /// Look at the DNS name of the last Via.
     #[arg(short = 'r')]
@@ -217,7 +224,7 @@ pub(crate) struct Unused {
     #[arg(long = "log-engine", value_name = "NAME")]
     pub(crate) log_engine: Option<String>,
     /// Whether C exit handlers run.
-    #[arg(long = "atexit", value_name = "yes|no")]
+    #[arg(long = "atexit", value_name = "yes|no", value_parser = ["yes", "no", "1", "0"])]
     pub(crate) atexit: Option<String>,
 }
 
@@ -233,10 +240,7 @@ mod tests {
         assert_eq!((args.foreground, args.verbose, args.stderr), (2, 3, 1));
         assert_eq!(args.defines, ["A=1", "B"]);
         assert_eq!(args.listen.len(), 2);
-        assert_eq!(
-            (args.cores, args.unused.shared_memory.as_deref()),
-            (Some(2), Some("64"))
-        );
+        assert_eq!((args.cores, args.unused.shared_memory), (Some(2), Some(64)));
     }
 
     #[test]
@@ -260,6 +264,35 @@ mod tests {
         let places = setup.ctl.places(&setup.process.rundir);
         let shown = places[0].to_string().replace("unixs:", "unix:");
         assert_eq!(shown, DEFAULT_SOCKET);
+    }
+
+    #[test]
+    fn a_value_that_the_original_refuses_is_refused() {
+        let refused = [
+            "-W x", "-W epoll", "-x a", "-X b", "-a x", "-O x", "-b x", "-m x", "-M x", "-N x",
+        ];
+        for flag in refused {
+            let line = format!("dialcore {flag}");
+            assert!(Args::try_parse_from(line.split(' ')).is_err(), "{flag}");
+        }
+        let accepted = [
+            "-W poll",
+            "-W epoll_lt",
+            "-x fm",
+            "-X tlsf",
+            "-a no",
+            "-O 8",
+            "-b 65536",
+            "-m 64",
+            "-M 8",
+            "-N 4",
+            "-L /x",
+            "-t /x",
+        ];
+        for flag in accepted {
+            let line = format!("dialcore {flag}");
+            assert!(Args::try_parse_from(line.split(' ')).is_ok(), "{flag}");
+        }
     }
 
     #[test]

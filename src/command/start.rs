@@ -24,12 +24,18 @@ pub(crate) enum Failure {
     Config(ConfigErrors),
     /// The kernel refuses.
     Io(Vec<IoError>),
+    /// `-t` or `chroot`.
+    Chroot,
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Config(errors) => write!(f, "{errors}"),
+            Failure::Chroot => f.write_str(
+                "ERROR: neither -t nor chroot is supported; start the program in the other tree, \
+                 with chroot(8) or RootDirectory= of its unit",
+            ),
             Failure::Io(errors) => {
                 for (n, error) in errors.iter().enumerate() {
                     let end = if n + 1 < errors.len() { "\n" } else { "" };
@@ -63,6 +69,8 @@ pub(crate) fn start(args: Args) -> Result<(), Failure> {
         print!("{}", text::internals());
         return Ok(());
     }
+    // A name that is not known is a mistake of the command line, found before all else.
+    process::check_owner(args.user.as_deref(), args.group.as_deref())?;
     let mut files = Files::new(&args);
     if args.print {
         return print(&args, &mut files);
@@ -77,6 +85,9 @@ pub(crate) fn start(args: Args) -> Result<(), Failure> {
     if args.check > 0 {
         eprintln!("config file ok, exiting...");
         return Ok(());
+    }
+    if args.root_dir.is_some() || setup.config.process.chroot.is_some() {
+        return Err(Failure::Chroot);
     }
     run(args, &files, Arc::new(setup), cores)
 }

@@ -97,8 +97,20 @@ pub fn change_dir(path: &Path) -> Result<(), IoError> {
 /// Gives up root for a user and a group, each a name or a number. Sockets are to be open before.
 /// Without a group, the user's own.
 pub fn become_user(user: Option<&str>, group: Option<&str>) -> Result<(), IoError> {
-    let (user, group) = owner(user, group).map_err(IoError::start("find user and group"))?;
+    let (user, group) = known_owner(user, group)?;
     sys::become_user(user, group).map_err(IoError::start("change user and group"))
+}
+
+/// Whether there are such a user and group.
+pub fn check_owner(user: Option<&str>, group: Option<&str>) -> Result<(), IoError> {
+    known_owner(user, group).map(drop)
+}
+
+fn known_owner(
+    user: Option<&str>,
+    group: Option<&str>,
+) -> Result<(Option<u32>, Option<u32>), IoError> {
+    owner(user, group).map_err(IoError::start("find user and group"))
 }
 
 /// The numbers of a user and a group, each a name or a number. Without a group, the user's own.

@@ -13,7 +13,7 @@ use crate::time::Duration;
 use super::pv::avp::Avps;
 use crate::steer::ShardId;
 
-use super::{auth, corex, dialog, ipops, rr, sanity, siputils, tm, uac};
+use super::{auth, corex, dialog, ipops, rr, sanity, siputils, textops, tm, uac};
 
 /// Bytes that several owners keep.
 pub type Bytes = Rc<[u8]>;
@@ -169,6 +169,8 @@ pub struct Work {
     pub auth: auth::Seen,
     /// What has become of P-Charging-Vector.
     pub charging: siputils::Charging,
+    /// Walks over header fields and lines of the body.
+    pub walks: textops::Walks,
     /// What `sanity_check` found and `sanity_reply` is to answer.
     pub finding: Option<Box<sanity::Finding>>,
     /// Whether a reply or forwarding has been sent for the message.
@@ -234,6 +236,7 @@ impl Work {
             is_error_kept: false,
             auth: auth::Seen::default(),
             charging: siputils::Charging::default(),
+            walks: textops::Walks::default(),
             finding: None,
             is_answered: false,
             log_prefix: None,

@@ -7,13 +7,13 @@ use crate::modules::pv::Stored;
 use crate::modules::{Call, Function};
 use crate::script::{self, CallSite, Heap, Outcome, ParamKind, RouteKinds};
 
-use super::{Item, Walk, change_of, open, table, table_mut, take, tell};
+use super::{Item, Life, Walk, assign, change_of, open, table, table_mut, take, tell};
 
 const TEXT: ParamKind = ParamKind::Text;
 const INT: ParamKind = ParamKind::Int;
 const ANY: RouteKinds = RouteKinds::ANY;
 
-pub(super) const FUNCTIONS: [Function; 18] = [
+pub(super) const FUNCTIONS: [Function; 22] = [
     function("sht_rm", &[TEXT, TEXT], ANY, (remove, "Removes an item.")),
     function(
         "sht_rm_name",
@@ -108,11 +108,47 @@ pub(super) const FUNCTIONS: [Function; 18] = [
         (set_life, "Sets how many seconds it will live."),
     ),
     function(
+        "sht_setxs",
+        &[TEXT, TEXT, TEXT, INT],
+        ANY,
+        (
+            put_text,
+            "Sets an item to a text that lives for so many seconds.",
+        ),
+    ),
+    function(
+        "sht_setxi",
+        &[TEXT, TEXT, INT, INT],
+        ANY,
+        (
+            put_number,
+            "Sets an item to a number that lives for so many seconds.",
+        ),
+    ),
+    function(
+        "sht_match_str_value",
+        &[TEXT, TEXT, TEXT],
+        ANY,
+        (
+            |c, h, s| has(c, h, s, false),
+            "Whether a text among the values matches: eq, ne, re or sw, and the text.",
+        ),
+    ),
+    function(
+        "sht_has_str_value",
+        &[TEXT, TEXT, TEXT],
+        ANY,
+        (
+            |c, h, s| has(c, h, s, false),
+            "The same as sht_match_str_value.",
+        ),
+    ),
+    function(
         "sht_match_name",
         &[TEXT, TEXT, TEXT],
         ANY,
         (
-            has,
+            |c, h, s| has(c, h, s, true),
             "Whether a key matches: eq, ne, re or sw, and the text.",
         ),
     ),
@@ -121,7 +157,7 @@ pub(super) const FUNCTIONS: [Function; 18] = [
         &[TEXT, TEXT, TEXT],
         ANY,
         (
-            has,
+            |c, h, s| has(c, h, s, true),
             "Whether a key matches: eq, ne, re or sw, and the text.",
         ),
     ),
@@ -359,7 +395,42 @@ fn set_life(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
     YES
 }
 
-fn has(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+fn put_text(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let text = text_of(call, heap, site, 2).unwrap_or_default();
+    put_living(call, heap, site, Stored::Text((*text).into()))
+}
+
+fn put_number(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    match site.int(2, call, heap) {
+        Some(n) => put_living(call, heap, site, Stored::Int(n)),
+        None => NO,
+    }
+}
+
+/// Items of a table without `autoexpire` live on.
+fn put_living(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite, value: Stored) -> Outcome {
+    let (name, key) = (text_of(call, heap, site, 0), text_of(call, heap, site, 1));
+    let seconds = site.int(3, call, heap);
+    let (Some(name), Some(key), Some(seconds)) = (name, key, seconds) else {
+        return NO;
+    };
+    let Some((at, definition)) = open(call.env.state, &name) else {
+        return NO;
+    };
+    let (life, can_expire) = (Life::of(definition), definition.autoexpire.is_some());
+    if !assign(&mut call.env, (at, life), &key, value) {
+        call.env.log(Level::Err, "the table is full");
+        return NO;
+    }
+    let place = table(call.env.state, at).place(&key);
+    if let Some(place) = place.filter(|_| can_expire) {
+        let seconds = u64::try_from(seconds).unwrap_or(0);
+        super::set_life(&mut call.env, at, place, seconds);
+    }
+    YES
+}
+
+fn has(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite, by_key: bool) -> Outcome {
     let operator = text_of(call, heap, site, 1).unwrap_or_default();
     let text = text_of(call, heap, site, 2).unwrap_or_default();
     let Some(at) = named(call, heap, site, 0) else {
@@ -369,7 +440,7 @@ fn has(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
         return NO;
     };
     let mut all = table(call.env.state, at).iter();
-    truth(all.any(|item| wanted.is_item(item, true)))
+    truth(all.any(|item| wanted.is_item(item, by_key)))
 }
 
 #[cfg(test)]
@@ -406,6 +477,12 @@ mod tests {
             ("sht_reset(\"a\")", "1 0"),
             ("sht_reset(\"nope\")", "-1 3"),
             ("sht_print()", "1 3"),
+            ("sht_setxs(\"a\", \"ab1\", \"x\", \"5\")", "1 3"),
+            ("sht_setxi(\"a\", \"new\", \"7\", \"5\")", "1 4"),
+            ("sht_setxi(\"nope\", \"new\", \"7\", \"5\")", "-1 3"),
+            ("sht_match_str_value(\"a\", \"eq\", \"one\")", "1 3"),
+            ("sht_match_str_value(\"a\", \"eq\", \"1\")", "-1 3"),
+            ("sht_has_str_value(\"a\", \"sw\", \"tw\")", "1 3"),
         ];
         for (call, want) in table {
             let statements = format!("{fill} $var(r) = {call}; xlog(\"$var(r) $shtcn(a=>**)\");");

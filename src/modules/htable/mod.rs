@@ -67,7 +67,7 @@ impl Config {
     }
 }
 
-const PARAMS: [Param; 12] = [
+const PARAMS: [Param; 13] = [
     param(
         "htable",
         ParamType::Str,
@@ -103,6 +103,12 @@ const PARAMS: [Param; 12] = [
             |_, _| Ok(()),
             "No effect: an item goes when its time has come.",
         ),
+    ),
+    param(
+        "timer_procs",
+        ParamType::Int,
+        "0",
+        (|_, _| Ok(()), "No effect: every core has its own timers."),
     ),
     planned_param(
         "db_expires",

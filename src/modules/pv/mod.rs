@@ -10,6 +10,7 @@ mod function;
 mod header;
 mod network;
 mod party;
+mod record;
 mod select;
 pub(crate) mod store;
 pub(crate) mod time;
@@ -20,7 +21,7 @@ pub mod xavp;
 use crate::script::ParamType;
 
 use super::entry::{join, param, total};
-use super::{Module, Param, ParamError, Variable};
+use super::{Function, Module, Param, ParamError, Variable};
 
 pub use avp::{Avps, Stored};
 pub(super) use header::credential_of;
@@ -31,12 +32,16 @@ pub const MODULE: Module = Module {
     name: "pv",
     doc: "Pseudo-variables and their functions.",
     planned: false,
-    functions: &function::FUNCTIONS,
+    functions: &FUNCTIONS,
     variables: &VARIABLES,
     params: &PARAMS,
     commands: &super::rpc::shv::SHV,
     ..super::EMPTY
 };
+
+const FUNCTION_PARTS: [&[Function]; 3] =
+    [&function::FUNCTIONS, &record::FUNCTIONS, &record::PLANNED];
+const FUNCTIONS: [Function; total(&FUNCTION_PARTS)] = join(&FUNCTION_PARTS);
 
 const PARTS: [&[Variable]; 11] = [
     &uri::VARIABLES,

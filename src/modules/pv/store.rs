@@ -236,6 +236,34 @@ fn variables<'a>(call: &'a mut Call<'_>) -> &'a mut Variables {
     &mut state.variables
 }
 
+/// The script variable of this name, or with `*` all of them.
+pub(super) fn named(call: &mut Call<'_>, wanted: &[u8]) -> Vec<(Box<[u8]>, Stored)> {
+    let vars = &variables(call).vars;
+    let is_wanted = |(name, _): &(&Box<[u8]>, &usize)| wanted == b"*" || ***name == *wanted;
+    let stored = |(name, place): (&Box<[u8]>, &usize)| {
+        let value = match vars.slots.get(*place)? {
+            Slot::Int(n) => Stored::Int(*n),
+            Slot::Text(text) => Stored::Text(text[..].into()),
+        };
+        Some((name.clone(), value))
+    };
+    vars.names
+        .iter()
+        .filter(is_wanted)
+        .filter_map(stored)
+        .collect()
+}
+
+/// Assigns a script variable.
+pub(super) fn assign(
+    call: &mut Call<'_>,
+    heap: &Heap,
+    name: Text,
+    value: Value,
+) -> Result<(), WriteError> {
+    variables(call).vars.set(heap, name, value)
+}
+
 fn read(store: &Store, heap: &mut Heap, access: &Access<'_>) -> Value {
     let found = store.get(heap.bytes(access.key.text()));
     found.map_or(Value::Null, |stored| stored.value(heap))

@@ -99,8 +99,9 @@ fn indexed(text: &[u8]) -> (&[u8], Index) {
     }
 }
 
+/// Which of the three variables.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     /// `$xavp`.
     Stack,
     /// `$xavi`: names in any case.
@@ -110,7 +111,7 @@ enum Kind {
 }
 
 impl Kind {
-    fn of(self, avps: &mut Avps) -> &mut Records {
+    pub(super) fn of(self, avps: &mut Avps) -> &mut Records {
         match self {
             Kind::Stack => &mut avps.records,
             Kind::Folded => &mut avps.folded,
@@ -214,6 +215,103 @@ impl Records {
             .iter()
             .filter(|(f, _)| **f == *path.field)
             .count()
+    }
+
+    /// Sets a field of the newest record of the name, which is made when there is none. False:
+    /// there are too many.
+    pub(super) fn set_field(
+        &mut self,
+        kind: Kind,
+        name: &[u8],
+        field: &[u8],
+        value: Stored,
+    ) -> bool {
+        if self.size() + 2 > AVP_COUNT_MAX {
+            return false;
+        }
+        let Some(at) = self.places(kind, name).next() else {
+            self.0.push(Record {
+                name: name.into(),
+                fields: vec![(field.into(), value)],
+            });
+            return true;
+        };
+        let fields = &mut self.0[at].fields;
+        // What only was a value becomes a record.
+        fields.retain(|(name, _)| !name.is_empty());
+        match fields.iter_mut().rev().find(|(f, _)| kind.same(f, field)) {
+            Some((_, old)) => *old = value,
+            None => fields.push((field.into(), value)),
+        }
+        true
+    }
+
+    /// Removes the newest value of a field of the newest record of the name, or that record.
+    pub(super) fn remove_newest(&mut self, kind: Kind, name: &[u8], field: &[u8]) {
+        let path = Path {
+            name,
+            at: Index::None,
+            field,
+            field_at: 0,
+        };
+        self.remove(kind, &path);
+    }
+
+    /// The fields of the newest record of the name as parameters, the newest first.
+    pub(super) fn imploded(&self, kind: Kind, name: &[u8]) -> Option<Vec<u8>> {
+        let record = &self.0[self.places(kind, name).next()?];
+        let mut out = vec![];
+        for (field, value) in record.fields.iter().rev().filter(|(f, _)| !f.is_empty()) {
+            out.extend_from_slice(field);
+            match value {
+                // A negative number as the original writes it, without a sign.
+                Stored::Int(n @ ..0) => out.extend_from_slice(format!("={}", *n as u32).as_bytes()),
+                Stored::Int(n) => out.extend_from_slice(format!("={n}").as_bytes()),
+                Stored::Text(text) if text.is_empty() => {}
+                Stored::Text(text) => out.extend_from_slice(&[b"=", &text[..]].concat()),
+            }
+            out.push(b';');
+        }
+        (!out.is_empty()).then_some(out)
+    }
+
+    /// Copies a record of `$xavp` behind the oldest of another name, or in place of one of them.
+    pub(super) fn copy(&mut self, source: (&[u8], usize), to: &[u8], place: Option<usize>) -> bool {
+        let Some(from) = self.places(Kind::Stack, source.0).nth(source.1) else {
+            return false;
+        };
+        let record = Record {
+            name: to.into(),
+            fields: self.0[from].fields.clone(),
+        };
+        if self.size() + 1 + record.fields.len() > AVP_COUNT_MAX {
+            return false;
+        }
+        let Some(place) = place else {
+            self.0.insert(0, record);
+            return true;
+        };
+        let place = self.places(Kind::Stack, to).nth(place);
+        if let Some(at) = place {
+            self.0[at] = record;
+        }
+        place.is_some()
+    }
+
+    /// All records as lines for the log, the newest first.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let mut lines = vec![];
+        for record in self.0.iter().rev() {
+            lines.push(format!("{}:", record.name.escape_ascii()));
+            for (field, value) in record.fields.iter().rev() {
+                let value = match value {
+                    Stored::Int(n) => n.to_string(),
+                    Stored::Text(text) => format!("\"{}\"", text.escape_ascii()),
+                };
+                lines.push(format!("  {} = {value}", field.escape_ascii()));
+            }
+        }
+        lines
     }
 
     fn size(&self) -> usize {

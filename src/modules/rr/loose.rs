@@ -30,15 +30,17 @@ impl Found {
     }
 }
 
-/// Does what the Route header fields ask of this element.
-pub fn loose_route(setup: &Setup, work: &mut Work) -> Found {
+/// Does what the Route header fields ask of this element. Without `heeds_strict`, a Request-URI
+/// of ours in a dialog is not taken for the work of a strict router.
+pub fn loose_route(setup: &Setup, work: &mut Work, heeds_strict: bool) -> Found {
     let message = Rc::clone(&work.message);
     let routes: Vec<Span> = message.values(HeaderName::Route).collect();
     if routes.is_empty() || routes.iter().any(|r| uri_of(&message, *r).is_none()) {
         return Found::Nothing;
     }
     // §16.4: a Request-URI of ours in a dialog was put there by a strict router.
-    if message.to_tag().is_some() && is_ours(setup, work.uri()) {
+    work.rr.has_next_route = false;
+    if heeds_strict && message.to_tag().is_some() && is_ours(setup, work.uri()) {
         return after_strict_router(&message, &routes, work);
     }
     let ours = own_routes(setup, &message, &routes, work);
@@ -48,6 +50,7 @@ pub fn loose_route(setup: &Setup, work: &mut Work) -> Found {
         None if message.to_tag().is_none() => Found::PreloadedOurs,
         None => Found::NextHop,
         Some(next) => {
+            work.rr.has_next_route = ours > 0;
             follow(&message, *next, rest.len() == 1, work);
             Found::NextHop
         }
@@ -65,7 +68,6 @@ fn own_routes(setup: &Setup, message: &Message, routes: &[Span], work: &mut Work
         return 0;
     }
     work.rr.route_params = Some(Bytes::from(uri.params));
-    work.rr.route_uri = Some(Bytes::from(text));
     let Some(second) = routes.get(1).filter(|_| uri.param(b"r2").is_some()) else {
         if setup.config.rr.force_send_socket {
             work.target.socket = socket_of(setup, text).or(work.target.socket);
@@ -94,6 +96,12 @@ pub fn strange_second(setup: &Setup, message: &Message) -> Option<Bytes> {
 
 fn socket_of(setup: &Setup, text: &[u8]) -> Option<SocketId> {
     let uri = Uri::parse(text).ok()?;
+    if setup.config.rr.sockname_mode
+        && let Some(name) = uri.param(b"sn")
+        && let Some(socket) = setup.socket_called(name)
+    {
+        return Some(socket);
+    }
     setup.socket_named(uri.host, uri.port, uri.transport())
 }
 
@@ -129,7 +137,6 @@ fn after_strict_router(message: &Message, routes: &[Span], work: &mut Work) -> F
     };
     let own = Bytes::from(work.uri());
     work.rr.route_params = Uri::parse(&own).ok().map(|uri| Bytes::from(uri.params));
-    work.rr.route_uri = Some(own);
     let is_loose = Uri::parse(next).is_ok_and(|u| u.is_loose());
     if routes.len() > 1 && !is_loose {
         // Another strict router behind us: the target is the last Route already.
@@ -137,7 +144,7 @@ fn after_strict_router(message: &Message, routes: &[Span], work: &mut Work) -> F
         cut(message, first, &mut work.edits);
         return Found::NextHop;
     }
-    if routes.len() > 1 {
+    if is_loose {
         work.target.next_hop = Some(Bytes::from(next));
     }
     work.target.uri = Some(Bytes::from(target));
@@ -147,6 +154,12 @@ fn after_strict_router(message: &Message, routes: &[Span], work: &mut Work) -> F
 
 fn is_ours(setup: &Setup, uri: &[u8]) -> bool {
     Uri::parse(uri).is_ok_and(|u| setup.is_myself(u.host, u.port))
+}
+
+/// The URI of the first Route.
+pub fn first_uri(message: &Message) -> Option<&[u8]> {
+    let first = message.values(HeaderName::Route).next()?;
+    uri_of(message, first)
 }
 
 fn uri_of(message: &Message, value: Span) -> Option<&[u8]> {

@@ -41,6 +41,8 @@ pub struct Config {
     pub custom_user_avp: Box<str>,
     /// Follow-up requests leave by the socket that their Route names, also of a single one.
     pub force_send_socket: bool,
+    /// `;sn=` with the name of the socket, which tells the socket of later requests.
+    pub sockname_mode: bool,
     /// The log hears of a second Route of a double entry that names no socket of ours.
     pub enable_socket_mismatch_warning: bool,
 }
@@ -54,6 +56,7 @@ impl Default for Config {
             add_username: false,
             custom_user_avp: "".into(),
             force_send_socket: false,
+            sockname_mode: false,
             enable_socket_mismatch_warning: true,
         }
     }
@@ -68,8 +71,8 @@ pub struct Memory {
     pub params: Vec<u8>,
     /// Parameters of our own Route that `loose_route` removed.
     pub route_params: Option<Bytes>,
-    /// Its whole URI.
-    pub route_uri: Option<Bytes>,
+    /// Behind our own Route stood another, which names the next hop.
+    pub has_next_route: bool,
 }
 
 const fn f(
@@ -98,7 +101,7 @@ const ON_WAY: RouteKinds = RouteKinds::REQUEST
     .or(RouteKinds::FAILURE);
 const REQUEST: RouteKinds = RouteKinds::REQUEST;
 
-const FUNCTIONS: [Function; 9] = [
+const FUNCTIONS: [Function; 11] = [
     f(
         "record_route",
         &[TEXT],
@@ -133,6 +136,26 @@ const FUNCTIONS: [Function; 9] = [
         0,
         REQUEST,
         (loose, "Follows the Route header fields."),
+    ),
+    f(
+        "loose_route_mode",
+        &[ParamKind::Int],
+        1,
+        REQUEST,
+        (
+            loose_mode,
+            "The same; 1: a Request-URI of ours does not tell of a strict router.",
+        ),
+    ),
+    f(
+        "rr_next_hop_route",
+        &[],
+        0,
+        RouteKinds::ANY,
+        (
+            has_next_route,
+            "Whether the next hop is a Route that stood behind our own.",
+        ),
     ),
     f(
         "loose_route_preloaded",
@@ -177,11 +200,11 @@ const VARIABLES: [Variable; 2] = [
             inner: InnerKind::None,
             writable: false,
             planned: false,
-            doc: "URI of our Route that loose_route removed.",
+            doc: "URI of the first Route; without one an empty text.",
         },
-        get: |call, heap, _| match call.work.rr.route_uri.clone() {
-            Some(uri) => heap.string(&uri),
-            None => Value::Null,
+        get: |call, heap, _| {
+            let uri = loose::first_uri(&call.work.message);
+            heap.string(uri.unwrap_or_default())
         },
         set: None,
     },
@@ -231,7 +254,7 @@ macro_rules! on_off {
     };
 }
 
-const PARAMS: [Param; 8] = [
+const PARAMS: [Param; 9] = [
     on_off!(
         "enable_full_lr",
         "0",
@@ -270,6 +293,12 @@ const PARAMS: [Param; 8] = [
         "1",
         enable_socket_mismatch_warning,
         "Whether the log hears of a second Route (r2) that is no socket of ours."
+    ),
+    on_off!(
+        "sockname_mode",
+        "0",
+        sockname_mode,
+        "Write ;sn= with the socket's name, and find the socket by it."
     ),
     on_off!(
         "force_send_socket",
@@ -337,8 +366,23 @@ fn add_param(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
 }
 
 fn loose(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
+    route(call, true)
+}
+
+fn loose_mode(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    match site.int(0, call, heap) {
+        Some(mode) => route(call, mode == 0),
+        None => NO,
+    }
+}
+
+fn has_next_route(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
+    if call.work.rr.has_next_route { YES } else { NO }
+}
+
+fn route(call: &mut Call<'_>, heeds_strict: bool) -> Outcome {
     let setup = call.env.state.setup.clone();
-    let found = loose::loose_route(&setup, call.work);
+    let found = loose::loose_route(&setup, call.work, heeds_strict);
     if setup.config.rr.enable_socket_mismatch_warning
         && let Some(uri) = loose::strange_second(&setup, &call.work.message)
     {

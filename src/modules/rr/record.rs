@@ -75,10 +75,19 @@ fn write_double(
         if side.proto != Proto::Udp {
             line.text(";transport=").text(side.proto.lower());
         }
+        line.socket_name(side, advertised.is_some());
         if is_double {
             line.text(";r2=on");
         }
-        line.end(custom);
+        match advertised {
+            // The original's order here: the tag, then `lr`.
+            Some(_) => {
+                line.tag();
+                line.loose();
+                line.finish(custom);
+            }
+            None => line.end(custom),
+        }
     }
 }
 
@@ -125,6 +134,16 @@ impl Line<'_> {
         self.loose();
         self.tag();
         self.finish(custom);
+    }
+
+    /// `sockname_mode`: the name of the socket, but not beside an address that is given.
+    fn socket_name(&mut self, side: &Address, is_given: bool) {
+        if let Some(name) = &side.name
+            && self.ingredients.config.sockname_mode
+            && !is_given
+        {
+            self.text(";sn=").text(name);
+        }
     }
 
     fn loose(&mut self) {
@@ -220,7 +239,7 @@ mod tests {
             ),
             (
                 written(Record::Advertised(b"p.test:7"[..].into()), &plain, &same),
-                "Record-Route: <sip:p.test:7;lr;ftag=77;did=1.2>\r\n",
+                "Record-Route: <sip:p.test:7;ftag=77;lr;did=1.2>\r\n",
             ),
         ];
         for (got, want) in table {

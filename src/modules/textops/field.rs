@@ -3,7 +3,7 @@
 use crate::modules::entry::{NO, YES, function, optional, text_of, truth};
 use crate::modules::{Call, Function};
 use crate::script::calendar::Moment;
-use crate::script::{Arg, CallSite, Heap, Outcome, ParamKind, Text, Value};
+use crate::script::{Arg, CallSite, Heap, Outcome, ParamKind, Text, Value, compile_regex};
 use crate::sip::HeaderName;
 
 use super::ANY;
@@ -30,7 +30,7 @@ const METHODS: [&str; 15] = [
     "KDMQ",
 ];
 
-pub(super) const FUNCTIONS: [Function; 18] = [
+pub(super) const FUNCTIONS: [Function; 22] = [
     function(
         "is_method",
         &[ParamKind::ListOf(&METHODS)],
@@ -61,17 +61,41 @@ pub(super) const FUNCTIONS: [Function; 18] = [
         ANY,
         (remove_re, "Removes all fields whose name matches."),
     ),
-    optional(
-        function(
-            "remove_hf_exp",
-            &[REGEX, REGEX],
-            ANY,
-            (
-                remove_except,
-                "Removes all fields but those whose name matches.",
-            ),
+    function(
+        "remove_hf_exp",
+        &[REGEX, REGEX],
+        ANY,
+        (
+            remove_except,
+            "Removes all fields whose name matches the first expression and not the second.",
         ),
-        1,
+    ),
+    function(
+        "remove_hf_exp_pv",
+        &[TEXT, TEXT],
+        ANY,
+        (
+            remove_except,
+            "The same, with variables in the expressions.",
+        ),
+    ),
+    function(
+        "remove_hf_match",
+        &[TEXT, TEXT, TEXT],
+        ANY,
+        (
+            remove_match,
+            "Removes the fields of this name whose value eq, ne, in (has), re the text; -2: none.",
+        ),
+    ),
+    function(
+        "append_urihf",
+        &[ParamKind::Const, ParamKind::Const],
+        ANY,
+        (
+            append_uri,
+            "Adds a line at the end: the first text, the Request-URI as received, the second.",
+        ),
     ),
     optional(
         function(
@@ -129,9 +153,15 @@ pub(super) const FUNCTIONS: [Function; 18] = [
     ),
     function(
         "remove_hf_re_pv",
-        &[REGEX],
+        &[TEXT],
         ANY,
         (remove_re, "Removes all fields whose name matches."),
+    ),
+    function(
+        "is_present_hf_re_pv",
+        &[TEXT],
+        ANY,
+        (is_present_re, "Whether a field's name matches."),
     ),
     function(
         "is_present_hf_pv",
@@ -210,6 +240,12 @@ fn matching(
 ) -> Option<Vec<bool>> {
     let message = std::rc::Rc::clone(&call.work.message);
     let arg = site.arg(at)?;
+    if matches!(arg, Arg::Text(_) | Arg::Format(_) | Arg::Computed(_)) {
+        let pattern = text_of(call, heap, site, at)?;
+        let regex = compile_regex(&pattern)?;
+        let names = message.headers().map(|h| message.text(h.name_span));
+        return Some(names.map(|name| regex.is_match(name)).collect());
+    }
     let mut matches = Vec::with_capacity(message.headers().len());
     for header in message.headers() {
         let name = heap.text(message.text(header.name_span));
@@ -318,10 +354,95 @@ fn remove_except(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outco
     remove_where(call, &chosen)
 }
 
+/// How `remove_hf_match` compares.
+enum Match {
+    Equal,
+    Different,
+    Has,
+    Matches(regex::bytes::Regex),
+}
+
+impl Match {
+    fn of(operator: &[u8], text: &[u8]) -> Option<Match> {
+        match operator {
+            b"eq" => Some(Match::Equal),
+            b"ne" => Some(Match::Different),
+            b"in" => Some(Match::Has),
+            b"re" => compile_regex(text).map(Match::Matches),
+            _ => None,
+        }
+    }
+
+    fn holds(&self, value: &[u8], text: &[u8]) -> bool {
+        match self {
+            Match::Equal => value == text,
+            Match::Different => value != text,
+            Match::Has => memchr::memmem::find(value, text).is_some(),
+            Match::Matches(regex) => regex.is_match(value),
+        }
+    }
+}
+
+fn remove_match(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let [Some(name), Some(operator), Some(text)] =
+        [0, 1, 2].map(|index| text_of(call, heap, site, index))
+    else {
+        return NO;
+    };
+    let Some(wanted) = Match::of(&operator, &text) else {
+        return NO;
+    };
+    let work = &mut *call.work;
+    let mut is_there = false;
+    for header in work.message.named(&name) {
+        if wanted.holds(work.message.text(header.value), &text) {
+            work.edits.remove(header.line);
+            is_there = true;
+        }
+    }
+    match is_there {
+        true => YES,
+        false => Outcome::Return(-2),
+    }
+}
+
+fn append_uri(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let (before, behind) = (text_of(call, heap, site, 0), text_of(call, heap, site, 1));
+    let (Some(before), Some(behind)) = (before, behind) else {
+        return NO;
+    };
+    let message = &call.work.message;
+    if !message.is_request() {
+        return NO;
+    }
+    let text = heap.string(&[&before[..], message.uri(), &behind].concat());
+    let Some(line) = whole_line(heap, text) else {
+        return NO;
+    };
+    let end = message.headers_end();
+    call.work.edits.insert(end, heap.bytes(line));
+    YES
+}
+
 /// The line of the first argument. It must be a whole one: anything else would corrupt what
 /// stands behind it.
 fn line(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Option<Text> {
-    let Value::Str(line) = site.text(0, call, heap) else {
+    line_at(call, heap, site, 0)
+}
+
+/// The line of another argument.
+pub(super) fn line_at(
+    call: &mut Call<'_>,
+    heap: &mut Heap,
+    site: &CallSite,
+    index: usize,
+) -> Option<Text> {
+    let text = site.text(index, call, heap);
+    whole_line(heap, text)
+}
+
+fn whole_line(heap: &mut Heap, text: Value) -> Option<Text> {
+    let Value::Str(line) = text else {
         return None;
     };
     let bytes = heap.bytes(line);

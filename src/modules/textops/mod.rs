@@ -9,8 +9,10 @@ mod glob;
 mod part;
 mod search;
 mod value;
+mod walk;
 
 pub use body::{fit_length, set_body_of};
+pub use walk::Walks;
 
 use crate::script::RouteKinds;
 
@@ -34,7 +36,7 @@ pub const X: Module = Module {
     doc: "More of textops.",
     planned: false,
     functions: &X_FUNCTIONS,
-    variables: &[],
+    variables: &walk::VARIABLES,
     params: &[],
     ..super::EMPTY
 };
@@ -50,11 +52,12 @@ const PARTS: [&[Function]; 5] = [
 ];
 const FUNCTIONS: [Function; total(&PARTS)] = join(&PARTS);
 
-const X_PARTS: [&[Function]; 4] = [
+const X_PARTS: [&[Function]; 5] = [
     &body::X_FUNCTIONS,
     &field::X_FUNCTIONS,
     &glob::X_FUNCTIONS,
     &value::FUNCTIONS,
+    &walk::FUNCTIONS,
 ];
 const X_FUNCTIONS: [Function; total(&X_PARTS)] = join(&X_PARTS);
 

@@ -134,7 +134,7 @@ pub const MODULE: Module = Module {
     ..super::EMPTY
 };
 
-const UAC_FUNCTIONS: [Function; 9] = [
+const UAC_FUNCTIONS: [Function; 10] = [
     optional(
         function(
             "uac_auth",
@@ -143,6 +143,12 @@ const UAC_FUNCTIONS: [Function; 9] = [
             (auth::uac_auth, "Answers a challenge."),
         ),
         0,
+    ),
+    function(
+        "uac_auth_mode",
+        &[NUM],
+        FAILURE,
+        (auth::uac_auth, "The same; 1: passwords are hashes."),
     ),
     function(
         "uac_replace_from",
