@@ -233,6 +233,7 @@ impl Records {
             self.0.push(Record {
                 name: name.into(),
                 fields: vec![(field.into(), value)],
+                beside: None,
             });
             return true;
         };
@@ -283,6 +284,7 @@ impl Records {
         let record = Record {
             name: to.into(),
             fields: self.0[from].fields.clone(),
+            beside: None,
         };
         if self.size() + 1 + record.fields.len() > AVP_COUNT_MAX {
             return false;
