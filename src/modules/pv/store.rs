@@ -239,19 +239,18 @@ fn variables<'a>(call: &'a mut Call<'_>) -> &'a mut Variables {
 /// The script variable of this name, or with `*` all of them.
 pub(super) fn named(call: &mut Call<'_>, wanted: &[u8]) -> Vec<(Box<[u8]>, Stored)> {
     let vars = &variables(call).vars;
-    let is_wanted = |(name, _): &(&Box<[u8]>, &usize)| wanted == b"*" || ***name == *wanted;
-    let stored = |(name, place): (&Box<[u8]>, &usize)| {
-        let value = match vars.slots.get(*place)? {
-            Slot::Int(n) => Stored::Int(*n),
-            Slot::Text(text) => Stored::Text(text[..].into()),
-        };
-        Some((name.clone(), value))
-    };
-    vars.names
-        .iter()
-        .filter(is_wanted)
-        .filter_map(stored)
-        .collect()
+    let mut found = vec![];
+    for (name, place) in &vars.names {
+        if wanted != b"*" && **name != *wanted {
+            continue;
+        }
+        match vars.slots.get(*place) {
+            Some(Slot::Int(n)) => found.push((name.clone(), Stored::Int(*n))),
+            Some(Slot::Text(text)) => found.push((name.clone(), Stored::Text(text[..].into()))),
+            None => {}
+        }
+    }
+    found
 }
 
 /// Assigns a script variable.
