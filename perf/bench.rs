@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::kernel::Cpus;
 use crate::load::{Outcome, Plan, Progress, Run, Sockets};
 use crate::subject::{Cpu, Holds, Subject, Variant};
 use crate::terminal;
@@ -37,12 +38,49 @@ impl Steady {
     }
 }
 
+/// Keeps this thread, which runs the load generator, on the last CPU as long as it lives.
+pub(crate) struct Apart {
+    before: Cpus,
+    own: Cpus,
+    /// Those that are left for the proxy.
+    pub(crate) others: Cpus,
+}
+
+impl Apart {
+    pub(crate) fn begin() -> io::Result<Apart> {
+        let before = Cpus::of_this_thread()?;
+        let (others, own) = before.parted()?;
+        own.keep()?;
+        Ok(Apart {
+            before,
+            own,
+            others,
+        })
+    }
+
+    /// Starts a thread of this process on the other CPUs.
+    pub(crate) fn start<T>(&self, start: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        self.others.keep()?;
+        let started = start();
+        self.own.keep()?;
+        started
+    }
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        // They were this thread's before.
+        let _ = self.before.keep();
+    }
+}
+
 /// The proxy, started anew when a run has left something behind.
 pub(crate) struct Bench {
     variant: Variant,
     script: String,
     subject: Option<Subject>,
     sockets: Option<Sockets>,
+    apart: Option<Apart>,
     runs: u32,
 }
 
@@ -53,6 +91,7 @@ impl Bench {
             script: script.to_owned(),
             subject: None,
             sockets: Some(Sockets::open()?),
+            apart: variant.is_apart.then(Apart::begin).transpose()?,
             runs: 0,
         };
         bench.restart()?;
@@ -66,7 +105,8 @@ impl Bench {
         let Some(sockets) = &self.sockets else {
             return Err(lent());
         };
-        let subject = Subject::start(&self.variant, &self.script, sockets.callee()?)?;
+        let cpus = self.apart.as_ref().map(|apart| apart.others);
+        let subject = Subject::start(&self.variant, &self.script, sockets.callee()?, cpus)?;
         self.subject = Some(subject);
         self.run(Plan::of(500.0, 500), "warms up", |_, _| {})?;
         Ok(())

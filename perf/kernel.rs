@@ -1,5 +1,6 @@
-//! What the load generator asks of the kernel and the standard library does not offer: batches of
-//! datagrams, waiting to the microsecond, large buffers, the clock of one thread.
+//! What this program asks of the kernel and the standard library does not offer: batches of
+//! datagrams and when each has come, waiting to the microsecond, large buffers, the clock of one
+//! thread, the CPUs of threads and children, and the end of children with their parent.
 //!
 //! All `unsafe` of this program stands here, each block behind a safe function and with the reason
 //! why its pointers are good. Costs: one system call for up to [`BATCH_SIZE`] datagrams, and a few
@@ -10,6 +11,8 @@ use std::io;
 use std::mem;
 use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::time::Duration;
 
 /// Datagrams of one system call.
@@ -17,11 +20,15 @@ pub(crate) const BATCH_SIZE: usize = 64;
 /// Room for one datagram; what is longer is cut, and found by its Content-Length. Not a power of
 /// two, so that buffers do not share the sets of a cache.
 const STRIDE: usize = 4_096 + 64;
+/// Room for what the kernel says of one datagram, in words: a header and a time.
+const CONTROL_WORDS: usize = 8;
 
 /// Datagrams that have come.
 pub(crate) struct Inbox {
     data: Vec<u8>,
     sizes: [usize; BATCH_SIZE],
+    control: [[u64; CONTROL_WORDS]; BATCH_SIZE],
+    arrived: [Option<Duration>; BATCH_SIZE],
 }
 
 impl Inbox {
@@ -29,6 +36,8 @@ impl Inbox {
         Inbox {
             data: vec![0; STRIDE * BATCH_SIZE],
             sizes: [0; BATCH_SIZE],
+            control: [[0; CONTROL_WORDS]; BATCH_SIZE],
+            arrived: [None; BATCH_SIZE],
         }
     }
 
@@ -42,10 +51,13 @@ impl Inbox {
             let mut header = empty_header();
             header.msg_hdr.msg_iov = &mut vectors[i];
             header.msg_hdr.msg_iovlen = 1;
+            header.msg_hdr.msg_control = self.control[i].as_mut_ptr().cast();
+            header.msg_hdr.msg_controllen = mem::size_of_val(&self.control[i]) as _;
             header
         });
-        // SAFETY: each header points to a vector of this frame, and that to `STRIDE` bytes of
-        // `data` of its own; all outlive the call, and the kernel keeps no pointer.
+        // SAFETY: each header points to a vector of this frame, that to `STRIDE` bytes of `data`,
+        // and to words of `control`, all of its own; all outlive the call, and the kernel keeps no
+        // pointer.
         let count = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),
@@ -60,16 +72,40 @@ impl Inbox {
             Err(error) if is_passing(&error) => 0,
             Err(error) => return Err(error),
         };
-        for (size, header) in self.sizes.iter_mut().zip(&headers[..count]) {
-            *size = header.msg_len as usize;
+        for (i, header) in headers[..count].iter().enumerate() {
+            self.sizes[i] = header.msg_len as usize;
+            self.arrived[i] = arrival(&header.msg_hdr);
         }
         Ok(count)
+    }
+
+    /// When one of the datagrams has come, by the clock of [`wall`]; `None`: the kernel has not
+    /// been asked to say so, see [`tell_arrival`].
+    pub(crate) fn arrived(&self, index: usize) -> Option<Duration> {
+        self.arrived[index]
     }
 
     /// One of the datagrams.
     pub(crate) fn get(&self, index: usize) -> &[u8] {
         &self.data[index * STRIDE..][..self.sizes[index]]
     }
+}
+
+/// The time in the control messages of a datagram.
+fn arrival(header: &libc::msghdr) -> Option<Duration> {
+    // SAFETY: the kernel has written `msg_controllen` bytes of whole control messages to where
+    // `msg_control` points, and the caller keeps these words; the time is read unaligned.
+    unsafe {
+        let first = libc::CMSG_FIRSTHDR(header).as_ref()?;
+        let is_time =
+            first.cmsg_level == libc::SOL_SOCKET && first.cmsg_type == libc::SCM_TIMESTAMPNS;
+        let time: *const libc::timespec = libc::CMSG_DATA(first).cast();
+        is_time.then(|| duration(time.read_unaligned()))
+    }
+}
+
+fn duration(time: libc::timespec) -> Duration {
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// Nothing there, or the kernel's word about a datagram that found nobody.
@@ -172,33 +208,104 @@ pub(crate) fn wake_in_time() {
 
 /// Lets a socket keep so many bytes for us while we are busy, beyond the system's bound if we may.
 pub(crate) fn enlarge(socket: &UdpSocket, size: usize) -> io::Result<()> {
-    let set = |option: libc::c_int| {
-        let size = size as libc::c_int;
-        // SAFETY: the kernel reads one integer from a pointer to one.
-        check(unsafe {
-            libc::setsockopt(
-                socket.as_raw_fd(),
-                libc::SOL_SOCKET,
-                option,
-                (&raw const size).cast(),
-                mem::size_of::<libc::c_int>() as u32,
-            )
-        })
-    };
+    let set = |option| set_option(socket, option, size as libc::c_int);
     set(libc::SO_RCVBUFFORCE).or_else(|_| set(libc::SO_RCVBUF))?;
-    set(libc::SO_SNDBUFFORCE).or_else(|_| set(libc::SO_SNDBUF))?;
-    Ok(())
+    set(libc::SO_SNDBUFFORCE).or_else(|_| set(libc::SO_SNDBUF))
+}
+
+/// Has the kernel say of each datagram when it has come to this socket, however late it is read.
+pub(crate) fn tell_arrival(socket: &UdpSocket) -> io::Result<()> {
+    set_option(socket, libc::SO_TIMESTAMPNS, 1)
+}
+
+fn set_option(socket: &UdpSocket, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    // SAFETY: the kernel reads one integer from a pointer to one.
+    let set = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            option,
+            (&raw const value).cast(),
+            mem::size_of::<libc::c_int>() as u32,
+        )
+    };
+    check(set).map(drop)
 }
 
 /// What this thread has used of a CPU.
 pub(crate) fn thread_cpu() -> Duration {
+    clock(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
+/// The time of day, by which the kernel says when a datagram has come, since 1970.
+pub(crate) fn wall() -> Duration {
+    clock(libc::CLOCK_REALTIME)
+}
+
+fn clock(id: libc::clockid_t) -> Duration {
     let mut time = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
     // SAFETY: the kernel writes to the place it is given, which lives until it returns.
-    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    unsafe { libc::clock_gettime(id, &raw mut time) };
+    duration(time)
+}
+
+/// CPUs on which a thread or a process may run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cpus(libc::cpu_set_t);
+
+impl Cpus {
+    /// Those of this thread.
+    pub(crate) fn of_this_thread() -> io::Result<Cpus> {
+        // SAFETY: a set of zeros is an empty one.
+        let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };
+        // SAFETY: the kernel writes to the set at most its size.
+        check(unsafe { libc::sched_getaffinity(0, mem::size_of_val(&set), &raw mut set) })?;
+        Ok(Cpus(set))
+    }
+
+    /// All but the last one, and the last one.
+    pub(crate) fn parted(&self) -> io::Result<(Cpus, Cpus)> {
+        let all: Vec<usize> = (0..libc::CPU_SETSIZE as usize)
+            // SAFETY: the index is below the number of bits of the set.
+            .filter(|cpu| unsafe { libc::CPU_ISSET(*cpu, &self.0) })
+            .collect();
+        match all.split_last() {
+            Some((last, rest)) if !rest.is_empty() => Ok((Cpus::of(rest), Cpus::of(&[*last]))),
+            _ => Err(io::Error::other("two CPUs are needed to keep both apart")),
+        }
+    }
+
+    fn of(cpus: &[usize]) -> Cpus {
+        // SAFETY: a set of zeros is an empty one.
+        let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };
+        for cpu in cpus {
+            // SAFETY: the index was one of a set of the same size.
+            unsafe { libc::CPU_SET(*cpu, &mut set) };
+        }
+        Cpus(set)
+    }
+
+    /// Lets this thread run on these only, and what it starts.
+    pub(crate) fn keep(&self) -> io::Result<()> {
+        // SAFETY: the kernel reads a set of the size that is given.
+        check(unsafe { libc::sched_setaffinity(0, mem::size_of_val(&self.0), &raw const self.0) })
+            .map(drop)
+    }
+}
+
+/// Lets a child run on these CPUs only, and end when the thread that starts it does, however that
+/// ends: a proxy under load must not outlive whoever loads it.
+pub(crate) fn bind_child(command: &mut Command, cpus: Option<Cpus>) {
+    let bind = move || {
+        // SAFETY: numbers only.
+        check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) })?;
+        cpus.map_or(Ok(()), |cpus| cpus.keep())
+    };
+    // SAFETY: between fork and exec the closure makes two system calls and allocates nothing.
+    unsafe { command.pre_exec(bind) };
 }
 
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
@@ -238,6 +345,32 @@ mod tests {
             }
         }
         assert_eq!(inbox.fill(&target).unwrap(), 0);
+    }
+
+    #[test]
+    fn the_kernel_tells_when_a_datagram_has_come() {
+        let open = || UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (source, target) = (open(), open());
+        tell_arrival(&target).unwrap();
+        let before = wall();
+        source.send_to(b"x", target.local_addr().unwrap()).unwrap();
+        let after = wall();
+        let mut inbox = Inbox::new();
+        wait([&target, &source], Duration::from_secs(5)).unwrap();
+        assert_eq!(inbox.fill(&target).unwrap(), 1);
+        let arrived = inbox.arrived(0).expect("a time");
+        assert!(before <= arrived && arrived <= after.max(wall()), "{arrived:?}");
+    }
+
+    #[test]
+    fn a_child_ends_with_whoever_started_it() {
+        let started = std::thread::spawn(|| {
+            let mut command = Command::new("sleep");
+            bind_child(&mut command, None);
+            command.arg("60").spawn().unwrap()
+        });
+        let status = started.join().unwrap().wait().unwrap();
+        assert!(!status.success(), "{status}");
     }
 
     #[test]

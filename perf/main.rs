@@ -95,9 +95,12 @@ enum What {
         /// Calls that ring at once.
         #[arg(long, default_value_t = 5_000)]
         ringing: u64,
-        /// Cores of dialcore, workers of Kamailio.
-        #[arg(long, default_value_t = 2)]
-        cores: usize,
+        /// Cores of dialcore, workers of Kamailio: as many as there are CPUs for them by default.
+        #[arg(long)]
+        cores: Option<usize>,
+        /// The load generator has the last CPU to itself, and the proxy all others.
+        #[arg(long)]
+        apart: bool,
         #[command(flatten)]
         to: Results,
     },
@@ -158,8 +161,11 @@ enum What {
         #[arg(long, default_value_t = 5_000.0)]
         p99_max: f64,
         /// Cores.
-        #[arg(long, default_value_t = 2)]
-        cores: usize,
+        #[arg(long)]
+        cores: Option<usize>,
+        /// The load generator has the last CPU to itself, and the proxy all others.
+        #[arg(long)]
+        apart: bool,
         #[command(flatten)]
         to: Results,
     },
@@ -182,8 +188,12 @@ enum What {
         #[arg(long)]
         kamailio: bool,
         /// Cores of dialcore, workers of Kamailio.
-        #[arg(long, default_value_t = 2)]
-        cores: usize,
+        #[arg(long)]
+        cores: Option<usize>,
+        /// Both share the CPUs. By default the load generator has the last one to itself, because
+        /// otherwise it can offer no more than the proxy leaves it.
+        #[arg(long)]
+        shared: bool,
         #[command(flatten)]
         to: Results,
     },
@@ -227,9 +237,19 @@ const SOAK_MIX: load::Mix = load::Mix {
     refused: 10,
 };
 
-fn of_dialcore(workers: usize) -> Variant {
+fn of_dialcore(workers: usize, is_apart: bool) -> Variant {
     let kind = Kind::Dialcore;
-    Variant { kind, workers }
+    Variant {
+        kind,
+        workers,
+        is_apart,
+    }
+}
+
+/// How many cores or workers: as many as there are CPUs for the proxy, unless said otherwise.
+fn workers(cores: Option<usize>, is_apart: bool) -> usize {
+    let all = std::thread::available_parallelism().map_or(2, usize::from);
+    cores.unwrap_or(all - usize::from(is_apart && all > 1))
 }
 
 fn main() -> ExitCode {
@@ -252,6 +272,7 @@ fn run(what: What) -> io::Result<()> {
             held,
             ringing,
             cores,
+            apart,
             to,
         } => {
             let sizes = compare::Sizes {
@@ -264,7 +285,7 @@ fn run(what: What) -> io::Result<()> {
                 linger_s: LINGER_S,
                 script: compare::SCRIPT.to_owned(),
             };
-            let variants = compare::variants(cores);
+            let variants = compare::variants(workers(cores, apart), apart);
             let found = compare::run(sizes, &variants, &to.results, &to.name("compare"))?;
             println!("{}", found.text());
             Ok(())
@@ -303,6 +324,7 @@ fn run(what: What) -> io::Result<()> {
             lost,
             p99_max,
             cores,
+            apart,
             to,
         } => {
             let sizes = soak::Sizes {
@@ -317,7 +339,8 @@ fn run(what: What) -> io::Result<()> {
                 p99_max_us: p99_max,
                 left_max_percent: 5.0,
             };
-            soak(sizes, cores, &to)
+            let variant = of_dialcore(workers(cores, apart), apart);
+            soak(sizes, &variant, &to)
         }
         What::Overload {
             factors,
@@ -325,6 +348,7 @@ fn run(what: What) -> io::Result<()> {
             from,
             kamailio,
             cores,
+            shared,
             to,
         } => {
             let sizes = overload::Sizes {
@@ -335,8 +359,8 @@ fn run(what: What) -> io::Result<()> {
                 patience_s: 4.0,
             };
             let variants = match kamailio {
-                true => compare::variants(cores),
-                false => vec![of_dialcore(cores)],
+                true => compare::variants(workers(cores, !shared), !shared),
+                false => vec![of_dialcore(workers(cores, !shared), !shared)],
             };
             let found = overload::run(sizes, &variants, &to.results, &to.name("overload"))?;
             println!("{}", found.text());
@@ -362,8 +386,8 @@ fn run(what: What) -> io::Result<()> {
     }
 }
 
-fn soak(sizes: soak::Sizes, cores: usize, to: &Results) -> io::Result<()> {
-    let soaked = soak::run(sizes, &of_dialcore(cores), &to.results, &to.name("soak"))?;
+fn soak(sizes: soak::Sizes, variant: &Variant, to: &Results) -> io::Result<()> {
+    let soaked = soak::run(sizes, variant, &to.results, &to.name("soak"))?;
     println!("{}", soaked.text());
     match soaked.faults.is_empty() {
         true => Ok(()),
@@ -410,7 +434,7 @@ fn generate(plan: Plan, proxy: SocketAddr, every: f64) -> io::Result<Outcome> {
 }
 
 fn alone(plan: Plan) -> io::Result<Outcome> {
-    let steady = compare::relay(plan)?;
+    let steady = compare::relay(plan, false)?;
     eprint!("{}", Place::here().head());
     eprintln!(
         "the relay: {:.1} us of CPU per call; this program: {:.1} us",

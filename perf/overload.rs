@@ -123,13 +123,14 @@ fn load(bench: &mut Bench, sustainable: f64, factor: f64, sizes: &Sizes) -> io::
     let rate = sustainable * factor;
     let plan = Plan {
         patience_s: sizes.patience_s,
+        within_s: sizes.seconds,
         ..Plan::of(rate, (rate * sizes.seconds).max(1.0) as u64)
     };
     let mut during = None;
     let what = format!("carries {factor:.0} times {sustainable:.0}/s");
     let whole = bench.run(plan, &what, |mut progress, _| {
         // What is complete afterwards is of those that were offered too late to count.
-        if during.is_none() && progress.started == plan.calls {
+        if during.is_none() && progress.is_offered {
             during = Some(progress.part());
         }
     })?;
@@ -241,6 +242,7 @@ mod tests {
         let variant = Variant {
             kind: Kind::Dialcore,
             workers: 2,
+            is_apart: false,
         };
         let found = run(sizes, &[variant], &folder, "overload").expect("a run");
         let loads = &found.found[0].loads;

@@ -305,6 +305,7 @@ mod tests {
         let variant = Variant {
             kind: Kind::Dialcore,
             workers: 2,
+            is_apart: false,
         };
         let soaked = run(sizes, &variant, &folder, "soak").expect("a run");
         assert_eq!(soaked.faults, [""; 0], "{}", soaked.text());

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde_json::Value as Json;
 
+use crate::kernel::{self, Cpus};
+
 const START_S_MAX: u64 = 20;
 const STOP_S_MAX: u64 = 20;
 /// Megabytes of Kamailio's shared pool, and of the private one of each process: more than any run
@@ -131,6 +133,8 @@ pub(crate) struct Variant {
     pub(crate) kind: Kind,
     /// Cores or UDP workers.
     pub(crate) workers: usize,
+    /// The load generator has a CPU of its own, the last one, and the proxy all others.
+    pub(crate) is_apart: bool,
 }
 
 impl Variant {
@@ -142,7 +146,8 @@ impl Variant {
             (Kind::Kamailio, 1) => "worker",
             (Kind::Kamailio, _) => "workers",
         };
-        format!("{}, {} {word}", self.kind.name(), self.workers)
+        let place = if self.is_apart { " apart" } else { "" };
+        format!("{}, {} {word}{place}", self.kind.name(), self.workers)
     }
 }
 
@@ -188,9 +193,10 @@ impl Subject {
         variant: &Variant,
         script: &str,
         callee: SocketAddr,
+        cpus: Option<Cpus>,
     ) -> io::Result<Subject> {
         static STARTED: AtomicU32 = AtomicU32::new(0);
-        let Variant { kind, workers } = *variant;
+        let Variant { kind, workers, .. } = *variant;
         if !kind.is_there() {
             let text = format!(
                 "{} is missing: cargo build --release",
@@ -223,6 +229,7 @@ impl Subject {
                 command.args(["-n", &workers.to_string()]);
             }
         }
+        kernel::bind_child(&mut command, cpus);
         let child = command
             .process_group(0)
             .stdin(Stdio::null())

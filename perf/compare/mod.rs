@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::bench::{Bench, Steady};
+use crate::bench::{Apart, Bench, Steady};
 use crate::load::{Plan, Sockets};
 use crate::place::Place;
 use crate::relay::Relay;
@@ -105,8 +105,12 @@ pub(crate) struct Comparison {
 }
 
 /// The proxies that are compared: Kamailio also with one worker, because with more it reorders.
-pub(crate) fn variants(workers: usize) -> Vec<Variant> {
-    let of = |kind, workers| Variant { kind, workers };
+pub(crate) fn variants(workers: usize, is_apart: bool) -> Vec<Variant> {
+    let of = |kind, workers| Variant {
+        kind,
+        workers,
+        is_apart,
+    };
     let mut variants = vec![of(Kind::Dialcore, workers), of(Kind::Kamailio, workers)];
     if workers > 1 {
         variants.push(of(Kind::Kamailio, 1));
@@ -125,7 +129,11 @@ pub(crate) fn run(
     if variants.iter().any(|v| v.kind == Kind::Kamailio) {
         install_kamailio()?;
     }
-    let relay = relay(Plan::of(sizes.rates[0], (sizes.rates[0] * 4.0) as u64))?;
+    let is_apart = variants.iter().any(|v| v.is_apart);
+    let relay = relay(
+        Plan::of(sizes.rates[0], (sizes.rates[0] * 4.0) as u64),
+        is_apart,
+    )?;
     let found: io::Result<Vec<Found>> = variants.iter().map(|v| look_at(v, &sizes)).collect();
     let comparison = Comparison {
         place,
@@ -138,9 +146,12 @@ pub(crate) fn run(
 }
 
 /// The built-in relay under a plan, as if it were a proxy.
-pub(crate) fn relay(plan: Plan) -> io::Result<Steady> {
+pub(crate) fn relay(plan: Plan, is_apart: bool) -> io::Result<Steady> {
     let sockets = Sockets::open()?;
-    let relay = Relay::start(sockets.callee()?, None)?;
+    let apart = is_apart.then(Apart::begin).transpose()?;
+    let callee = sockets.callee()?;
+    let start = || Relay::start(callee, None);
+    let relay = apart.as_ref().map_or_else(start, |a| a.start(start))?;
     let mut run = crate::load::Run::new(plan, relay.address(), sockets, "relay")?;
     let outcome = run.run(|_| {})?;
     let used = relay.stop()?;

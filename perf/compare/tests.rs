@@ -22,7 +22,11 @@ fn few() -> Sizes {
 
 /// Proxies that are there: the one of this tree may not be built, Kamailio not installed.
 pub(crate) fn there() -> Vec<Variant> {
-    let all = [Kind::Dialcore, Kind::Kamailio].map(|kind| Variant { kind, workers: 1 });
+    let all = [Kind::Dialcore, Kind::Kamailio].map(|kind| Variant {
+        kind,
+        workers: 1,
+        is_apart: false,
+    });
     all.into_iter().filter(|v| v.kind.is_there()).collect()
 }
 

@@ -10,7 +10,7 @@ use super::check::{self, Expected, Wrong};
 use super::outcome::Way;
 use super::read::{Method, Seen};
 use super::write::End;
-use super::{Repeated, Run, Task, nanos};
+use super::{Leaving, Repeated, Run, Task, nanos};
 
 impl Run {
     pub(super) fn at_callee(&mut self, came: Nanos, seen: &Seen<'_>) -> io::Result<()> {
@@ -88,13 +88,12 @@ impl Run {
     ) -> io::Result<()> {
         let outbox = &mut self.outboxes[end as usize];
         outbox.push(|out| self.writer.answer(end, seen, status, has_body, out));
-        let now = self.now();
         if let Some(call) = self.calls.get(seen.number)
             && end == End::Callee
             && seen.method != Method::Options
             && !(seen.method == Method::Invite && call.marks.has(Marks::ANSWERED))
         {
-            call.answer_at = now;
+            self.leaving[End::Callee as usize].push((seen.number, Leaving::Answer));
         }
         self.queued(end)
     }
@@ -121,10 +120,9 @@ impl Run {
 
     /// Sends the final answer for the first time.
     pub(super) fn answer_now(&mut self, now: Nanos, number: u64) -> io::Result<()> {
-        let sent = self.now();
         if let Some(call) = self.calls.get(number) {
-            call.answer_at = sent;
             call.marks.set(Marks::ANSWERED);
+            self.leaving[End::Callee as usize].push((number, Leaving::Answer));
         }
         self.repeat_later(now, number, Repeated::Answer);
         self.send_kept(number)

@@ -8,7 +8,7 @@ use super::check::{self, Wrong};
 use super::outcome::Way;
 use super::read::{Method, Seen};
 use super::write::{End, Fill, Request, USERS};
-use super::{CANCEL_AFTER, Repeated, Run, Task, nanos};
+use super::{CANCEL_AFTER, Leaving, Repeated, Run, Task, nanos};
 
 /// A random time is never longer than so many times the average.
 const LONGEST: f64 = 8.0;
@@ -203,13 +203,11 @@ impl Run {
 
     /// Each 2xx is acknowledged, however often it comes (RFC 3261 §13.2.2.4).
     fn acknowledge(&mut self, came: Nanos, number: u64) -> io::Result<()> {
-        let now = self.now();
-        if let Some(call) = self.calls.get(number)
-            && !call.marks.set(Marks::ACK_LEFT)
-        {
-            call.ack_at = now;
-        } else if let Some(call) = self.calls.get(number) {
-            call.marks.set(Marks::ACK_REPEATED);
+        if let Some(call) = self.calls.get(number) {
+            match call.marks.set(Marks::ACK_LEFT) {
+                false => self.leaving[End::Caller as usize].push((number, Leaving::Ack)),
+                true => drop(call.marks.set(Marks::ACK_REPEATED)),
+            }
         }
         self.send_request(Request::Ack, number, b"")?;
         // A BYE that is due at once must not wait for the rest of the batch.

@@ -3,9 +3,9 @@
 //! Calls begin when their time has come, whatever has become of those before them. The time of a
 //! message through the proxy counts from the moment at which it was due (INVITE and BYE, which the
 //! plan times) or was given to the kernel (answers and ACK, which follow another message), to the
-//! moment at which the other end has read it. Both ends read one clock. Nothing is subtracted: the
-//! two passes through the loopback and the time for which this program was busy with something
-//! else are in it, so a generator or proxy that falls behind cannot hide it.
+//! moment at which the kernel has it for the other end. Both ends go by one clock. Nothing is
+//! subtracted: two passes through the loopback are in it, and so is what this program is late with
+//! what is due, so a generator or proxy that falls behind cannot hide it.
 //!
 //! ```text
 //!   write.rs    messages from prepared parts        call.rs     a cache line for each call
@@ -75,6 +75,9 @@ pub(crate) struct Plan {
     pub(crate) lost_s: f64,
     /// A caller has no use for an answer that comes later, seconds.
     pub(crate) patience_s: f64,
+    /// No call begins later, seconds: where more is planned than this program can offer, it offers
+    /// what it can for so long.
+    pub(crate) within_s: f64,
     pub(crate) mix: Mix,
 }
 
@@ -89,6 +92,7 @@ impl Plan {
             is_random: false,
             lost_s: 0.0,
             patience_s: 10.0,
+            within_s: f64::INFINITY,
             mix: Mix::default(),
         }
     }
@@ -109,6 +113,14 @@ enum Task {
     Cancel,
     /// Whoever should have ended it has not.
     GiveUp,
+}
+
+/// A message of a call whose time through the proxy begins when the kernel gets it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Leaving {
+    Ack,
+    /// The callee's.
+    Answer,
 }
 
 /// A message that is sent again unless something has come.
@@ -139,6 +151,7 @@ impl Sockets {
         let open = || {
             let socket = UdpSocket::bind("127.0.0.1:0")?;
             kernel::enlarge(&socket, BUFFER_SIZE)?;
+            kernel::tell_arrival(&socket)?;
             socket.set_nonblocking(true)?;
             Ok::<_, io::Error>(socket)
         };
@@ -174,6 +187,8 @@ pub(crate) struct Run {
     writer: Writer,
     sockets: Sockets,
     outboxes: [Outbox; 2],
+    /// What of each is to be marked with the time at which it leaves.
+    leaving: [Vec<(u64, Leaving)>; 2],
     calls: Calls,
     started: u64,
     repeats: [VecDeque<Repeat>; REPEATS.len()],
@@ -193,6 +208,8 @@ pub(crate) struct Progress<'a> {
     pub(crate) started: u64,
     pub(crate) over: u64,
     pub(crate) seconds: f64,
+    /// Every call has begun.
+    pub(crate) is_offered: bool,
 }
 
 impl Progress<'_> {
@@ -222,6 +239,7 @@ impl Run {
             writer: Writer::new(caller.local_addr()?, callee.local_addr()?, name),
             sockets,
             outboxes: Default::default(),
+            leaving: Default::default(),
             calls: Calls::default(),
             started: 0,
             repeats: Default::default(),
@@ -250,6 +268,9 @@ impl Run {
         let mut told = 0;
         loop {
             let now = self.now();
+            if now as f64 / 1e9 > self.plan.within_s {
+                self.plan.calls = self.plan.calls.min(self.started);
+            }
             self.work(now)?;
             let (started, over) = self.watch.progress();
             if over >= self.plan.calls {
@@ -257,8 +278,9 @@ impl Run {
             }
             if now - told > TELL_EVERY {
                 told = now;
-                let seconds = now as f64 / 1e9;
+                let (seconds, is_offered) = (now as f64 / 1e9, self.started >= self.plan.calls);
                 tell(Progress {
+                    is_offered,
                     run: self,
                     started,
                     over,
@@ -423,6 +445,15 @@ impl Run {
     }
 
     fn flush(&mut self, end: End) -> io::Result<()> {
+        let now = self.now();
+        for (number, what) in self.leaving[end as usize].drain(..) {
+            if let Some(call) = self.calls.get(number) {
+                match what {
+                    Leaving::Ack => call.ack_at = now,
+                    Leaving::Answer => call.answer_at = now,
+                }
+            }
+        }
         let outbox = &mut self.outboxes[end as usize];
         if outbox.len() > 0 {
             let socket = match end {
@@ -449,9 +480,11 @@ impl Run {
             End::Callee => &self.sockets.callee,
         };
         let count = inbox.fill(socket)?;
-        let came = self.now();
+        let (now, wall) = (self.now(), kernel::wall());
         for index in 0..count {
-            self.received(end, came, inbox.get(index))?;
+            let arrived = inbox.arrived(index).unwrap_or(wall);
+            let waited = wall.saturating_sub(arrived).as_nanos() as Nanos;
+            self.received(end, now.saturating_sub(waited), inbox.get(index))?;
         }
         self.flush(end)
     }
