@@ -11,7 +11,7 @@ use crate::compare::SCRIPT;
 use crate::load::{Outcome, Plan};
 use crate::place::{Place, write_json};
 use crate::plot::{Axis, Corner, Line, Plot, Scale};
-use crate::subject::{Kind, Variant, install_kamailio};
+use crate::subject::{Kind, TurnedAway, Variant, install_kamailio};
 use crate::terminal::{table, value};
 
 /// What to run.
@@ -39,6 +39,8 @@ pub(crate) struct Loaded {
     pub(crate) during: Outcome,
     /// What was seen in all.
     pub(crate) whole: Outcome,
+    /// What the proxy says of it.
+    pub(crate) turned_away: Option<TurnedAway>,
 }
 
 impl Loaded {
@@ -140,6 +142,7 @@ fn load(bench: &mut Bench, sustainable: f64, factor: f64, sizes: &Sizes) -> io::
         // So short that nobody has looked while it lasted.
         during: during.unwrap_or(whole),
         whole,
+        turned_away: bench.subject()?.turned_away()?,
     })
 }
 
@@ -158,6 +161,8 @@ impl Overload {
             "goodput/s",
             "503, %",
             "lost or late, %",
+            "INVITEs dropped",
+            "lost in the queue",
             "INVITE p99, us",
             "ACK p99, us",
             "BYE p50, us",
@@ -168,6 +173,9 @@ impl Overload {
         for found in &self.found {
             for load in &found.loads {
                 let latency = &load.whole.latency;
+                let of_proxy = |of: fn(&TurnedAway) -> u64| {
+                    load.turned_away.as_ref().map_or(f64::NAN, |t| of(t) as f64)
+                };
                 let values = [
                     load.factor,
                     load.rate,
@@ -175,6 +183,8 @@ impl Overload {
                     load.goodput(),
                     load.shed_percent(),
                     load.failed_percent(),
+                    of_proxy(|t| t.dropped),
+                    of_proxy(|t| t.lost),
                     latency.invite.p99,
                     latency.ack.p99,
                     latency.bye.p50,

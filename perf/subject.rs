@@ -178,6 +178,17 @@ impl Holds {
     }
 }
 
+/// What a proxy says that it did not take, in messages.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize)]
+pub(crate) struct TurnedAway {
+    /// INVITEs answered with 503.
+    pub(crate) refused: u64,
+    /// INVITEs forgotten.
+    pub(crate) dropped: u64,
+    /// Messages of any kind for which the kernel had no room.
+    pub(crate) lost: u64,
+}
+
 /// A running proxy.
 pub(crate) struct Subject {
     kind: Kind,
@@ -327,6 +338,21 @@ impl Subject {
             let text = String::from_utf8_lossy(&output.stderr).into_owned();
             io::Error::other(format!("{method} of {}: {text}", self.kind.name()))
         })
+    }
+
+    /// What it has turned away so far; `None` of one that does not say.
+    pub(crate) fn turned_away(&self) -> io::Result<Option<TurnedAway>> {
+        if self.kind == Kind::Kamailio {
+            return Ok(None);
+        }
+        let cores = self.ask("core.shards")?;
+        let cores = cores.as_array().map_or(&[][..], Vec::as_slice);
+        let sum = |name| cores.iter().filter_map(|core| number(&core[name])).sum();
+        Ok(Some(TurnedAway {
+            refused: sum("calls_refused"),
+            dropped: sum("calls_dropped"),
+            lost: sum("udp_receive_drops"),
+        }))
     }
 
     /// What it says that it holds.

@@ -20,9 +20,10 @@ pub(crate) fn table(head: impl IntoIterator<Item = String>) -> Table {
     table
 }
 
-/// A value as a table shows it: as many digits as it deserves.
+/// A value as a table shows it: as many digits as it deserves, and a line for what is not known.
 pub(crate) fn value(value: f64) -> String {
     match value.abs() {
+        v if v.is_nan() => "-".into(),
         0.0 => "0".into(),
         v if v < 10.0 => format!("{value:.2}"),
         v if v < 100.0 => format!("{value:.1}"),
