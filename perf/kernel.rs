@@ -359,7 +359,10 @@ mod tests {
         wait([&target, &source], Duration::from_secs(5)).unwrap();
         assert_eq!(inbox.fill(&target).unwrap(), 1);
         let arrived = inbox.arrived(0).expect("a time");
-        assert!(before <= arrived && arrived <= after.max(wall()), "{arrived:?}");
+        assert!(
+            before <= arrived && arrived <= after.max(wall()),
+            "{arrived:?}"
+        );
     }
 
     #[test]

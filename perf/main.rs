@@ -285,10 +285,7 @@ fn run(what: What) -> io::Result<()> {
                 linger_s: LINGER_S,
                 script: compare::SCRIPT.to_owned(),
             };
-            let variants = compare::variants(workers(cores, apart), apart);
-            let found = compare::run(sizes, &variants, &to.results, &to.name("compare"))?;
-            println!("{}", found.text());
-            Ok(())
+            compare(sizes, cores, apart, &to)
         }
         What::Scale {
             dialogs,
@@ -358,13 +355,12 @@ fn run(what: What) -> io::Result<()> {
                 factors,
                 patience_s: 4.0,
             };
+            let count = workers(cores, !shared);
             let variants = match kamailio {
-                true => compare::variants(workers(cores, !shared), !shared),
-                false => vec![of_dialcore(workers(cores, !shared), !shared)],
+                true => compare::variants(count, !shared),
+                false => vec![of_dialcore(count, !shared)],
             };
-            let found = overload::run(sizes, &variants, &to.results, &to.name("overload"))?;
-            println!("{}", found.text());
-            Ok(())
+            overload(sizes, &variants, &to)
         }
         What::Load {
             proxy,
@@ -384,6 +380,25 @@ fn run(what: What) -> io::Result<()> {
             load(plan, proxy, every)
         }
     }
+}
+
+fn compare(
+    sizes: compare::Sizes,
+    cores: Option<usize>,
+    is_apart: bool,
+    to: &Results,
+) -> io::Result<()> {
+    let name = to.name(if is_apart { "compare-apart" } else { "compare" });
+    let variants = compare::variants(workers(cores, is_apart), is_apart);
+    let found = compare::run(sizes, &variants, &to.results, &name)?;
+    println!("{}", found.text());
+    Ok(())
+}
+
+fn overload(sizes: overload::Sizes, variants: &[Variant], to: &Results) -> io::Result<()> {
+    let found = overload::run(sizes, variants, &to.results, &to.name("overload"))?;
+    println!("{}", found.text());
+    Ok(())
 }
 
 fn soak(sizes: soak::Sizes, variant: &Variant, to: &Results) -> io::Result<()> {

@@ -18,7 +18,7 @@ use std::rc::Rc;
 
 use ahash::RandomState;
 
-use super::admission::{Admission, Verdict};
+use super::admission::{Room, Verdict, Waiting};
 use super::clock::Clock;
 use super::control::{Dispatcher, Order, Resolver, Wanted};
 use super::counters::Counters;
@@ -37,7 +37,7 @@ use crate::effect::{
 };
 use crate::modules::rpc::command::Figures;
 use crate::shard::{Input, Shard};
-use crate::sip::{Method, scan};
+use crate::sip::scan;
 use crate::slab::Key;
 use crate::steer::{self, ShardId};
 use crate::time::{Duration, Instant, Now};
@@ -53,6 +53,16 @@ const READ_SIZE: usize = 64 << 10;
 
 /// Deadlines and answers handled in one round before the sockets get their turn.
 const ROUND_SIZE: usize = 1_024;
+
+/// Batches of datagrams read before anything else has its turn: a core that is flooded reads half a
+/// millisecond, and then goes on with the rest.
+const DRAIN_COUNT: usize = 8;
+
+/// As many datagrams at once are no reason to let any of them wait.
+const CALM_COUNT: usize = 16;
+
+/// New calls begun before the core looks again at what comes for the others: half a millisecond.
+const SERVE_COUNT: usize = 8;
 
 /// Requests of HTTP taken in one round from streams that have brought several.
 const BEHIND_COUNT: usize = 8;
@@ -114,11 +124,10 @@ pub(crate) struct Core {
     part: Option<Part>,
     phase: Phase,
     pace: Pace,
-    admission: Admission,
-    /// A socket has brought as much as there was room for.
+    /// New calls that wait.
+    room: Room,
+    /// A socket has brought as much as could be read, and may have more.
     is_behind: bool,
-    /// Places in the batch that is being handled.
-    behind_batch: Vec<usize>,
 }
 
 impl Core {
@@ -148,9 +157,8 @@ impl Core {
             part: None,
             phase: Phase::Running,
             pace: Pace::new(round_max, outside.clock.mono()),
-            admission: Admission::new(outside.clock.mono(), hasher),
+            room: Room::new(outside.clock.mono(), hasher),
             is_behind: false,
-            behind_batch: Vec::with_capacity(sys::BATCH_SIZE),
             outside,
         })
     }
@@ -194,6 +202,7 @@ impl Core {
             self.pace.began(self.door.now.mono, count, is_behind);
             self.catch_up();
             self.deadlines();
+            self.serve();
             self.settle();
             self.answer_one();
             self.report_idle();
@@ -220,7 +229,11 @@ impl Core {
 
     /// How long the next wait may last, in milliseconds rounded up.
     fn patience(&self) -> Option<u32> {
-        if !self.answers.is_empty() || !self.asked.is_empty() || !self.behind.is_empty() {
+        let is_done = self.answers.is_empty()
+            && self.asked.is_empty()
+            && self.behind.is_empty()
+            && self.room.is_empty();
+        if !is_done {
             return Some(0);
         }
         let shard = self.door.shard.next_deadline().map(|(at, _)| at);
@@ -239,54 +252,60 @@ impl Core {
         }
         if event.readable {
             // An index is a datagram socket or a listener; the other one does not know it.
-            self.take_batch(id, batch);
+            self.drain(id, batch);
             self.streams.accept(id, self.door.now.mono);
         }
         self.settle();
     }
 
-    /// Reads and handles one batch of datagrams. While new calls are limited, they come behind
-    /// everything else of the batch; of one call nothing but a CANCEL could overtake the INVITE
-    /// that begins it, so CANCELs wait with them.
-    fn take_batch(&mut self, id: SocketId, batch: &mut ReceiveBatch) {
-        let now = self.door.now;
-        let door = &mut self.door;
-        let (count, queue) = self.datagrams.receive(id, batch, now.wall);
-        if count == 0 {
-            return;
-        }
-        self.is_behind |= queue.is_behind;
-        let is_steered = self.datagrams.is_steered(id);
-        let invites = door.shard.counters().requests_of(Method::Invite);
-        self.admission
-            .looked(now.mono, queue.delay, queue.has_lost, invites);
-        if !self.admission.is_limited() {
-            for i in 0..count {
-                let (flow, bytes) = datagram(batch, id, i);
-                door.take_datagram(is_steered, flow, bytes);
+    /// Reads all that has come to a datagram socket, up to a bound.
+    fn drain(&mut self, id: SocketId, batch: &mut ReceiveBatch) {
+        for _ in 0..DRAIN_COUNT {
+            if !self.take_batch(id, batch) {
+                return;
             }
-            return;
+            self.settle();
+            self.door.now = self.door.clock.now();
         }
+        self.is_behind = true;
+    }
+
+    /// Reads and handles one batch of datagrams; whether there may be more. Where there is more to
+    /// do, what wants to begin a call waits behind everything else; of one call nothing but a
+    /// CANCEL could overtake the INVITE that begins it, so CANCELs wait with them.
+    fn take_batch(&mut self, id: SocketId, batch: &mut ReceiveBatch) -> bool {
+        let now = self.door.now;
+        let (count, is_behind) = self.datagrams.receive(id, batch, now.wall);
+        let is_steered = self.datagrams.is_steered(id);
+        let is_busy = is_behind || count > CALM_COUNT || !self.room.is_empty();
         let waits = |bytes: &[u8]| scan::begins_call(bytes) || bytes.starts_with(b"CANCEL ");
-        self.behind_batch.clear();
         for i in 0..count {
             let (flow, bytes) = datagram(batch, id, i);
-            if waits(bytes) {
-                self.behind_batch.push(i);
+            if is_busy && waits(bytes) {
+                let verdict = self.room.enter(now.mono, (flow, is_steered), bytes);
+                self.door.turn_away(verdict, flow, bytes);
             } else {
-                door.take_datagram(is_steered, flow, bytes);
+                self.door.take_datagram(is_steered, flow, bytes);
             }
         }
-        for i in self.behind_batch.drain(..) {
-            let (flow, bytes) = datagram(batch, id, i);
-            let verdict = match bytes.starts_with(b"CANCEL ") {
-                true => Verdict::Take,
-                false => self.admission.judge(now.mono, flow.remote.ip()),
+        is_behind
+    }
+
+    /// Nothing else is left to do: handles some of those that wait to begin a call.
+    fn serve(&mut self) {
+        for _ in 0..SERVE_COUNT {
+            let Some((waiting, verdict)) = self.room.leave(self.door.now.mono) else {
+                return;
             };
+            let Waiting {
+                flow,
+                bytes,
+                is_steered,
+                ..
+            } = waiting;
             match verdict {
-                Verdict::Take => door.take_datagram(is_steered, flow, bytes),
-                Verdict::Refuse => door.refuse(flow, bytes),
-                Verdict::Drop => door.counters.calls_dropped += 1,
+                Verdict::Take => self.door.take_datagram(is_steered, flow, &bytes),
+                Verdict::Refuse | Verdict::Drop => self.door.turn_away(verdict, flow, &bytes),
             }
         }
     }
@@ -561,6 +580,7 @@ impl Core {
         let is_idle = self.phase == Phase::Draining
             && self.door.shard.is_idle()
             && self.answers.is_empty()
+            && self.room.is_empty()
             && self.datagrams.is_empty()
             && self.streams.is_empty();
         if is_idle {
@@ -609,7 +629,7 @@ impl Core {
         let own = [
             ("held_questions", self.asked.len() as u64),
             ("held_answers", self.answers.len() as u64),
-            ("calls_limit", self.admission.limit()),
+            ("calls_waiting", self.room.len() as u64),
             (
                 "cpu_us",
                 sys::thread_time().since(Instant::ZERO).as_nanos() / 1_000,
@@ -651,6 +671,15 @@ impl Door {
                 self.steer(flow, bytes);
             }
             Brought::Http(bytes) => self.handle(Input::Http { flow, bytes }),
+        }
+    }
+
+    /// A message that wants to begin a call, and may not if the verdict says so.
+    fn turn_away(&mut self, verdict: Verdict, flow: Flow, bytes: &[u8]) {
+        match verdict {
+            Verdict::Take => {}
+            Verdict::Refuse => self.refuse(flow, bytes),
+            Verdict::Drop => self.counters.calls_dropped += 1,
         }
     }
 

@@ -13,7 +13,7 @@ use super::counters::Counters;
 use super::sys::{self, Datagram, Interest, Poll, ReceiveBatch};
 use crate::effect::{Flow, Proto, Send, SendError, SocketId, Token};
 use crate::limits::DATAGRAM_QUEUE_MAX;
-use crate::time::{Duration, WallTime};
+use crate::time::WallTime;
 
 /// One socket and what waits to leave by it.
 #[derive(Debug)]
@@ -27,17 +27,6 @@ struct Outlet {
     is_steered: bool,
     /// What the kernel had dropped when it was last asked.
     drops_seen: u32,
-}
-
-/// What a batch tells of the queue in which it has waited.
-#[derive(Clone, Copy, Default, Debug)]
-pub(crate) struct Queue {
-    /// How long the first datagram has waited.
-    pub(crate) delay: Duration,
-    /// The kernel has had to drop some.
-    pub(crate) has_lost: bool,
-    /// There may be more.
-    pub(crate) is_behind: bool,
 }
 
 /// The datagram sockets of one core, by `SocketId`.
@@ -88,41 +77,34 @@ impl Datagrams {
         outlet.is_some_and(|o| o.as_ref().is_some_and(|o| o.is_steered))
     }
 
-    /// Reads one batch from a socket, to be looked at by [`datagram`], and says how many there are
-    /// and what they tell of the queue in which they have waited. Whatever is left over keeps the
-    /// socket ready.
+    /// Reads one batch from a socket, to be looked at by [`datagram`]: how many there are, and
+    /// whether there may be more. Whatever is left over keeps the socket ready.
     pub(crate) fn receive(
         &mut self,
         id: SocketId,
         batch: &mut ReceiveBatch,
         now: WallTime,
-    ) -> (usize, Queue) {
+    ) -> (usize, bool) {
         let Some(Some(outlet)) = self.outlets.get_mut(usize::from(id.0)) else {
-            return (0, Queue::default());
+            return (0, false);
         };
         let room = batch.room();
         // An error of a datagram socket is about something sent before, or passes by itself.
         let Ok(count) = batch.fill(&outlet.socket) else {
-            return (0, Queue::default());
-        };
-        let mut queue = Queue {
-            is_behind: count == room,
-            ..Queue::default()
+            return (0, false);
         };
         self.counters.udp_received += count as u64;
         if let Some(drops) = batch.take_drops() {
             let new = drops.wrapping_sub(outlet.drops_seen);
             outlet.drops_seen = drops;
             self.counters.udp_receive_drops += u64::from(new);
-            queue.has_lost = new > 0;
         }
         if let Some(arrived) = batch.arrived() {
             let micros = now.as_micros().saturating_sub(arrived.as_micros());
-            queue.delay = Duration::from_micros(micros);
             let longest = &mut self.counters.queue_delay_us_max;
             *longest = (*longest).max(micros);
         }
-        (count, queue)
+        (count, count == room)
     }
 
     /// Queues a message for the next [`Datagrams::flush`].
