@@ -75,10 +75,12 @@ impl Sockets {
             errors.push(e);
         }
         let mut addresses = plan.listen.clone();
+        let mut steering = Steering::Needless;
         let mut cores: Vec<CoreSockets> = cpus.iter().map(|_| CoreSockets::default()).collect();
         for address in &mut addresses {
             match bind_group(address, cpus.len(), &plan.udp) {
-                Ok(group) => {
+                Ok((group, steered)) => {
+                    steering = steering.and(steered);
                     for (core, socket) in cores.iter_mut().zip(group) {
                         core.listen.push(socket);
                     }
@@ -96,7 +98,6 @@ impl Sockets {
         if !errors.is_empty() {
             return Err(errors);
         }
-        let steering = steer(&mut cores);
         Ok(Sockets {
             addresses,
             cpus,
@@ -185,83 +186,97 @@ fn check_locked_memory(core_count: usize) -> Result<(), IoError> {
     Ok(())
 }
 
-/// One socket for each core on one address; a port that the system chose is written into it.
+/// One socket for each core on one address, and who brings datagrams to them; a port that the
+/// system chose is written into the address.
 fn bind_group(
     address: &mut Address,
     core_count: usize,
     udp: &UdpOptions,
-) -> Result<Vec<Listen>, IoError> {
+) -> Result<(Vec<Listen>, Steering), IoError> {
+    let failed = |address: &Address, error| IoError::Listen {
+        address: address.clone(),
+        error,
+    };
     if !matches!(address.proto, Proto::Udp | Proto::Tcp) {
         return Err(IoError::NoTransport(address.clone()));
     }
-    bind_sockets(address, core_count, udp).map_err(|error| IoError::Listen {
-        address: address.clone(),
-        error,
-    })
-}
-
-fn bind_sockets(
-    address: &mut Address,
-    core_count: usize,
-    udp: &UdpOptions,
-) -> io::Result<Vec<Listen>> {
     // A group would let a second process of this user in unseen and share the calls with it: a
     // socket that shares with nobody finds out whether anyone is there. It is never listened on.
-    let probe = open(address.proto, address.local, false)?;
-    address.local = local_addr(&probe)?;
-    drop(probe);
-    (0..core_count)
+    let probe = open(address.proto, address.local)
+        .and_then(|probe| probe.bind(&address.local.into()).map(|()| probe));
+    address.local = probe
+        .and_then(|probe| local_addr(&probe))
+        .map_err(|e| failed(address, e))?;
+    let bound = match address.proto.is_reliable() {
+        true => bind_listeners(address.local, core_count, udp.tos),
+        false => bind_datagrams(address.local, core_count, udp),
+    };
+    bound.map_err(|e| failed(address, e))
+}
+
+fn bind_listeners(
+    local: SocketAddr,
+    core_count: usize,
+    tos: Option<u8>,
+) -> io::Result<(Vec<Listen>, Steering)> {
+    let listeners: io::Result<Vec<Listen>> = (0..core_count)
         .map(|_| {
-            let socket = open(address.proto, address.local, true)?;
-            if let Some(tos) = udp.tos.filter(|_| address.local.is_ipv4()) {
-                // A listener hands it on to the connections that it accepts.
-                socket.set_tos_v4(tos.into())?;
-            }
-            if address.proto == Proto::Tcp {
-                socket.listen(BACKLOG)?;
-                return Ok(Listen::Tcp(socket.into()));
-            }
-            socket.set_recv_buffer_size(udp.receive_buffer_size)?;
-            socket.set_send_buffer_size(udp.send_buffer_size)?;
-            sys::report_queue(&socket)?;
-            Ok(Listen::Udp {
-                socket: socket.into(),
-                is_steered: false,
-            })
+            let socket = open(Proto::Tcp, local)?;
+            socket.set_reuse_port(true)?;
+            // Handed on to the connections that it accepts.
+            set_tos(&socket, local, tos)?;
+            socket.bind(&local.into())?;
+            socket.listen(BACKLOG)?;
+            Ok(Listen::Tcp(socket.into()))
         })
-        .collect()
+        .collect();
+    Ok((listeners?, Steering::Needless))
 }
 
-/// Lets the kernel steer on every address of datagrams, as far as it does.
-fn steer(cores: &mut [CoreSockets]) -> Steering {
-    let address_count = cores.first().map_or(0, |core| core.listen.len());
-    let mut steering = Steering::Needless;
-    if cores.len() < 2 {
-        return steering;
+/// The kernel steers among them as far as it does.
+fn bind_datagrams(
+    local: SocketAddr,
+    core_count: usize,
+    udp: &UdpOptions,
+) -> io::Result<(Vec<Listen>, Steering)> {
+    let mut group = match core_count {
+        ..2 => None,
+        count => Some(steering::Group::load(count as u16)),
+    };
+    let mut sockets = Vec::with_capacity(core_count);
+    for core in 0..core_count {
+        let socket = open(Proto::Udp, local)?;
+        socket.set_reuse_port(true)?;
+        set_tos(&socket, local, udp.tos)?;
+        socket.set_recv_buffer_size(udp.receive_buffer_size)?;
+        socket.set_send_buffer_size(udp.send_buffer_size)?;
+        sys::report_queue(&socket)?;
+        if core == 0 {
+            group = group.map(|g| g.and_then(|g| g.lead(&socket)));
+        }
+        socket.bind(&local.into())?;
+        group = group.map(|g| g.and_then(|g| g.join(core as u16, &socket)));
+        sockets.push(UdpSocket::from(socket));
     }
-    for index in 0..address_count {
-        let mut group = Vec::with_capacity(cores.len());
-        let mut marks = Vec::with_capacity(cores.len());
-        for core in cores.iter_mut() {
-            if let Listen::Udp { socket, is_steered } = &mut core.listen[index] {
-                group.push(&*socket);
-                marks.push(is_steered);
-            }
-        }
-        if group.is_empty() {
-            continue;
-        }
-        if let Err(refusal) = steering::attach(&group) {
-            return Steering::HandOver(refusal);
-        }
-        marks.into_iter().for_each(|mark| *mark = true);
-        steering = Steering::Kernel;
-    }
-    steering
+    let steering = match group {
+        None => Steering::Needless,
+        Some(Ok(_)) => Steering::Kernel,
+        Some(Err(refusal)) => Steering::HandOver(refusal),
+    };
+    let is_steered = matches!(steering, Steering::Kernel);
+    let listen = |socket| Listen::Udp { socket, is_steered };
+    Ok((sockets.into_iter().map(listen).collect(), steering))
 }
 
-/// A bound socket that does not block.
-fn open(proto: Proto, local: SocketAddr, shared: bool) -> io::Result<Socket> {
+fn set_tos(socket: &Socket, local: SocketAddr, tos: Option<u8>) -> io::Result<()> {
+    match tos {
+        Some(tos) if local.is_ipv4() => socket.set_tos_v4(tos.into()),
+        _ => Ok(()),
+    }
+}
+
+/// A socket that does not block, to be bound.
+fn open(proto: Proto, local: SocketAddr) -> io::Result<Socket> {
     let (kind, protocol) = match proto.is_reliable() {
         true => (Type::STREAM, Protocol::TCP),
         false => (Type::DGRAM, Protocol::UDP),
@@ -275,10 +290,6 @@ fn open(proto: Proto, local: SocketAddr, shared: bool) -> io::Result<Socket> {
         // Connections of a process before this one may still be ending.
         socket.set_reuse_address(true)?;
     }
-    if shared {
-        socket.set_reuse_port(true)?;
-    }
-    socket.bind(&local.into())?;
     Ok(socket)
 }
 
@@ -327,7 +338,10 @@ mod tests {
     #[test]
     fn all_problems_are_told_at_once() {
         let held = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let shared = open(Proto::Udp, "127.0.0.1:0".parse().unwrap(), true).unwrap();
+        let shared = open(Proto::Udp, "127.0.0.1:0".parse().unwrap()).unwrap();
+        shared.set_reuse_port(true).unwrap();
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        shared.bind(&any.into()).unwrap();
         let listening = TcpListener::bind("127.0.0.1:0").unwrap();
         let local = |a: SocketAddr| a.to_string();
         let mut plan = Plan::new(vec![

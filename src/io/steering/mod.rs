@@ -9,8 +9,9 @@
 //! The sockets of one address are a group (`SO_REUSEPORT`); the program stands on the group and
 //! the sockets stand in a map of the kernel by the number of their core. Program and map belong to
 //! the group: they go with its last socket, so nothing is left behind by a process that ends, and
-//! the next one finds nothing of the last. What arrives between the opening of the sockets and
-//! [`attach`] is spread by the kernel's own hash and handed over.
+//! the next one finds nothing of the last. The program is there before the first socket is bound;
+//! what comes for a core whose socket is not bound yet, some microseconds later, is spread by the
+//! kernel's own hash and handed over.
 //!
 //! It is an economy and no condition: a kernel that refuses (no capability, older than 5.17, built
 //! without it) leaves the mesh to do the work, and one line says so. The instructions are made
@@ -27,8 +28,7 @@ mod tests;
 
 use std::fmt;
 use std::io;
-use std::net::UdpSocket;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use super::log::Log;
 use crate::effect::Level;
@@ -46,6 +46,17 @@ pub enum Steering {
 }
 
 impl Steering {
+    /// What holds for two addresses together: what is worse.
+    pub(crate) fn and(self, other: Steering) -> Steering {
+        match (self, other) {
+            (Steering::HandOver(refusal), _) | (_, Steering::HandOver(refusal)) => {
+                Steering::HandOver(refusal)
+            }
+            (Steering::Kernel, _) | (_, Steering::Kernel) => Steering::Kernel,
+            (Steering::Needless, Steering::Needless) => Steering::Needless,
+        }
+    }
+
     /// Tells whoever reads the log what the terminal was told: that the kernel does not help.
     pub(crate) fn log(&self, log: &Log) {
         if let Steering::HandOver(_) = self {
@@ -109,29 +120,46 @@ fn is_statistics(line: &str) -> bool {
         .any(|begin| line.starts_with(begin))
 }
 
-/// Lets the kernel steer among the sockets of one address, which stand in the order of the cores.
-pub(crate) fn attach(group: &[&UdpSocket]) -> Result<(), Refusal> {
-    let Some(first) = group.first() else {
-        return Ok(());
-    };
-    let size = group.len() as u16;
-    let map = syscall::create_socket_map(size).map_err(Refusal::of("make a map of sockets"))?;
-    for (index, socket) in (0..).zip(group) {
-        syscall::put_socket(&map, index, *socket).map_err(Refusal::of("take sockets in a map"))?;
-    }
-    let types = syscall::load_btf(&btf::write()).map_err(Refusal::of("take types"))?;
-    let program = program::write(map.as_raw_fd(), size);
-    let functions =
-        [(0, btf::MAIN), (program.step_at, btf::STEP)].map(|(instruction, type_id)| FunctionInfo {
-            instruction,
-            type_id,
-        });
-    let program = syscall::load_program(&program.instructions, &types, &functions).map_err(
-        |(error, words)| Refusal {
+/// The program for the sockets of one address, and the map in which they stand by core.
+#[derive(Debug)]
+pub(crate) struct Group {
+    map: OwnedFd,
+    program: OwnedFd,
+}
+
+impl Group {
+    /// Loads a program for so many sockets.
+    pub(crate) fn load(size: u16) -> Result<Group, Refusal> {
+        let map = syscall::create_socket_map(size).map_err(Refusal::of("make a map of sockets"))?;
+        let types = syscall::load_btf(&btf::write()).map_err(Refusal::of("take types"))?;
+        let program = program::write(map.as_raw_fd(), size);
+        let functions =
+            [(0, btf::MAIN), (program.step_at, btf::STEP)].map(|(instruction, type_id)| {
+                FunctionInfo {
+                    instruction,
+                    type_id,
+                }
+            });
+        let loaded = syscall::load_program(&program.instructions, &types, &functions);
+        let program = loaded.map_err(|(error, words)| Refusal {
             what: "take the program",
             error,
             words,
-        },
-    )?;
-    syscall::attach(*first, &program).map_err(Refusal::of("attach the program"))
+        })?;
+        Ok(Group { map, program })
+    }
+
+    /// Puts the program on the first socket, which is not bound yet, so that the address is never
+    /// open without it. The sockets that are bound beside it later belong to its group.
+    pub(crate) fn lead(self, first: &impl AsRawFd) -> Result<Group, Refusal> {
+        syscall::attach(first, &self.program).map_err(Refusal::of("attach the program"))?;
+        Ok(self)
+    }
+
+    /// Lets the socket of a core, which is bound, be chosen.
+    pub(crate) fn join(self, core: u16, socket: &impl AsRawFd) -> Result<Group, Refusal> {
+        let put = syscall::put_socket(&self.map, core, socket);
+        put.map_err(Refusal::of("take sockets in a map"))?;
+        Ok(self)
+    }
 }

@@ -7,7 +7,7 @@
 
 use std::net::{SocketAddr, UdpSocket};
 
-use super::*;
+use super::Group as Program;
 use crate::io::sys::{Interest, Poll};
 use crate::limits::HEADER_COUNT_MAX;
 use crate::rng::Rng;
@@ -30,21 +30,27 @@ impl Group {
     fn open(local: &str, count: u16) -> Option<Group> {
         let mut local: SocketAddr = local.parse().unwrap();
         let source = UdpSocket::bind((local.ip(), 0)).unwrap();
-        let sockets: Vec<UdpSocket> = (0..count)
-            .map(|_| {
-                let socket = shared_socket(local);
-                local = socket.local_addr().unwrap();
-                socket
-            })
-            .collect();
-        match attach(&sockets.iter().collect::<Vec<_>>()) {
-            Ok(()) => {}
+        let mut program = match Program::load(count) {
+            Ok(program) => Some(program),
             Err(refusal) if refusal.error.raw_os_error() == Some(libc::EPERM) => {
                 eprintln!("not tested: {refusal}");
                 return None;
             }
             Err(refusal) => panic!("{refusal}\n{}", refusal.words),
-        }
+        };
+        let sockets: Vec<UdpSocket> = (0..count)
+            .map(|core| {
+                let socket = shared_socket(local);
+                if core == 0 {
+                    program = program.take().map(|p| p.lead(&socket).unwrap());
+                }
+                socket.bind(&local.into()).unwrap();
+                program = program.take().map(|p| p.join(core, &socket).unwrap());
+                let socket = UdpSocket::from(socket);
+                local = socket.local_addr().unwrap();
+                socket
+            })
+            .collect();
         let poll = Poll::new().unwrap();
         for (tag, socket) in (0..).zip(&sockets) {
             poll.add(socket, tag, Interest::READ).unwrap();
@@ -107,13 +113,12 @@ impl Group {
     }
 }
 
-fn shared_socket(local: SocketAddr) -> UdpSocket {
+fn shared_socket(local: SocketAddr) -> socket2::Socket {
     let domain = socket2::Domain::for_address(local);
     let socket = socket2::Socket::new(domain, socket2::Type::DGRAM, None).unwrap();
     socket.set_reuse_port(true).unwrap();
     socket.set_recv_buffer_size(4 << 20).unwrap();
-    socket.bind(&local.into()).unwrap();
-    socket.into()
+    socket
 }
 
 /// One of the texts.
