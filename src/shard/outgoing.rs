@@ -55,13 +55,7 @@ pub(super) fn request(
     top_lines(setup, work, target, to, &own, lines);
     edits.insert(message.headers_start(), lines);
     let source = work.flow.remote;
-    via::mark(
-        &message.top_via(),
-        source,
-        work.force_rport,
-        message.bytes(),
-        edits,
-    );
+    via::mark(&message.top_via(), source, work.force_rport, edits);
     if to.proto.is_reliable() && !message.has(HeaderName::ContentLength) {
         // §18.3: on a stream nothing else says where the message ends.
         let line = format!("Content-Length: {}\r\n", message.body().len());
