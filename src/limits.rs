@@ -9,6 +9,17 @@ use crate::time::Duration;
 /// a message fit 16 bits. Above: streams are closed, counted `stream_too_large`.
 pub const MESSAGE_SIZE_MAX: usize = 65_535;
 
+/// Messages that are done with and kept for their memory, in one shard: as many as may end between
+/// two that come in, when timers that may be late fire together ([`LATE_TIMER_GRAIN`]). Above: the
+/// memory is given back.
+pub const SPARE_MESSAGE_COUNT_MAX: usize = 256;
+
+/// Bytes of the memory of one of them: a message of 2,000 bytes and its index fit. Above: the same.
+pub const SPARE_MESSAGE_SIZE_MAX: usize = 4_096;
+
+/// Transactions whose memory is kept for the next, in one shard, for the same reason.
+pub const SPARE_TRANSACTION_COUNT_MAX: usize = 256;
+
 /// Header fields of one message. RFC 3261 sets no bound; calls in the field carry 20 to 40.
 /// Above: 400, counted `parse_errors`.
 pub const HEADER_COUNT_MAX: usize = 256;

@@ -8,6 +8,23 @@ use std::net::{IpAddr, Ipv4Addr};
 
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
+/// What is no hexadecimal digit; all bits are set, so that it shows among others.
+const NO_DIGIT: u8 = 0xff;
+
+/// The value of each byte as a hexadecimal digit.
+const HEX: [u8; 256] = hex();
+
+const fn hex() -> [u8; 256] {
+    let mut out = [NO_DIGIT; 256];
+    let mut n = 0;
+    while n < 16 {
+        out[DIGITS[n] as usize] = n as u8;
+        out[DIGITS[n].to_ascii_uppercase() as usize] = n as u8;
+        n += 1;
+    }
+    out
+}
+
 /// Appends a number in decimal.
 pub fn push_number(out: &mut Vec<u8>, n: u64) {
     let (mut digits, mut at, mut left) = ([0; 20], 20, n);
@@ -24,10 +41,13 @@ pub fn push_number(out: &mut Vec<u8>, n: u64) {
 /// Appends a number in hexadecimal, in lower case, with zeros in front up to `width` digits.
 pub fn push_hex(out: &mut Vec<u8>, n: u64, width: usize) {
     let used = (u64::BITS - n.leading_zeros()).div_ceil(4) as usize;
-    for place in (0..used.max(width).max(1)).rev() {
-        let digit = n.checked_shr(4 * place as u32).unwrap_or(0) & 0xf;
-        out.push(DIGITS[digit as usize]);
+    let mut digits = [0; 16];
+    for (i, digit) in digits.iter_mut().enumerate() {
+        *digit = DIGITS[(n >> (60 - 4 * i) & 0xf) as usize];
     }
+    let count = used.max(width).max(1);
+    out.resize(out.len() + count.saturating_sub(digits.len()), b'0');
+    out.extend_from_slice(&digits[digits.len() - count.min(digits.len())..]);
 }
 
 /// The number that 1 to 16 hexadecimal digits are, in either case.
@@ -35,10 +55,13 @@ pub fn read_hex(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || digits.len() > 16 {
         return None;
     }
-    digits.iter().try_fold(0, |n, b| {
-        let digit = char::from(*b).to_digit(16)?;
-        Some(n << 4 | u64::from(digit))
-    })
+    let (mut n, mut all) = (0, 0);
+    for &b in digits {
+        let digit = HEX[usize::from(b)];
+        n = n << 4 | u64::from(digit & 0xf);
+        all |= digit;
+    }
+    (all != NO_DIGIT).then_some(n)
 }
 
 /// Appends an address as it stands in a URI: IPv6 in brackets.
@@ -60,18 +83,23 @@ pub fn push_host(out: &mut Vec<u8>, ip: IpAddr) {
 /// The address that four decimal numbers are. As the standard library reads it: no sign, no zeros
 /// in front.
 pub fn read_ipv4(text: &[u8]) -> Option<Ipv4Addr> {
-    let (mut octets, mut parts) = ([0; 4], text.split(|b| *b == b'.'));
-    for octet in &mut octets {
-        let part = parts.next().filter(|part| matches!(part.len(), 1..=3))?;
-        if part.len() > 1 && part[0] == b'0' {
-            return None;
+    let (mut octets, mut place, mut n, mut digits) = ([0; 4], 0, 0u16, 0);
+    for &b in text {
+        match b {
+            // A zero in front has no digit behind it.
+            b'0'..=b'9' if digits < 3 && (n > 0 || digits == 0) => {
+                n = n * 10 + u16::from(b - b'0');
+                digits += 1;
+            }
+            b'.' if digits > 0 && place < 3 => {
+                octets[place] = u8::try_from(n).ok()?;
+                (place, n, digits) = (place + 1, 0, 0);
+            }
+            _ => return None,
         }
-        let n = part.iter().try_fold(0u16, |n, b| {
-            b.is_ascii_digit().then(|| n * 10 + u16::from(b - b'0'))
-        })?;
-        *octet = u8::try_from(n).ok()?;
     }
-    parts.next().is_none().then(|| Ipv4Addr::from(octets))
+    octets[3] = u8::try_from(n).ok()?;
+    (place == 3 && digits > 0).then(|| Ipv4Addr::from(octets))
 }
 
 #[cfg(test)]

@@ -47,13 +47,7 @@ fn relay(message: &Message, source: SocketAddr, target: &[u8]) -> Vec<u8> {
         message.headers_start(),
         b"Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKp1\r\n",
     );
-    via::mark(
-        &message.top_via(),
-        source,
-        false,
-        message.bytes(),
-        &mut edits,
-    );
+    via::mark(&message.top_via(), source, false, &mut edits);
     let left = message
         .max_forwards()
         .expect("Max-Forwards")

@@ -50,6 +50,12 @@ impl Proto {
 
     /// The protocol of this name, in any case.
     pub fn from_name(name: &[u8]) -> Option<Proto> {
+        // Nearly all are written so.
+        match name {
+            b"UDP" | b"udp" => return Some(Proto::Udp),
+            b"TCP" | b"tcp" => return Some(Proto::Tcp),
+            _ => {}
+        }
         [
             Proto::Udp,
             Proto::Tcp,

@@ -1,6 +1,6 @@
 //! Global and module parameters, typed: what a configuration file comes to.
 
-use std::fmt::Write;
+use std::io::Write;
 use std::net::SocketAddr;
 
 use crate::effect::{Address, Facility, Level, Proto};
@@ -336,8 +336,13 @@ impl Core {
 
     /// The lines that every reply of our own gets: Server, and with `sip_warning` a Warning that
     /// tells whoever traces the reply which request it answers (RFC 3261 §20.43).
-    pub fn reply_lines(&self, socket: &Address, source: SocketAddr, request: &Message) -> String {
-        let mut lines = self.server_line();
+    pub fn push_reply_lines(
+        &self,
+        (socket, source): (&Address, SocketAddr),
+        request: &Message,
+        lines: &mut Vec<u8>,
+    ) {
+        self.push_server_line(lines);
         if self.sip_warning {
             let uri = String::from_utf8_lossy(request.uri());
             let vias = request.values(HeaderName::Via).count();
@@ -351,15 +356,13 @@ impl Core {
                 uri.replace(['"', '\\'], "")
             );
         }
-        lines
     }
 
-    /// The Server line for replies of our own, with its line end; empty when none is wanted.
-    pub fn server_line(&self) -> String {
-        match &*self.server_header {
-            "" => String::new(),
-            _ if !self.server_signature => String::new(),
-            line => format!("{line}\r\n"),
+    /// Appends the Server line for replies of our own, if one is wanted.
+    pub fn push_server_line(&self, out: &mut Vec<u8>) {
+        if self.server_signature && !self.server_header.is_empty() {
+            out.extend_from_slice(self.server_header.as_bytes());
+            out.extend_from_slice(b"\r\n");
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::effect::{Effect, Flow, HttpCommand, Outbox, Proto, Record, SocketId};
 use crate::rng::Rng;
 use crate::script::{End, Pause, RouteKind, Vm};
-use crate::sip::{Message, Press};
+use crate::sip::{Message, Press, Spare};
 use crate::steer::ShardId;
 use crate::time::{Instant, Now, WallTime};
 use crate::wheel::Wheel;
@@ -141,6 +141,7 @@ pub(super) fn state(cfg: &str) -> State {
         variables: Variables::default(),
         stores: Stores::default(),
         press: Press::default(),
+        spare: Spare::default(),
         counters: Counters::default(),
         journal: Default::default(),
         is_draining: false,

@@ -285,29 +285,29 @@ fn send_reply(
     if request.method() == Method::Ack || !request.is_request() {
         return None;
     }
-    let core = &env.state.setup.config.core;
+    let State { setup, press, .. } = &mut *env.state;
+    let core = &setup.config.core;
     let force_rport = force_rport || core.force_rport;
-    let mut headers = answer.headers.to_vec();
-    let socket = env.state.setup.address(flow.socket);
-    headers.extend_from_slice(core.reply_lines(socket, flow.remote, request).as_bytes());
+    press.clear();
+    press.lines.extend_from_slice(answer.headers);
+    let sides = (setup.address(flow.socket), flow.remote);
+    core.push_reply_lines(sides, request, &mut press.lines);
     let made = Reply {
         status: answer.status,
         reason: answer.reason,
         to_tag: (answer.status > 100).then_some(answer.tag),
-        headers: &headers,
+        headers: &press.lines,
         content_type: answer.body.map(|(kind, _)| &kind[..]),
         body: answer.body.map_or(&[], |(_, text)| &text[..]),
     };
-    let mut bytes = Vec::with_capacity(request.bytes().len() + headers.len());
-    reply::write(request, flow.remote, force_rport, &made, &mut bytes);
-    let core = &env.state.setup.config.core;
+    reply::write(request, flow.remote, force_rport, &made, &mut press.out);
+    let bytes = Bytes::from(&press.out[..]);
     let mut to = tm::reply_destination(core, request, flow, force_rport);
     to.no_connect = no_connect;
     env.state.counters.count_stateless(answer.status);
     let (call, method) = (request.call(), request.method());
     let line = Line::Response(answer.status, method);
     env.note(call, What::Sent(line, to.proto, to.remote));
-    let bytes = Bytes::from(bytes);
     env.send(to, Rc::clone(&bytes));
     Some((to, bytes))
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::effect::{Destination, Effect, Level, Outbox, PeerMessage, Record, Send, Token};
 use crate::limits::LATE_TIMER_GRAIN;
 use crate::rng::Rng;
-use crate::sip::Press;
+use crate::sip::{Press, Spare};
 use crate::steer::ShardId;
 use crate::time::{Duration, Instant, Now};
 use crate::timer::Timer;
@@ -47,6 +47,8 @@ pub struct State {
     pub stores: Stores,
     /// Where messages that leave are put together.
     pub press: Press,
+    /// Messages that are done with, for their memory.
+    pub spare: Spare,
     /// What has been counted.
     pub counters: Counters,
     /// What has happened last.

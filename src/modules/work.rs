@@ -245,15 +245,21 @@ impl Work {
     }
 
     /// Makes this the work on a message that has just come in, as [`Work::new`] does, in the
-    /// memory that the work before has left: what scripts usually do then allocates nothing.
-    pub fn renew(&mut self, kind: RouteKind, message: Rc<Message>, flow: Flow) {
-        let old = std::mem::replace(self, Work::new(kind, message, flow));
-        self.edits = old.edits;
-        self.edits.clear();
-        self.appended = old.appended;
-        self.appended.clear();
-        self.reply_headers = old.reply_headers;
-        self.reply_headers.clear();
+    /// memory that the work before has left: what scripts usually do then allocates nothing. Gives
+    /// the message of the work before.
+    pub fn renew(&mut self, kind: RouteKind, message: Rc<Message>, flow: Flow) -> Rc<Message> {
+        let mut new = Work::new(kind, message, flow);
+        std::mem::swap(&mut new.edits, &mut self.edits);
+        new.edits.clear();
+        std::mem::swap(&mut new.appended, &mut self.appended);
+        new.appended.clear();
+        std::mem::swap(&mut new.reply_headers, &mut self.reply_headers);
+        new.reply_headers.clear();
+        std::mem::swap(&mut new.rr.params, &mut self.rr.params);
+        new.rr.params.clear();
+        let old = std::mem::replace(&mut self.message, Rc::clone(&new.message));
+        *self = new;
+        old
     }
 
     /// The whole message as it came, or the bytes that a script sees in its place.

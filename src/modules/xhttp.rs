@@ -158,11 +158,13 @@ pub(super) fn open_frame(call: &mut Call<'_>) -> Option<HttpFrame> {
     work.is_answered = true;
     let mut fields = http::sia(&work.message);
     fields.append(&mut work.reply_headers);
-    let server = call.env.state.setup.config.core.server_line();
+    let mut server = vec![];
+    let core = &call.env.state.setup.config.core;
+    core.push_server_line(&mut server);
     Some(HttpFrame {
         version: u8::from(work.message.version() != b"HTTP/1.0"),
         fields: fields.into(),
-        server: server.into_bytes().into(),
+        server: server.into(),
         is_last: http::is_last(&work.message) || work.stream.reply_close,
         has_body: work.message.method_name() != b"HEAD",
     })

@@ -58,7 +58,7 @@ use crate::modules::stores::Stores;
 use crate::modules::work::Bytes;
 use crate::modules::{Env, State, dispatcher, rpc, tm, uac};
 use crate::rng::Rng;
-use crate::sip::{Message, Press};
+use crate::sip::{Message, Press, Spare};
 use crate::slab::{Key, Table};
 use crate::steer::{self, ShardId};
 use crate::time::{Instant, Now};
@@ -129,7 +129,9 @@ pub struct Shard {
     /// Runs that are over, for their memory.
     #[allow(clippy::vec_box, reason = "runs are large and go from hand to hand")]
     spare: Vec<Box<Run>>,
-    messages: Vec<Rc<Message>>,
+    /// Relays that are over, for their memory.
+    #[allow(clippy::vec_box, reason = "relays are large and go from hand to hand")]
+    relays: Vec<Box<relay::Relay>>,
     /// What a run is about that is over.
     nothing: Rc<Message>,
     /// Whether the routes for the start have run.
@@ -171,6 +173,7 @@ impl Shard {
                 variables: Variables::default(),
                 stores: Stores::default(),
                 press: Press::default(),
+                spare: Spare::default(),
                 counters: Counters::default(),
                 journal: Journal::default(),
                 is_draining: false,
@@ -180,7 +183,7 @@ impl Shard {
             sources: source::Sources::default(),
             unresolved: Table::new(),
             spare: Vec::new(),
-            messages: Vec::new(),
+            relays: Vec::new(),
             nothing: Rc::default(),
             has_begun: false,
             intercepted: None,
@@ -422,21 +425,12 @@ impl Shard {
 
     /// Reads a message into a buffer that an earlier one has left.
     fn read(&mut self, step: &mut Step<'_>, flow: Flow, bytes: &[u8]) -> Option<Rc<Message>> {
-        let mut message = self.messages.pop().unwrap_or_default();
-        let slot = match Rc::get_mut(&mut message) {
-            Some(slot) => slot,
-            None => {
-                message = Rc::default();
-                Rc::get_mut(&mut message).expect("a new Rc has one owner")
-            }
-        };
-        match slot.read(bytes) {
-            Ok(()) => Some(message),
+        match self.state.spare.read(bytes) {
+            Ok(message) => Some(message),
             Err(error) => {
                 self.state.counters.parse_errors += 1;
                 let text = format!("{} bytes from {}: {error}", bytes.len(), flow.remote);
                 self.env(step).log(Level::Dbg, text);
-                self.recycle(message);
                 None
             }
         }
@@ -444,9 +438,6 @@ impl Shard {
 
     /// Gives a message's buffers to the next one, if nobody else holds it.
     fn recycle(&mut self, message: Rc<Message>) {
-        const KEPT: usize = 64;
-        if Rc::strong_count(&message) == 1 && self.messages.len() < KEPT {
-            self.messages.push(message);
-        }
+        self.state.spare.keep(message);
     }
 }

@@ -9,25 +9,25 @@ use crate::modules::Setup;
 use crate::modules::corex;
 use crate::modules::pv::avp::Stored;
 use crate::modules::rr::record::{self, Ingredients};
-use crate::modules::tm::identity::OwnBranch;
+use crate::modules::tm::identity::{self, OwnBranch};
 use crate::modules::work::{Bytes, Target, Work};
 use crate::sip::{Edits, HeaderName, Message, Press, Uri, via};
 use crate::text;
 
 /// The branch value for our Via.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Own {
     /// Of a transaction.
     Stateful(OwnBranch),
     /// Computed from the request (§16.11).
-    Stateless(String),
+    Stateless,
 }
 
 impl Own {
-    fn write(&self, out: &mut Vec<u8>) {
+    fn write(&self, request: &Message, out: &mut Vec<u8>) {
         match self {
             Own::Stateful(own) => own.write(out),
-            Own::Stateless(text) => out.extend_from_slice(text.as_bytes()),
+            Own::Stateless => identity::write_stateless(request, out),
         }
     }
 }
@@ -55,13 +55,7 @@ pub(super) fn request(
     top_lines(setup, work, target, to, &own, lines);
     edits.insert(message.headers_start(), lines);
     let source = work.flow.remote;
-    via::mark(
-        &message.top_via(),
-        source,
-        work.force_rport,
-        message.bytes(),
-        edits,
-    );
+    via::mark(&message.top_via(), source, work.force_rport, edits);
     if to.proto.is_reliable() && !message.has(HeaderName::ContentLength) {
         // §18.3: on a stream nothing else says where the message ends.
         let line = format!("Content-Length: {}\r\n", message.body().len());
@@ -135,7 +129,7 @@ fn via_line(setup: &Setup, work: &Work, to: Destination, own: &Own, line: &mut V
     let port = own_port.or(*port).or(core.advertised_port);
     line.extend_from_slice(b"Via: ");
     push_via(to.proto, (setup.address(to.socket), host, port), line);
-    own.write(line);
+    own.write(&work.message, line);
     if work.local_rport {
         line.extend_from_slice(b";rport");
     }

@@ -6,6 +6,7 @@
 //! of these.
 
 use std::collections::VecDeque;
+use std::mem::take;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use crate::modules::journal::{Line, What};
 use crate::modules::tm::{self, branch, server};
 use crate::modules::work::{Bytes, RelayOptions, Target};
 use crate::script::{End, RouteKind};
-use crate::sip::{Edits, HeaderName, Message, Method, Scheme, Uri};
+use crate::sip::{Edits, HeaderName, Message, Method, Scheme, Uri, Via, via};
 use crate::slab::Key;
 use crate::time::Instant;
 use crate::timer;
@@ -40,7 +41,7 @@ mod code {
 }
 
 /// A `t_relay` or `forward` at work.
-#[derive(Debug)]
+#[derive(Default, Debug)]
 pub(super) struct Relay {
     /// The transaction; `None`: forwarded without one.
     key: Option<Key>,
@@ -73,20 +74,16 @@ struct Before {
 }
 
 impl Relay {
-    fn new(key: Option<Key>, options: RelayOptions, targets: VecDeque<Target>) -> Box<Relay> {
-        Box::new(Relay {
-            key,
-            options,
+    /// As new, in the memory that is there.
+    fn renew(&mut self) {
+        let (mut targets, mut hops) = (take(&mut self.targets), take(&mut self.hops));
+        targets.clear();
+        hops.clear();
+        *self = Relay {
             targets,
-            target: Target::default(),
-            hops: VecDeque::new(),
-            query: None,
-            routing: None,
-            ready: None,
-            sent: 0,
-            error: 0,
-            before: None,
-        })
+            hops,
+            ..Relay::default()
+        };
     }
 }
 
@@ -127,10 +124,10 @@ impl Shard {
             return resume(run, code::GENERIC);
         };
         self.begin_leg(step, run, key, options);
-        let mut targets = VecDeque::with_capacity(1 + run.work.appended.len());
-        targets.push_back(run.work.target.clone());
-        targets.extend(run.work.appended.drain(..));
-        let relay = Relay::new(Some(key), options, targets);
+        let mut relay = self.relays.pop().unwrap_or_default();
+        (relay.key, relay.options) = (Some(key), options);
+        relay.targets.push_back(run.work.target.clone());
+        relay.targets.extend(run.work.appended.drain(..));
         self.next_target(step, run, relay)
     }
 
@@ -160,16 +157,16 @@ impl Shard {
     /// §16.3 step 4: whether the request was here before and has come back unchanged.
     fn is_loop(&self, message: &Message) -> bool {
         let mut hash = None;
-        message.values(HeaderName::Via).any(|value| {
-            let Ok(via) = crate::sip::via::parse_at(message.bytes(), value) else {
-                return false;
-            };
+        let mut is_own = |via: Via<'_>| {
             let Some(own) = via.branch().and_then(tm::identity::OwnBranch::parse) else {
                 return false;
             };
             self.state.setup.is_myself(via.host, via.port)
                 && own.loop_hash == *hash.get_or_insert_with(|| tm::identity::loop_hash(message))
-        })
+        };
+        let mut below = message.values(HeaderName::Via).skip(1);
+        let read = |value| via::parse_at(message.bytes(), value);
+        is_own(message.top_via()) || below.any(|value| read(value).is_ok_and(&mut is_own))
     }
 
     /// An ACK to a failure response ends here; one to a 2xx is forwarded (§16.6, last paragraph).
@@ -220,7 +217,7 @@ impl Shard {
         if is_first {
             t.is_cancelled = true;
             if passes_reason && !t.plan.no_cancel_reason {
-                t.cancel_reason = reason_lines(message);
+                t.cancel_reason = reason_lines(message).into();
             }
         }
         crate::modules::sl::reply_with_tag(&mut self.env(step), message, flow, (200, reason), &tag);
@@ -250,7 +247,8 @@ impl Shard {
                     .map(|s| self.state.setup.address(s).proto),
             ) {
                 Ok(NextHop::Known(hop)) => {
-                    relay.hops = VecDeque::from([hop]);
+                    relay.hops.clear();
+                    relay.hops.push_back(hop);
                     match self.serve_hop(step, run, relay) {
                         Served::Yes(back) => relay = back,
                         Served::Elsewhere(next) => return next,
@@ -268,20 +266,26 @@ impl Shard {
     }
 
     /// All targets have been served.
-    fn relay_over(&mut self, step: &mut Step<'_>, run: &mut Run, relay: Box<Relay>) -> Next {
-        if relay.sent > 0 {
-            run.work.is_answered = true;
-            return resume(run, 1);
-        }
-        let error = match (relay.error, relay.key) {
+    fn relay_over(&mut self, step: &mut Step<'_>, run: &mut Run, mut relay: Box<Relay>) -> Next {
+        const KEPT: usize = 16;
+        let (key, options, sent) = (relay.key, relay.options, relay.sent);
+        let error = match (relay.error, key) {
             (0, None) => code::GENERIC,
             (0, Some(_)) => code::ALL_DROPPED,
             (error, _) => error,
         };
-        if relay.key.is_none() {
+        if self.relays.len() < KEPT {
+            relay.renew();
+            self.relays.push(relay);
+        }
+        if sent > 0 {
+            run.work.is_answered = true;
+            return resume(run, 1);
+        }
+        if key.is_none() {
             return resume(run, error);
         }
-        self.relay_failed(step, run, (error, relay.options))
+        self.relay_failed(step, run, (error, options))
     }
 
     fn relay_failed(
@@ -459,7 +463,7 @@ impl Shard {
     }
 
     fn request_bytes(&mut self, run: &Run, relay: &Relay, to: Destination) -> Option<Bytes> {
-        let own = self.own_branch(run, relay.key);
+        let own = self.own_branch(relay.key);
         let changes = dialog::request::renumbered(&self.state, &run.work);
         let (setup, work) = (&self.state.setup, &run.work);
         let memory = (&**setup, &mut self.state.press);
@@ -528,8 +532,9 @@ impl Shard {
         };
         let is_wanted = self.state.setup.config.dns.failover;
         let fails_over = is_wanted && !relay.options.no_failover && !run.work.plan.no_failover;
-        let hops = if fails_over {
-            std::mem::take(&mut relay.hops)
+        // Of one address nothing is left to be tried, and the relay keeps its memory.
+        let hops = if fails_over && !relay.hops.is_empty() {
+            take(&mut relay.hops)
         } else {
             VecDeque::new()
         };
@@ -571,7 +576,7 @@ impl Shard {
         Some(to)
     }
 
-    fn own_branch(&mut self, run: &Run, key: Option<Key>) -> Own {
+    fn own_branch(&self, key: Option<Key>) -> Own {
         match key.and_then(|key| self.state.tm.get(key).map(|t| (key, t))) {
             Some((key, t)) => Own::Stateful(tm::identity::OwnBranch {
                 nonce: t.nonce,
@@ -581,14 +586,14 @@ impl Shard {
                     index: t.branches.len() as u8,
                 },
             }),
-            None => Own::Stateless(tm::identity::stateless_branch(&run.work.message)),
+            None => Own::Stateless,
         }
     }
 
     /// `forward`, and an ACK to a 2xx: to the first target, without a transaction (§16.11).
     pub(super) fn forward(&mut self, step: &mut Step<'_>, run: &mut Run) -> Next {
-        let targets = VecDeque::from([run.work.target.clone()]);
-        let relay = Relay::new(None, RelayOptions::default(), targets);
+        let mut relay = self.relays.pop().unwrap_or_default();
+        relay.targets.push_back(run.work.target.clone());
         self.next_target(step, run, relay)
     }
 }
@@ -625,12 +630,12 @@ fn restore(run: &mut Run, relay: &mut Relay) {
 }
 
 /// The Reason header fields of a CANCEL, which go on to the branches (RFC 3326).
-fn reason_lines(cancel: &Message) -> Bytes {
+fn reason_lines(cancel: &Message) -> Vec<u8> {
     let mut lines = vec![];
     for header in cancel.all(HeaderName::Reason) {
         lines.extend_from_slice(header.line.of(cancel.bytes()));
     }
-    lines.into()
+    lines
 }
 
 pub(super) enum NextHop {

@@ -48,10 +48,9 @@ impl Shard {
             self.env(step).log(Level::Err, text);
             return self.recycle(message);
         };
-        let mut work = Work::new(RouteKind::Request, message, flow);
-        work.force_rport = self.state.setup.config.core.force_rport;
-        work.local_rport = self.state.setup.config.core.local_rport;
-        let mut run = self.new_run(program, work);
+        let mut run = self.run_about(program, (RouteKind::Request, message, flow));
+        run.work.force_rport = self.state.setup.config.core.force_rport;
+        run.work.local_rport = self.state.setup.config.core.local_rport;
         Shard::enter(&mut run, RouteKind::Request, route, Then::Request);
         self.drive(step, run);
     }

@@ -6,6 +6,7 @@
 //!                                       event_route[tm:branch-failure] ─▶ failure_route ─▶ best
 //! ```
 
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use crate::modules::tm::client::Event;
 use crate::modules::tm::upstream::{self, Decision};
 use crate::modules::tm::{self, Stored};
 use crate::modules::uac;
-use crate::modules::work::{Bytes, Work};
+use crate::modules::work::Bytes;
 use crate::script::{End, RouteKind};
 use crate::sip::{Edits, Message, Method};
 use crate::slab::Key;
@@ -40,13 +41,11 @@ impl Shard {
             return self.recycle(message);
         }
         let program = Arc::clone(&self.state.setup.program);
-        let work = Work::new(RouteKind::Reply, message, flow);
+        let mut run = self.run_about(Arc::clone(&program), (RouteKind::Reply, message, flow));
         let Some(route) = program.main(RouteKind::Reply) else {
-            let mut run = self.new_run(program, work);
             let next = self.match_response(step, &mut run);
             return self.go_on(step, run, next);
         };
-        let mut run = self.new_run(program, work);
         Shard::enter(&mut run, RouteKind::Reply, route, Then::CoreReply);
         self.drive(step, run);
     }
@@ -251,7 +250,7 @@ impl Shard {
     /// The response may go on: upstream, or to the failures of its fork.
     pub(super) fn pass_on(&mut self, step: &mut Step<'_>, run: &mut Run, id: Branch) -> Next {
         let message = Rc::clone(&run.work.message);
-        let edits = std::mem::take(&mut run.work.edits);
+        let mut edits = std::mem::take(&mut run.work.edits);
         let key = id.transaction;
         match message.status() {
             ..=199 => self.pass_up(step, run, key, (&message, &edits)),
@@ -266,6 +265,9 @@ impl Shard {
                 return self.branch_failed(step, run, id);
             }
         }
+        // The next run has its memory.
+        edits.clear();
+        run.work.edits = edits;
         self.give_back(&mut run.work);
         Next::Done
     }
@@ -306,7 +308,7 @@ impl Shard {
             .get_mut(key)
             .filter(|t| says_why && t.cancel_reason.is_empty())
         {
-            t.cancel_reason = Rc::from(COMPLETED_ELSEWHERE);
+            t.cancel_reason = Cow::Borrowed(COMPLETED_ELSEWHERE);
         }
         let answered = branch::cancel(&mut self.env(step), key, Which::Others(id.index));
         upstream::mark_cancelled(&mut self.env(step), key, &answered);

@@ -8,7 +8,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::effect::{Effect, Level, Lookup, NameRecord, ResolveError, Token};
+use crate::effect::{Effect, Flow, Level, Lookup, NameRecord, ResolveError, Token};
 use crate::limits::PARKED_RUN_COUNT_MAX;
 use crate::modules::work::{Ask, Work};
 use crate::modules::{Call, Env, dialog, ipops, tm};
@@ -87,6 +87,22 @@ pub(super) struct Run {
 }
 
 impl Shard {
+    /// A run about a message that has just come in.
+    pub(super) fn run_about(
+        &mut self,
+        program: Arc<Program>,
+        (kind, message, flow): (RouteKind, Rc<Message>, Flow),
+    ) -> Box<Run> {
+        let Some(mut run) = self.spare.pop() else {
+            return self.new_run(program, Work::new(kind, message, flow));
+        };
+        run.call = message.call();
+        run.program = program;
+        // The rest is as new, see `spare`.
+        (run.work.kind, run.work.message, run.work.flow) = (kind, message, flow);
+        run
+    }
+
     /// A run for this work, with nothing entered yet.
     pub(super) fn new_run(&mut self, program: Arc<Program>, mut work: Work) -> Box<Run> {
         let call = work.message.call();
@@ -115,10 +131,8 @@ impl Shard {
     /// Keeps the memory of a run that is over; the message it was about is given back.
     fn spare(&mut self, mut run: Box<Run>) -> Rc<Message> {
         const KEPT: usize = 64;
-        let mut empty = Work::new(run.work.kind, Rc::clone(&self.nothing), run.work.flow);
-        std::mem::swap(&mut empty.edits, &mut run.work.edits);
-        empty.edits.clear();
-        let work = std::mem::replace(&mut run.work, empty);
+        let (kind, flow) = (run.work.kind, run.work.flow);
+        let message = run.work.renew(kind, Rc::clone(&self.nothing), flow);
         debug_assert!(run.resolving.is_none() && run.wait_timer.is_none());
         run.then.clear();
         (run.sleeps, run.asking, run.looking) = (None, None, None);
@@ -126,7 +140,7 @@ impl Shard {
         if self.spare.len() < KEPT {
             self.spare.push(run);
         }
-        work.message
+        message
     }
 
     /// Begins a route: `then` follows its end.

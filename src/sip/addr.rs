@@ -76,7 +76,7 @@ pub(super) fn parse_at(bytes: &[u8], span: Span) -> Result<Parts, Malformed> {
     let stop = find_unquoted(bytes, start, |b| matches!(b, b'<' | b';')).ok_or(Malformed)?;
     if bytes.get(stop) != Some(&b'<') {
         let uri = trim_span(bytes, start, stop);
-        let is_bad = uri.is_empty() || !uri.of(bytes).iter().all(|b| lex::is_uri(*b));
+        let is_bad = uri.is_empty() || !lex::is_uri_text(uri.of(bytes));
         let params = trim_span(bytes, (stop + 1).min(bytes.len()), bytes.len());
         return if is_bad {
             Err(Malformed)
@@ -88,7 +88,7 @@ pub(super) fn parse_at(bytes: &[u8], span: Span) -> Result<Parts, Malformed> {
             })
         };
     }
-    let close = stop + memchr::memchr(b'>', &bytes[stop..]).ok_or(Malformed)?;
+    let close = stop + lex::find(&bytes[stop..], b'>').ok_or(Malformed)?;
     let display = trim_span(bytes, start, stop);
     let uri = trim_span(bytes, stop + 1, close);
     let rest = trim_span(bytes, close + 1, bytes.len());

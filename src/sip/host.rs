@@ -11,14 +11,15 @@ use crate::text;
 /// there without, as in `received` parameters, is accepted too (RFC 5118 §4.5).
 pub fn ip(host: &[u8]) -> Option<IpAddr> {
     let v6 = |text: &[u8]| -> Option<Ipv6Addr> { std::str::from_utf8(text).ok()?.parse().ok() };
-    match host {
-        [b'[', rest @ ..] => v6(rest.strip_suffix(b"]")?).map(IpAddr::V6),
-        [first, ..] if first.is_ascii_digit() && !host.contains(&b':') => {
-            text::read_ipv4(host).map(IpAddr::V4)
-        }
-        _ if host.contains(&b':') => v6(host).map(IpAddr::V6),
-        _ => None,
+    if let [b'[', rest @ ..] = host {
+        return v6(rest.strip_suffix(b"]")?).map(IpAddr::V6);
     }
+    if host.first().is_some_and(u8::is_ascii_digit)
+        && let Some(v4) = text::read_ipv4(host)
+    {
+        return Some(IpAddr::V4(v4));
+    }
+    lex::find(host, b':').and_then(|_| v6(host)).map(IpAddr::V6)
 }
 
 /// Whether two hosts are the same: names in any case, addresses by value (RFC 5954 §4.2).

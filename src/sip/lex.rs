@@ -58,8 +58,84 @@ pub(super) const fn is_blank(b: u8) -> bool {
     CLASS[b as usize] & BLANK != 0
 }
 
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
+
+/// Eight times the same byte.
+const fn eight(b: u8) -> u64 {
+    ONES * b as u64
+}
+
+/// The high bit of each byte that is zero. Above the lowest such byte some that are one may be
+/// marked, too.
+const fn zeros(word: u64) -> u64 {
+    word.wrapping_sub(ONES) & !word & HIGH_BITS
+}
+
+/// The first byte of eight whose high bit is set.
+const fn first(marks: u64) -> usize {
+    marks.trailing_zeros() as usize / 8
+}
+
+/// Where the first byte stands for which `is` holds; `marks` says the same of eight bytes at once,
+/// in the first byte that it marks without error.
+#[inline(always)]
+fn find_by(text: &[u8], marks: impl Fn(u64) -> u64, is: impl Fn(u8) -> bool) -> Option<usize> {
+    let (words, rest) = text.as_chunks::<8>();
+    for (n, word) in words.iter().enumerate() {
+        let found = marks(u64::from_le_bytes(*word));
+        if found != 0 {
+            return Some(8 * n + first(found));
+        }
+    }
+    match text.last_chunk::<8>() {
+        _ if rest.is_empty() => None,
+        // It begins with bytes among which there is none, as has been seen.
+        Some(last) => {
+            let found = marks(u64::from_le_bytes(*last));
+            (found != 0).then(|| text.len() - 8 + first(found))
+        }
+        None => rest.iter().position(|b| is(*b)),
+    }
+}
+
+/// Where the first `wanted` stands. For the short texts between separators, in which `memchr`
+/// takes longer to begin than to search.
+#[inline]
+pub(super) fn find(text: &[u8], wanted: u8) -> Option<usize> {
+    find_by(text, |word| zeros(word ^ eight(wanted)), |b| b == wanted)
+}
+
+/// Where the first of either stands.
+#[inline]
+pub(super) fn find_either(text: &[u8], one: u8, other: u8) -> Option<usize> {
+    let marks = |word| zeros(word ^ eight(one)) | zeros(word ^ eight(other));
+    find_by(text, marks, |b| b == one || b == other)
+}
+
+/// Whether all bytes may stand in a URI, see [`is_uri`].
+#[inline]
+pub(super) fn is_uri_text(text: &[u8]) -> bool {
+    const BIT_1: u64 = eight(b'<' ^ b'>');
+    const _: () = assert!(b'<' | BIT_1 as u8 == b'>');
+    let marks = |word: u64| {
+        let is_control = word.wrapping_sub(eight(b' ' + 1)) & !word & HIGH_BITS;
+        let is_bracket = zeros((word | BIT_1) ^ eight(b'>'));
+        is_control | is_bracket | zeros(word ^ eight(b'"')) | zeros(word ^ eight(0x7f))
+    };
+    find_by(text, marks, |b| !is_uri(b)).is_none()
+}
+
 /// The bytes without white space around them. The result is always a part of `bytes`.
+#[inline]
 pub(super) fn trim(bytes: &[u8]) -> &[u8] {
+    match bytes {
+        [first, .., last] if *first > b' ' && *last > b' ' => bytes,
+        _ => trim_blanks(bytes),
+    }
+}
+
+fn trim_blanks(bytes: &[u8]) -> &[u8] {
     let end = bytes
         .iter()
         .rposition(|b| !is_blank(*b))
@@ -69,22 +145,19 @@ pub(super) fn trim(bytes: &[u8]) -> &[u8] {
 }
 
 /// [`trim`] on offsets.
+#[inline]
 pub(super) fn trim_span(bytes: &[u8], start: usize, end: usize) -> Span {
-    let mut part = &bytes[start..end];
-    let (mut start, mut end) = (start, end);
-    while let [rest @ .., last] = part
-        && is_blank(*last)
-    {
-        part = rest;
-        end -= 1;
+    match bytes[start..end] {
+        [first, .., last] if first > b' ' && last > b' ' => Span::new(start, end),
+        _ => trim_blank_span(bytes, start, end),
     }
-    while let [first, rest @ ..] = part
-        && is_blank(*first)
-    {
-        part = rest;
-        start += 1;
-    }
-    Span::new(start, end)
+}
+
+fn trim_blank_span(bytes: &[u8], start: usize, end: usize) -> Span {
+    let part = &bytes[start..end];
+    let kept = trim_blanks(part);
+    let start = Span::within(part, kept).map_or(start, |span| start + usize::from(span.start));
+    Span::new(start, start + kept.len())
 }
 
 /// The decimal number that `digits` are, all of them.
@@ -141,16 +214,26 @@ impl<'a> Cursor<'a> {
         hit
     }
 
+    /// Steps over `wanted` if all of it is next.
+    #[inline]
+    pub(super) fn eat_all(&mut self, wanted: &[u8]) -> bool {
+        let hit = self.bytes[self.at..].starts_with(wanted);
+        self.at += if hit { wanted.len() } else { 0 };
+        hit
+    }
+
+    #[inline]
     pub(super) fn skip_blanks(&mut self) {
         self.take_while(is_blank);
     }
 
     /// The run of bytes from here for which `is` holds; may be empty.
+    #[inline]
     pub(super) fn take_while(&mut self, is: impl Fn(u8) -> bool) -> Span {
+        let rest = &self.bytes[self.at..];
+        let size = rest.iter().position(|b| !is(*b)).unwrap_or(rest.len());
         let start = self.at;
-        while self.at < self.bytes.len() && is(self.bytes[self.at]) {
-            self.at += 1;
-        }
+        self.at += size;
         Span::new(start, self.at)
     }
 
@@ -208,6 +291,28 @@ mod tests {
             assert_eq!(number(digits), want, "{digits:?}");
         }
         assert_eq!((port(b"65535"), port(b"65536")), (Some(u16::MAX), None));
+    }
+
+    #[test]
+    fn eight_bytes_at_a_time_are_as_one_by_one() {
+        let mut rng = crate::rng::Rng::new(7);
+        let near = b"\n\x00\x01 !\"#:;<=>?@\x7e\x7f\x80\xff\t\ra";
+        for _ in 0..20_000 {
+            let is_near = rng.below(2) == 0;
+            let text: Vec<u8> = (0..rng.below(60))
+                .map(|_| match is_near {
+                    true => near[rng.below(near.len() as u32) as usize],
+                    false => rng.next_u64() as u8 | 0x20,
+                })
+                .collect();
+            let [a, b] = [(); 2].map(|()| near[rng.below(near.len() as u32) as usize]);
+            let place = |is: &dyn Fn(u8) -> bool| text.iter().position(|b| is(*b));
+            assert_eq!(find(&text, a), place(&|x| x == a), "{text:?} {a}");
+            let either = find_either(&text, a, b);
+            assert_eq!(either, place(&|x| x == a || x == b), "{text:?} {a} {b}");
+            let is_uri_text = is_uri_text(&text);
+            assert_eq!(is_uri_text, text.iter().all(|b| is_uri(*b)), "{text:?}");
+        }
     }
 
     #[test]

@@ -144,6 +144,11 @@ impl Message {
         }
     }
 
+    /// Bytes of the memory that it keeps for the next one.
+    pub(super) fn capacity(&self) -> usize {
+        self.bytes.capacity() + self.headers.capacity() * size_of::<Header>()
+    }
+
     fn clear(&mut self) {
         self.bytes.clear();
         self.headers.clear();
@@ -306,6 +311,7 @@ impl Message {
     }
 
     /// The topmost Via.
+    #[inline]
     pub fn top_via(&self) -> Via<'_> {
         self.index.via.view(&self.bytes)
     }

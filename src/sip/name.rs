@@ -1,7 +1,7 @@
 //! Names of header fields: one table, long and compact forms (RFC 3261 §7.3.3, §20), any case.
 //!
-//! A lookup takes the names of the same length (at most twelve) and compares their first and last
-//! eight bytes as integers. No hash, no allocation.
+//! A lookup takes the first and the last eight bytes of a name as two integers, which choose one
+//! place of 256, and compares them with those of the only name that can stand there.
 
 /// The name of a header field that this program knows; [`HeaderName::Other`] for the rest.
 macro_rules! header_names {
@@ -115,62 +115,51 @@ header_names! {
 /// How many names the table knows.
 const COUNT: usize = TABLE.len();
 
-/// The longest name, and the bound of the length switch.
-const LENGTH_MAX: usize = 21;
-
-/// One name of the length switch: its first eight bytes and its last eight, folded, the first
-/// byte lowest. They overlap or, in a name of more than 16 bytes, leave a gap.
+/// A place of the table: the first eight bytes of a name and its last eight, folded, the first byte
+/// lowest. They overlap or, in a name of more than 16 bytes, leave a gap.
 #[derive(Clone, Copy)]
 struct Slot {
     head: u64,
     tail: u64,
+    length: u8,
     name: HeaderName,
 }
 
-/// The table sorted by length; `STARTS[n]..STARTS[n + 1]` are the names of `n` bytes.
-const SLOTS: [Slot; COUNT] = slots();
-const STARTS: [u8; LENGTH_MAX + 2] = starts();
+/// Drawn until no two names of the table had the same place; [`slots`] fails to compile when a new
+/// name shares one, and then another has to be drawn.
+const MULTIPLIER: u64 = 0xd79f_51ff_d1a1_3d9f;
+
+static SLOTS: [Slot; 256] = slots();
 const COMPACT: [HeaderName; 26] = compact();
 
-const fn slots() -> [Slot; COUNT] {
+const fn slots() -> [Slot; 256] {
     let mut out = [Slot {
         head: 0,
         tail: 0,
+        length: 0,
         name: HeaderName::Other,
-    }; COUNT];
-    let (mut used, mut length) = (0, 0);
-    while length <= LENGTH_MAX {
-        let mut i = 0;
-        while i < COUNT {
-            if TABLE[i].long.len() == length {
-                let (head, tail) = ends(TABLE[i].long.as_bytes());
-                out[used] = Slot {
-                    head,
-                    tail,
-                    name: TABLE[i].name,
-                };
-                used += 1;
-            }
-            i += 1;
-        }
-        length += 1;
-    }
-    assert!(used == COUNT, "a name is longer than LENGTH_MAX");
-    out
-}
-
-const fn starts() -> [u8; LENGTH_MAX + 2] {
-    let mut out = [0; LENGTH_MAX + 2];
+    }; 256];
     let mut i = 0;
     while i < COUNT {
-        let mut length = TABLE[i].long.len() + 1;
-        while length < out.len() {
-            out[length] += 1;
-            length += 1;
-        }
+        let long = TABLE[i].long.as_bytes();
+        let (head, tail) = ends(long);
+        let place = place(head, tail);
+        assert!(out[place].length == 0, "two names in one place");
+        out[place] = Slot {
+            head,
+            tail,
+            length: long.len() as u8,
+            name: TABLE[i].name,
+        };
         i += 1;
     }
     out
+}
+
+const fn place(head: u64, tail: u64) -> usize {
+    // In short names both are the same.
+    let both = head.wrapping_add(tail.rotate_left(25));
+    (both.wrapping_mul(MULTIPLIER) >> 56) as usize
 }
 
 const fn compact() -> [HeaderName; 26] {
@@ -186,6 +175,7 @@ const fn compact() -> [HeaderName; 26] {
 }
 
 /// The first and the last eight bytes of a name, of a shorter one all of it twice.
+#[inline]
 const fn ends(name: &[u8]) -> (u64, u64) {
     if let (Some(head), Some(tail)) = (name.first_chunk(), name.last_chunk()) {
         return (
@@ -214,6 +204,7 @@ const fn fold(bytes: u64) -> u64 {
 
 impl HeaderName {
     /// The name in long or compact form and any case.
+    #[inline]
     pub fn from_bytes(name: &[u8]) -> HeaderName {
         match *name {
             [letter] if letter.is_ascii_alphabetic() => {
@@ -223,19 +214,15 @@ impl HeaderName {
         }
     }
 
+    #[inline]
     fn from_long(name: &[u8]) -> HeaderName {
-        if name.len() > LENGTH_MAX {
-            return HeaderName::Other;
-        }
-        let range = usize::from(STARTS[name.len()])..usize::from(STARTS[name.len() + 1]);
         let (head, tail) = ends(name);
-        let is_hit = |slot: &&Slot| slot.head == head && slot.tail == tail;
-        match SLOTS[range].iter().find(is_hit) {
-            Some(slot) if name.len() <= 16 || slot.name.as_bytes().eq_ignore_ascii_case(name) => {
-                slot.name
-            }
-            Some(_) | None => HeaderName::Other,
-        }
+        let slot = &SLOTS[place(head, tail)];
+        let is_it = slot.head == head
+            && slot.tail == tail
+            && usize::from(slot.length) == name.len()
+            && (name.len() <= 16 || slot.name.as_bytes().eq_ignore_ascii_case(name));
+        if is_it { slot.name } else { HeaderName::Other }
     }
 
     /// The long form as the RFCs write it; empty for [`HeaderName::Other`].

@@ -24,8 +24,9 @@ impl<'a> Param<'a> {
         self.value.unwrap_or_default()
     }
 
+    #[inline]
     fn read(segment: &'a [u8]) -> Param<'a> {
-        match memchr::memchr(b'=', segment) {
+        match lex::find(segment, b'=') {
             Some(at) => Param {
                 name: trim(&segment[..at]),
                 value: Some(trim(&segment[at + 1..])),
@@ -51,19 +52,40 @@ impl<'a> Params<'a> {
     }
 }
 
-impl<'a> Iterator for Params<'a> {
-    type Item = Param<'a>;
+impl<'a> Params<'a> {
+    /// The next one, empty or not, and whether no semicolon stands behind it.
+    #[inline]
+    fn next_raw(&mut self) -> Option<(Param<'a>, bool)> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let (segment, rest) = split(self.rest, b';');
+        let is_last = segment.len() == self.rest.len();
+        self.rest = rest;
+        Some((Param::read(segment), is_last))
+    }
 
-    fn next(&mut self) -> Option<Param<'a>> {
-        while !self.rest.is_empty() {
-            let (segment, rest) = split(self.rest, b';');
-            self.rest = rest;
-            let param = Param::read(segment);
+    /// The next one. `is_torn` is set when one before it has no name, unless that is the last and
+    /// has no value either: a semicolon at the very end is common and harmless, `;;` and `;=x` are
+    /// not parameters of any kind.
+    #[inline]
+    pub(super) fn next_strictly(&mut self, is_torn: &mut bool) -> Option<Param<'a>> {
+        while let Some((param, is_last)) = self.next_raw() {
             if !param.name.is_empty() {
                 return Some(param);
             }
+            *is_torn |= !is_last || param.value.is_some();
         }
         None
+    }
+}
+
+impl<'a> Iterator for Params<'a> {
+    type Item = Param<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Param<'a>> {
+        self.next_strictly(&mut false)
     }
 }
 
@@ -72,32 +94,11 @@ pub fn find<'a>(params: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     Params::new(params).find(|p| p.is(name)).map(|p| p.text())
 }
 
-/// Whether a parameter other than the last is empty or nameless. A semicolon at the very end is
-/// common and harmless; `;;` and `;=x` are not parameters of any kind.
-pub(super) fn has_empty(params: &[u8]) -> bool {
-    // Parameters without quotes and blanks, which nearly all are, show it by two neighbours.
-    if memchr::memchr3(b'"', b' ', b'\t', params).is_none() {
-        let is_torn = |at: usize| matches!(params.get(at + 1), Some(b';' | b'='));
-        return matches!(params.first(), Some(b';' | b'='))
-            || memchr::memchr_iter(b';', params).any(is_torn);
-    }
-    let mut rest = params;
-    while !rest.is_empty() {
-        let (segment, tail) = split(rest, b';');
-        let is_last = tail.is_empty() && segment.len() == rest.len();
-        let param = Param::read(segment);
-        if param.name.is_empty() && (!is_last || param.value.is_some()) {
-            return true;
-        }
-        rest = tail;
-    }
-    false
-}
-
 /// What stands before and behind the first `separator` outside of quoted strings. A quoted string
 /// that does not end takes all.
+#[inline]
 fn split(text: &[u8], separator: u8) -> (&[u8], &[u8]) {
-    let end = match memchr::memchr2(separator, b'"', text) {
+    let end = match lex::find_either(text, separator, b'"') {
         Some(at) if text[at] == b'"' => find_unquoted(text, at, |b| b == separator),
         found => found,
     };
@@ -202,7 +203,9 @@ mod tests {
             ("a=\";;\"", false),
         ];
         for (params, want) in table {
-            assert_eq!(has_empty(params.as_bytes()), want, "{params}");
+            let (mut all, mut is_torn) = (Params::new(params.as_bytes()), false);
+            while all.next_strictly(&mut is_torn).is_some() {}
+            assert_eq!(is_torn, want, "{params}");
         }
     }
 

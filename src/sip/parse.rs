@@ -14,12 +14,14 @@ use super::lex::{self, is_token, trim_span};
 use super::message::Header;
 use super::method::Method;
 use super::name::HeaderName;
-use super::param::{self, Values};
+use super::param::Values;
 use super::span::Span;
 use super::uri::{Scheme, Uri};
 use super::via;
 use crate::limits;
 use crate::steer;
+
+const VERSION: &[u8] = b"SIP/2.0";
 
 /// The end of a header, where it is missing.
 pub(super) const EMPTY_LINE: &[u8] = b"\r\n";
@@ -153,27 +155,25 @@ fn chomp(bytes: &[u8], line_feed: usize) -> usize {
 /// §7.1, §7.2. Versions are told from other text by `SIP/`, in any case.
 fn start_line(bytes: &[u8], end: usize, index: &mut Index) -> Result<(), ParseError> {
     let line = &bytes[..end];
-    let space = memchr(b' ', line).ok_or(ParseError::StartLine)?;
-    if is_version(&line[..space]) {
-        return status_line(line, space, index);
+    let space = lex::find(line, b' ').ok_or(ParseError::StartLine)?;
+    let method = Method::from_bytes(&line[..space]);
+    if method == Method::Other {
+        if is_version(&line[..space]) {
+            return status_line(line, space, index);
+        }
+        if space == 0 || !line[..space].iter().all(|b| is_token(*b)) {
+            return Err(ParseError::StartLine);
+        }
     }
-    if space == 0 || !line[..space].iter().all(|b| is_token(*b)) {
-        return Err(ParseError::StartLine);
-    }
-    let trimmed = trim_span(line, space, end);
-    let last = memchr::memrchr(b' ', trimmed.of(bytes)).map(|n| usize::from(trimmed.start) + n);
-    let version_at = last.map_or(usize::from(trimmed.start), |n| n + 1);
-    let version = Span::new(version_at, usize::from(trimmed.end));
-    if !is_version(version.of(bytes)) {
-        return Err(ParseError::StartLine);
-    }
+    let version = version(line, space).ok_or(ParseError::StartLine)?;
+    let version_at = usize::from(version.start);
     let uri = trim_span(line, space, version_at);
     index.start_line = StartLine::Request {
-        method: Method::from_bytes(&line[..space]),
+        method,
         name: Span::new(0, space),
         uri,
     };
-    if !version.of(bytes).eq_ignore_ascii_case(b"SIP/2.0") {
+    if !version.of(bytes).eq_ignore_ascii_case(VERSION) {
         index.blame(Violation::Version);
     }
     // RFC 4475 §3.1.2.8 to §3.1.2.10: what is not exactly three parts must not be passed on.
@@ -186,6 +186,22 @@ fn start_line(bytes: &[u8], end: usize, index: &mut Index) -> Result<(), ParseEr
         index.blame(violation);
     }
     Ok(())
+}
+
+/// The last word of a request line, if it is a version.
+fn version(line: &[u8], method_end: usize) -> Option<Span> {
+    let usual = line.len().checked_sub(VERSION.len());
+    if let Some(start) = usual.filter(|start| *start > method_end + 1)
+        && line[start - 1] == b' '
+        && line[start..] == *VERSION
+    {
+        return Some(Span::new(start, line.len()));
+    }
+    let trimmed = trim_span(line, method_end, line.len());
+    let last = memchr::memrchr(b' ', trimmed.of(line)).map(|n| usize::from(trimmed.start) + n);
+    let start = last.map_or(usize::from(trimmed.start), |n| n + 1);
+    let version = Span::new(start, usize::from(trimmed.end));
+    is_version(version.of(line)).then_some(version)
 }
 
 fn uri_violation(uri: &[u8]) -> Option<Violation> {
@@ -254,22 +270,20 @@ impl Reader<'_> {
     /// Reads fields from `at` to the empty line.
     fn read_fields(&mut self, mut at: usize) -> Result<(), ParseError> {
         loop {
-            match self.bytes[at..] {
-                [b'\n', ..] => {
-                    self.end_header(at, 1);
-                    return Ok(());
-                }
-                [b'\r', b'\n', ..] => {
-                    self.end_header(at, 2);
+            match empty_line(self.bytes, at) {
+                Some(size) => {
+                    self.end_header(at, size);
                     return Ok(());
                 }
                 // Deployed proxies take a datagram that ends with its last field for whole; the
                 // caller adds the empty line, so that nobody behind us has to.
-                [] if at + EMPTY_LINE.len() <= limits::MESSAGE_SIZE_MAX => {
+                None if at == self.bytes.len()
+                    && at + EMPTY_LINE.len() <= limits::MESSAGE_SIZE_MAX =>
+                {
                     self.end_header(at, 0);
                     return Ok(());
                 }
-                _ => {}
+                None => {}
             }
             let end = field_end(self.bytes, at).ok_or(ParseError::NoHeaderEnd)?;
             match field(self.bytes, at, end) {
@@ -340,7 +354,7 @@ impl Reader<'_> {
     fn read_via(&mut self) -> Result<(), ParseError> {
         let top = self.seen.via.ok_or(ParseError::NoVia)?;
         self.index.via = via::read_at(self.bytes, top).map_err(|_| ParseError::BadVia)?;
-        if param::has_empty(self.index.via.params.of(self.bytes)) {
+        if self.index.via.is_torn {
             self.index.blame(Violation::ViaParams);
         }
         Ok(())
@@ -427,11 +441,12 @@ pub(super) fn field_end(bytes: &[u8], at: usize) -> Option<usize> {
     }
 }
 
-/// Takes `name: value` apart (§7.3.1); blanks may stand before the colon.
-#[inline]
+/// Takes `name: value` apart (§7.3.1); blanks may stand before the colon. The field ends with its
+/// line feed.
+#[inline(always)]
 pub(super) fn field(bytes: &[u8], at: usize, end: usize) -> Option<Header> {
     let line = &bytes[at..end];
-    let colon = line.iter().position(|b| *b == b':')?;
+    let colon = lex::find(line, b':')?;
     let mut name = &line[..colon];
     while let [rest @ .., b' ' | b'\t'] = name {
         name = rest;
@@ -441,12 +456,34 @@ pub(super) fn field(bytes: &[u8], at: usize, end: usize) -> Option<Header> {
     if known == HeaderName::Other && (name.is_empty() || !name.iter().all(|b| is_token(*b))) {
         return None;
     }
+    // Nearly all have one blank before the value and none behind it.
+    let value_at = at + colon + 1;
+    let is_spaced = bytes[value_at] == b' ';
+    let value = trim_span(
+        bytes,
+        value_at + usize::from(is_spaced),
+        chomp(bytes, end - 1),
+    );
     Some(Header {
         name: known,
         name_span: Span::new(at, at + name.len()),
-        value: trim_span(bytes, at + colon + 1, end),
+        value: if value.is_empty() {
+            Span::at(value_at as u16)
+        } else {
+            value
+        },
         line: Span::new(at, end),
     })
+}
+
+/// The size of the empty line that begins at `at`, if one does.
+#[inline]
+pub(super) fn empty_line(bytes: &[u8], at: usize) -> Option<usize> {
+    match bytes.get(at) {
+        Some(b'\n') => Some(1),
+        Some(b'\r') if bytes.get(at + 1) == Some(&b'\n') => Some(2),
+        Some(_) | None => None,
+    }
 }
 
 #[cfg(test)]

@@ -65,7 +65,7 @@ fn write_vias(request: &Message, source: SocketAddr, force_rport: bool, out: &mu
     let mut vias = request.all(HeaderName::Via);
     if let Some(top) = vias.next() {
         let mut done = top.line.start;
-        let marks = via::marks(&request.top_via(), source, force_rport, bytes);
+        let marks = via::marks(&request.top_via(), source, force_rport);
         for mark in marks.iter().flatten() {
             out.extend_from_slice(
                 Span {

@@ -88,7 +88,7 @@ impl Iterator for Fields<'_> {
 
     fn next(&mut self) -> Option<(HeaderName, Span)> {
         while self.left > 0 {
-            if matches!(self.bytes[self.at..], [b'\n', ..] | [b'\r', b'\n', ..]) {
+            if parse::empty_line(self.bytes, self.at).is_some() {
                 return None;
             }
             let end = parse::field_end(self.bytes, self.at)?;

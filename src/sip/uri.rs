@@ -54,10 +54,10 @@ impl<'a> Uri<'a> {
         if text.len() > limits::URI_SIZE_MAX {
             return Err(UriError::TooLong);
         }
-        if !text.iter().all(|b| lex::is_uri(*b)) {
+        if !lex::is_uri_text(text) {
             return Err(UriError::Byte);
         }
-        let colon = memchr::memchr(b':', text).ok_or(UriError::Scheme)?;
+        let colon = lex::find(text, b':').ok_or(UriError::Scheme)?;
         let (scheme_text, rest) = (&text[..colon], &text[colon + 1..]);
         let opaque = Uri {
             scheme: scheme(scheme_text)?,
@@ -165,6 +165,10 @@ fn scheme(text: &[u8]) -> Result<Scheme, UriError> {
         (b"sips", Scheme::Sips),
         (b"tel", Scheme::Tel),
     ];
+    // Nearly all are written so.
+    if text == b"sip" {
+        return Ok(Scheme::Sip);
+    }
     if let Some((_, scheme)) = KNOWN
         .iter()
         .find(|(name, _)| text.eq_ignore_ascii_case(name))
@@ -183,11 +187,11 @@ fn scheme(text: &[u8]) -> Result<Scheme, UriError> {
 fn sip(uri: Uri<'_>) -> Result<Uri<'_>, UriError> {
     // No part behind the user may hold a raw `@`, while the user may hold `;` and `?`
     // (RFC 4475 §3.1.1.9): so the first one ends it.
-    let (userinfo, hostport) = match memchr::memchr(b'@', uri.rest) {
+    let (userinfo, hostport) = match lex::find(uri.rest, b'@') {
         Some(at) => (Some(&uri.rest[..at]), &uri.rest[at + 1..]),
         None => (None, uri.rest),
     };
-    let (user, password) = match userinfo.map(|info| (info, memchr::memchr(b':', info))) {
+    let (user, password) = match userinfo.map(|info| (info, lex::find(info, b':'))) {
         Some((info, Some(colon))) => (Some(&info[..colon]), Some(&info[colon + 1..])),
         Some((info, None)) => (Some(info), None),
         None => (None, None),
@@ -224,7 +228,7 @@ fn host_and_port(text: &[u8]) -> Result<HostPort<'_>, UriError> {
 
 /// Takes `;params?headers` apart.
 fn params_and_headers(tail: &[u8]) -> Result<(&[u8], &[u8]), UriError> {
-    let question = memchr::memchr(b'?', tail).unwrap_or(tail.len());
+    let question = lex::find(tail, b'?').unwrap_or(tail.len());
     let headers = tail.get(question + 1..).unwrap_or(&tail[tail.len()..]);
     match tail[..question] {
         [] => Ok((&tail[..0], headers)),
@@ -234,7 +238,7 @@ fn params_and_headers(tail: &[u8]) -> Result<(&[u8], &[u8]), UriError> {
 }
 
 fn tel(uri: Uri<'_>) -> Result<Uri<'_>, UriError> {
-    let end = memchr::memchr(b';', uri.rest).unwrap_or(uri.rest.len());
+    let end = lex::find(uri.rest, b';').unwrap_or(uri.rest.len());
     if end == 0 {
         return Err(UriError::User);
     }
@@ -250,7 +254,7 @@ fn tel(uri: Uri<'_>) -> Result<Uri<'_>, UriError> {
 /// neither blanks nor quoted strings.
 fn pairs(text: &[u8], separator: u8) -> impl Iterator<Item = Param<'_>> {
     text.split(move |b| *b == separator).filter_map(|pair| {
-        let param = match memchr::memchr(b'=', pair) {
+        let param = match lex::find(pair, b'=') {
             Some(at) => Param {
                 name: &pair[..at],
                 value: Some(&pair[at + 1..]),

@@ -30,6 +30,8 @@ pub struct Via<'a> {
     branch: Option<&'a [u8]>,
     received: Option<&'a [u8]>,
     rport: Option<&'a [u8]>,
+    received_place: Option<Span>,
+    rport_place: Option<Span>,
 }
 
 impl<'a> Via<'a> {
@@ -63,15 +65,6 @@ impl<'a> Via<'a> {
         self.param(b"ttl")
     }
 
-    /// Whether it has this one of the parameters that a server writes.
-    fn has_known(&self, name: &[u8]) -> bool {
-        match name {
-            b"received" => self.received.is_some(),
-            b"rport" => self.rport.is_some(),
-            other => self.param(other).is_some(),
-        }
-    }
-
     /// The value of a parameter, empty when it has none. Names in any case.
     pub fn param(&self, name: &[u8]) -> Option<&'a [u8]> {
         param::find(self.params, name)
@@ -86,22 +79,52 @@ impl<'a> Via<'a> {
 /// A [`Via`] as offsets.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Parts {
+    proto: Option<Proto>,
     transport: Span,
     host: Span,
     sent_by: Span,
     port: Option<u16>,
-    pub(super) params: Span,
+    params: Span,
     value: Span,
     known: Known,
+    /// A parameter has no name, see [`Params::next_strictly`].
+    pub(super) is_torn: bool,
 }
 
-/// The values of the parameters that every message needs, of each the first. An empty value of a
-/// parameter that is there stands at its place.
+/// The parameters that every message needs, of each the first.
 #[derive(Clone, Copy, Debug)]
 struct Known {
-    branch: Option<Span>,
-    received: Option<Span>,
-    rport: Option<Span>,
+    branch: Option<Place>,
+    received: Option<Place>,
+    rport: Option<Place>,
+}
+
+/// Where a parameter stands.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// The end of its name.
+    name_end: u16,
+    /// Its value; without one the place behind the name.
+    value: Span,
+}
+
+impl Place {
+    fn of(param: Param<'_>, bytes: &[u8]) -> Option<Place> {
+        let name = Span::within(bytes, param.name)?;
+        let value = param.value.and_then(|value| Span::within(bytes, value));
+        Some(Place {
+            name_end: name.end,
+            value: value.unwrap_or(Span::at(name.end)),
+        })
+    }
+
+    /// From the end of the name to that of the value.
+    fn behind_name(self) -> Span {
+        Span {
+            start: self.name_end,
+            end: self.value.end,
+        }
+    }
 }
 
 impl Known {
@@ -111,26 +134,28 @@ impl Known {
         rport: None,
     };
 
-    fn read(bytes: &[u8], params: Span) -> Known {
-        let mut known = Known::NONE;
-        for param in Params::new(params.of(bytes)) {
+    /// Also says whether a parameter has no name.
+    fn read(bytes: &[u8], params: Span) -> (Known, bool) {
+        let (mut known, mut is_torn) = (Known::NONE, false);
+        let mut all = Params::new(params.of(bytes));
+        while let Some(param) = all.next_strictly(&mut is_torn) {
             let slot = match param.name.len() {
                 6 if param.is(b"branch") => &mut known.branch,
                 8 if param.is(b"received") => &mut known.received,
                 5 if param.is(b"rport") => &mut known.rport,
                 _ => continue,
             };
-            let place = param.value.unwrap_or(&param.name[param.name.len()..]);
             if slot.is_none() {
-                *slot = Span::within(bytes, place);
+                *slot = Place::of(param, bytes);
             }
         }
-        known
+        (known, is_torn)
     }
 }
 
 impl Parts {
     pub(super) const NONE: Parts = Parts {
+        proto: None,
         transport: Span::at(0),
         host: Span::at(0),
         sent_by: Span::at(0),
@@ -138,21 +163,24 @@ impl Parts {
         params: Span::at(0),
         value: Span::at(0),
         known: Known::NONE,
+        is_torn: false,
     };
 
+    #[inline]
     pub(super) fn view(self, bytes: &[u8]) -> Via<'_> {
-        let transport = self.transport.of(bytes);
         Via {
-            proto: Proto::from_name(transport),
-            transport,
+            proto: self.proto,
+            transport: self.transport.of(bytes),
             host: self.host.of(bytes),
             port: self.port,
             params: self.params.of(bytes),
             value: self.value,
             sent_by: self.sent_by.of(bytes),
-            branch: self.known.branch.map(|span| span.of(bytes)),
-            received: self.known.received.map(|span| span.of(bytes)),
-            rport: self.known.rport.map(|span| span.of(bytes)),
+            branch: self.known.branch.map(|place| place.value.of(bytes)),
+            received: self.known.received.map(|place| place.value.of(bytes)),
+            rport: self.known.rport.map(|place| place.value.of(bytes)),
+            received_place: self.known.received.map(Place::behind_name),
+            rport_place: self.known.rport.map(Place::behind_name),
         }
     }
 }
@@ -173,7 +201,9 @@ pub(super) fn read_at(bytes: &[u8], span: Span) -> Result<Parts, Malformed> {
         return Err(Malformed);
     }
     let params = cursor.rest();
+    let (known, is_torn) = Known::read(bytes, params);
     Ok(Parts {
+        proto: Proto::from_name(transport.of(bytes)),
         transport,
         host,
         sent_by: Span {
@@ -183,19 +213,25 @@ pub(super) fn read_at(bytes: &[u8], span: Span) -> Result<Parts, Malformed> {
         port,
         params,
         value: span,
-        known: Known::read(bytes, params),
+        known,
+        is_torn,
     })
 }
 
 /// Reads `SIP / 2.0 / UDP` and gives where the transport stands. The version is not looked at: a
 /// request of another version must still be answered, with 505.
 fn sent_protocol(cursor: &mut Cursor<'_>) -> Option<Span> {
-    for _ in 0..2 {
-        let part = cursor.take_while(lex::is_token);
-        cursor.skip_blanks();
-        if part.is_empty() || !cursor.eat(b'/') {
-            return None;
+    // Nearly all are written so.
+    if !cursor.eat_all(b"SIP/2.0/") {
+        for _ in 0..2 {
+            let part = cursor.take_while(lex::is_token);
+            cursor.skip_blanks();
+            if part.is_empty() || !cursor.eat(b'/') {
+                return None;
+            }
+            cursor.skip_blanks();
         }
+    } else {
         cursor.skip_blanks();
     }
     let transport = cursor.take_while(lex::is_token);
@@ -245,15 +281,14 @@ impl Mark {
     }
 
     /// Adds text. What does not fit is cut off, and the sum above says that all of it fits.
-    fn push(mut self, text: &[u8]) -> Mark {
+    fn push(&mut self, text: &[u8]) {
         let free = &mut self.text[usize::from(self.len)..];
         let n = text.len().min(free.len());
         free[..n].copy_from_slice(&text[..n]);
         self.len += n as u8;
-        self
     }
 
-    fn push_number(self, n: u16) -> Mark {
+    fn push_number(&mut self, n: u16) {
         let (mut digits, mut at, mut left) = ([0; 5], 5, n);
         loop {
             at -= 1;
@@ -265,12 +300,15 @@ impl Mark {
         }
     }
 
-    fn push_ip(mut self, ip: IpAddr) -> Mark {
+    fn push_ip(&mut self, ip: IpAddr) {
         match ip {
             IpAddr::V4(v4) => {
-                let [a, b, c, d] = v4.octets().map(u16::from);
-                let out = self.push_number(a).push(b".").push_number(b).push(b".");
-                out.push_number(c).push(b".").push_number(d)
+                for (i, octet) in v4.octets().into_iter().enumerate() {
+                    if i > 0 {
+                        self.push(b".");
+                    }
+                    self.push_number(octet.into());
+                }
             }
             IpAddr::V6(v6) => {
                 let mut free = &mut self.text[usize::from(self.len)..];
@@ -278,60 +316,56 @@ impl Mark {
                 let _ = write!(free, "{v6}");
                 let left = free.len();
                 self.len = (Mark::SIZE - left) as u8;
-                self
             }
         }
     }
 }
 
 /// What [`mark`] changes, in the order of its places: at most the port and the address.
-pub(super) fn marks(
-    via: &Via<'_>,
-    source: SocketAddr,
-    force_rport: bool,
-    bytes: &[u8],
-) -> [Option<Mark>; 2] {
+pub(super) fn marks(via: &Via<'_>, source: SocketAddr, force_rport: bool) -> [Option<Mark>; 2] {
     let source_ip = source.ip().to_canonical();
     let fills = force_rport || via.rport().is_some();
     // §18.2.1: the host part of sent-by is a name or differs from the source. RFC 3581 §4: with
     // rport, always.
-    let differs = host::ip(via.host).map(|ip| ip.to_canonical()) != Some(source_ip);
-    let received = (differs || fills).then(|| set(via, b"received", bytes).push_ip(source_ip));
-    let rport = fills.then(|| set(via, b"rport", bytes).push_number(source.port()));
-    let mut out = [received, rport];
+    let differs = || host::ip(via.host).map(|ip| ip.to_canonical()) != Some(source_ip);
+    let received = (fills || differs()).then(|| {
+        let mut mark = set(via, via.received_place, b";received=");
+        mark.push_ip(source_ip);
+        mark
+    });
+    let rport = fills.then(|| {
+        let mut mark = set(via, via.rport_place, b";rport=");
+        mark.push_number(source.port());
+        mark
+    });
     // In the order of their places; where they meet, a new parameter stands behind an old one.
-    out.sort_by_key(|mark| mark.map(|mark| (mark.span.start, mark.text().starts_with(b";"))));
-    out
+    let place = |mark: &Option<Mark>| {
+        let mark = mark.as_ref()?;
+        Some((mark.span.start, mark.text().starts_with(b";")))
+    };
+    match place(&received) <= place(&rport) {
+        true => [received, rport],
+        false => [rport, received],
+    }
 }
 
 /// Begins to give a parameter a value: in place of the one it has, or as a new parameter at the
 /// end. A peer does not get to say where it is, so what it claimed goes.
-fn set(via: &Via<'_>, name: &[u8], bytes: &[u8]) -> Mark {
-    let place = |param: Param<'_>| {
-        let name = Span::within(bytes, param.name)?;
-        let value = param.value.and_then(|value| Span::within(bytes, value));
-        Some(Span {
-            start: name.end,
-            end: value.map_or(name.end, |value| value.end),
-        })
+fn set(via: &Via<'_>, old: Option<Span>, new: &[u8]) -> Mark {
+    let (span, text) = match old {
+        Some(span) => (span, &b"="[..]),
+        None => (Span::at(via.value.end), new),
     };
-    let old = via
-        .has_known(name)
-        .then(|| via.params().find(|p| p.is(name)));
-    match old.flatten().and_then(place) {
-        Some(span) => Mark::new(span).push(b"="),
-        None => Mark::new(Span::at(via.value.end))
-            .push(b";")
-            .push(name)
-            .push(b"="),
-    }
+    let mut mark = Mark::new(span);
+    mark.push(text);
+    mark
 }
 
 /// Leaves in the topmost Via of a request where it came from: `received` when the host of sent-by
 /// is not the source address or when rport is asked for or forced (§18.2.1), and the port in
 /// `rport` (RFC 3581 §4).
-pub fn mark(via: &Via<'_>, source: SocketAddr, force_rport: bool, bytes: &[u8], edits: &mut Edits) {
-    for mark in marks(via, source, force_rport, bytes).iter().flatten() {
+pub fn mark(via: &Via<'_>, source: SocketAddr, force_rport: bool, edits: &mut Edits) {
+    for mark in marks(via, source, force_rport).iter().flatten() {
         edits.replace(mark.span, mark.text());
     }
 }
@@ -479,13 +513,7 @@ mod tests {
         for (text, source, force, want) in table {
             let via = parse_at(text.as_bytes(), Span::new(0, text.len())).unwrap();
             let (mut edits, mut out) = (Edits::new(), vec![]);
-            mark(
-                &via,
-                source.parse().unwrap(),
-                force,
-                text.as_bytes(),
-                &mut edits,
-            );
+            mark(&via, source.parse().unwrap(), force, &mut edits);
             edits.apply(text.as_bytes(), &mut out);
             assert_eq!(String::from_utf8(out).unwrap(), want, "{text}");
         }

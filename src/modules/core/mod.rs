@@ -320,7 +320,9 @@ mod tests {
         );
         let config = &ran.state.setup.config;
         assert_eq!(config.core.debug, crate::effect::Level::Info);
-        assert_eq!(config.core.server_line(), "Server: x\r\n");
+        let mut line = vec![];
+        config.core.push_server_line(&mut line);
+        assert_eq!(line, b"Server: x\r\n");
         assert_eq!(config.core.max_branches, 3);
         assert_eq!(config.tcp.connection_lifetime.as_secs(), 7);
         assert_eq!(config.log.facility, crate::effect::Facility(16));

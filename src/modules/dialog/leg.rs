@@ -61,8 +61,8 @@ pub fn routes_of_request(message: &Message) -> Vec<u8> {
 pub struct Routes {
     /// To the callee (§12.1.2, as seen from here).
     pub callee: Vec<u8>,
-    /// To the caller, our own entries on top, for `keep_proxy_rr`.
-    pub caller: Vec<u8>,
+    /// To the caller, our own entries on top, if `keep_proxy_rr` wants it so.
+    pub caller: Option<Vec<u8>>,
     /// Whether an entry of ours is among them: requests in the dialog come through here.
     pub has_own: bool,
 }
@@ -73,10 +73,10 @@ pub fn routes_of_response(
     setup: &Setup,
     message: &Message,
     below: usize,
-    keeps_own_for_callee: bool,
+    (for_callee, for_caller): (bool, bool),
 ) -> Routes {
-    let values: Vec<Span> = message.values(HeaderName::RecordRoute).collect();
-    let end = values.len().saturating_sub(below);
+    let values = || message.values(HeaderName::RecordRoute);
+    let end = values().count().saturating_sub(below);
     let is_own = |span: &Span| {
         let uri = NameAddr::parse(span.of(message.bytes()))
             .map(|a| a.uri)
@@ -84,16 +84,17 @@ pub fn routes_of_response(
         Uri::parse(uri).is_ok_and(|u| setup.is_myself(u.host, u.port))
     };
     // A double entry (RFC 5658) is two.
-    let own = values[..end]
-        .iter()
+    let own = (0..end)
         .rev()
         .take(2)
-        .take_while(|v| is_own(v))
+        .take_while(|at| values().nth(*at).is_some_and(|v| is_own(&v)))
         .count();
-    let above = if keeps_own_for_callee { end } else { end - own };
+    let above = if for_callee { end } else { end - own };
+    // Most often there is none above.
+    let nearest_last: Vec<Span> = values().take(above).collect();
     Routes {
-        callee: joined(message, values[..above].iter().rev().copied()),
-        caller: joined(message, values[end - own..].iter().copied()),
+        callee: joined(message, nearest_last.into_iter().rev()),
+        caller: for_caller.then(|| joined(message, values().skip(end - own))),
         has_own: own > 0,
     }
 }
@@ -208,11 +209,11 @@ mod tests {
             ),
         ];
         for (lines, below, keeps, callee, caller) in table {
-            let found = routes_of_response(&setup, &message(lines), below, keeps);
+            let found = routes_of_response(&setup, &message(lines), below, (keeps, true));
             let text = |bytes| String::from_utf8(bytes).unwrap();
             assert_eq!(
-                (text(found.callee), text(found.caller)),
-                (callee, caller),
+                (text(found.callee), found.caller.map(text)),
+                (callee, Some(caller)),
                 "{lines}"
             );
         }

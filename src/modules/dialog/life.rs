@@ -456,10 +456,14 @@ pub fn happen(env: &mut Env<'_>, key: Key, event: Event, cause: Cause<'_>) -> Ac
     let Some(dialog) = env.state.dialogs.table.get(key) else {
         return Act::NOTHING;
     };
-    let (old, id, call) = (dialog.state(), dialog.id, steer::hash(dialog.call_id()));
+    let (old, id) = (dialog.state(), dialog.id);
     let cell = state::step(old, event);
-    env.state.dialogs.table.set_state(key, cell.next);
     if cell.next != old {
+        let call = match cause.message {
+            Some(message) => message.call(),
+            None => steer::hash(dialog.call_id()),
+        };
+        env.state.dialogs.table.set_state(key, cell.next);
         env.note(call, What::Dialog(id.h_id, old, cell.next));
     }
     let act = cell.act;
@@ -536,7 +540,8 @@ fn fill_callee(env: &mut Env<'_>, key: Key, message: &Message, request: &Message
     let setup = Arc::clone(&env.state.setup);
     let keeps = setup.config.dialog.keep_proxy_rr;
     let below = leg::route_count(request);
-    let routes = leg::routes_of_response(&setup, message, below, keeps & 1 != 0);
+    let keeps_own = (keeps & 1 != 0, keeps & 2 != 0);
+    let routes = leg::routes_of_response(&setup, message, below, keeps_own);
     let contact = leg::contact(message);
     if contact.is_none() {
         env.log(
@@ -547,16 +552,18 @@ fn fill_callee(env: &mut Env<'_>, key: Key, message: &Message, request: &Message
     let Some(dialog) = env.state.dialogs.table.get_mut(key) else {
         return;
     };
-    let mut changes = vec![
+    let changes = [
         (Field::CalleeTag, message.to_tag().unwrap_or_default()),
         (Field::CalleeContact, contact.unwrap_or_default()),
         (Field::CalleeRoutes, &routes.callee[..]),
+        (
+            Field::CallerRoutes,
+            routes.caller.as_deref().unwrap_or_default(),
+        ),
     ];
-    if keeps & 2 != 0 {
-        changes.push((Field::CallerRoutes, &routes.caller));
-    }
+    let count = changes.len() - usize::from(routes.caller.is_none());
     dialog.is_in_path = routes.has_own;
-    if !dialog.strings.set(&changes) {
+    if !dialog.strings.set(&changes[..count]) {
         env.log(
             Level::Err,
             "the callee's side of a dialog is too long to be kept",

@@ -111,9 +111,7 @@ impl Peers {
 pub fn tell_soon(env: &mut Env<'_>) {
     let has_peers = env.state.setup.shard_count > 1;
     if !has_peers {
-        // Nobody is to be told; taking the news away also tidies up.
-        while env.state.dialogs.profiles.take_news().is_some() {}
-        return;
+        return env.state.dialogs.profiles.forget_news();
     }
     if has_news(env.state) {
         let free_at = env.state.dialogs.peers.free_at;

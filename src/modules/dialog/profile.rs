@@ -381,6 +381,16 @@ impl Profiles {
         Some(news)
     }
 
+    /// Forgets them all: there is nobody to be told.
+    pub(super) fn forget_news(&mut self) {
+        while let Some(News { profile, value }) = self.news.pop_front() {
+            if let Some(v) = self.value_mut(profile, value) {
+                v.is_news = false;
+            }
+            self.tidy(profile, value);
+        }
+    }
+
     /// What another shard says. An older word than the last is not heard. True: the count is 0
     /// and remembered only against older words, until [`Profiles::settle`].
     pub(super) fn hear(

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use crate::effect::SocketId;
 use crate::modules::setup::Setup;
 use crate::modules::work::{Bytes, Work};
+use crate::sip::param::Values;
 use crate::sip::{Edits, HeaderName, Message, NameAddr, Span, Uri};
 
 /// What `loose_route` found.
@@ -30,28 +31,70 @@ impl Found {
     }
 }
 
+/// One value of Route.
+#[derive(Clone, Copy, Default)]
+struct Route {
+    value: Span,
+    uri: Span,
+}
+
+/// What has to be known of all Routes of a request.
+struct Routes {
+    /// The first of them; at most two are ours, and the next hop stands behind.
+    first: [Route; 3],
+    last: Route,
+    count: usize,
+}
+
+impl Routes {
+    /// `None`: there is no Route, or one that cannot be read.
+    fn of(message: &Message) -> Option<Routes> {
+        let mut routes = Routes {
+            first: [Route::default(); 3],
+            last: Route::default(),
+            count: 0,
+        };
+        for value in message.values(HeaderName::Route) {
+            let address = NameAddr::parse(value.of(message.bytes())).ok()?;
+            let uri = Span::within(message.bytes(), address.uri)?;
+            routes.last = Route { value, uri };
+            if let Some(slot) = routes.first.get_mut(routes.count) {
+                *slot = routes.last;
+            }
+            routes.count += 1;
+        }
+        (routes.count > 0).then_some(routes)
+    }
+
+    /// One of the first three.
+    fn get(&self, index: usize) -> Option<Route> {
+        self.first
+            .get(index)
+            .copied()
+            .filter(|_| index < self.count)
+    }
+}
+
 /// Does what the Route header fields ask of this element. Without `heeds_strict`, a Request-URI
 /// of ours in a dialog is not taken for the work of a strict router.
 pub fn loose_route(setup: &Setup, work: &mut Work, heeds_strict: bool) -> Found {
     let message = Rc::clone(&work.message);
-    let routes: Vec<Span> = message.values(HeaderName::Route).collect();
-    if routes.is_empty() || routes.iter().any(|r| uri_of(&message, *r).is_none()) {
+    let Some(routes) = Routes::of(&message) else {
         return Found::Nothing;
-    }
+    };
     // §16.4: a Request-URI of ours in a dialog was put there by a strict router.
     work.rr.has_next_route = false;
     if heeds_strict && message.to_tag().is_some() && is_ours(setup, work.uri()) {
         return after_strict_router(&message, &routes, work);
     }
     let ours = own_routes(setup, &message, &routes, work);
-    let rest = &routes[ours..];
-    remove_first(&message, &routes, ours, &mut work.edits);
-    match rest.first() {
+    remove_first(&message, ours, &mut work.edits);
+    match routes.get(ours) {
         None if message.to_tag().is_none() => Found::PreloadedOurs,
         None => Found::NextHop,
         Some(next) => {
             work.rr.has_next_route = ours > 0;
-            follow(&message, *next, rest.len() == 1, work);
+            follow(&message, next, routes.count == ours + 1, work);
             Found::NextHop
         }
     }
@@ -59,10 +102,8 @@ pub fn loose_route(setup: &Setup, work: &mut Work, heeds_strict: bool) -> Found 
 
 /// How many leading Routes are ours: one, or the two of a double Record-Route (RFC 5658). What
 /// the first says is remembered.
-fn own_routes(setup: &Setup, message: &Message, routes: &[Span], work: &mut Work) -> usize {
-    let Some(text) = uri_of(message, routes[0]) else {
-        return 0;
-    };
+fn own_routes(setup: &Setup, message: &Message, routes: &Routes, work: &mut Work) -> usize {
+    let text = message.text(routes.first[0].uri);
     let Ok(uri) = Uri::parse(text) else { return 0 };
     if !setup.is_myself(uri.host, uri.port) {
         return 0;
@@ -74,9 +115,7 @@ fn own_routes(setup: &Setup, message: &Message, routes: &[Span], work: &mut Work
         }
         return 1;
     };
-    if let Some(text) = uri_of(message, *second)
-        && let Some(socket) = socket_of(setup, text)
-    {
+    if let Some(socket) = socket_of(setup, message.text(second.uri)) {
         work.target.socket = Some(socket);
     }
     2
@@ -86,9 +125,10 @@ fn own_routes(setup: &Setup, message: &Message, routes: &[Span], work: &mut Work
 /// is then left to its next hop.
 pub fn strange_second(setup: &Setup, message: &Message) -> Option<Bytes> {
     let mut routes = message.values(HeaderName::Route);
-    let first = uri_of(message, routes.next()?)?;
+    let (first, second) = (routes.next()?, routes.next()?);
+    let first = uri_of(message, first)?;
     let is_double = is_ours(setup, first) && Uri::parse(first).ok()?.param(b"r2").is_some();
-    let second = uri_of(message, routes.next()?).filter(|_| is_double)?;
+    let second = uri_of(message, second).filter(|_| is_double)?;
     socket_of(setup, second)
         .is_none()
         .then(|| Bytes::from(second))
@@ -107,10 +147,8 @@ fn socket_of(setup: &Setup, text: &[u8]) -> Option<SocketId> {
 
 /// §16.12 step 6: a loose router is only passed through; a strict one takes the Request-URI's
 /// place, and that becomes the last Route.
-fn follow(message: &Message, next: Span, is_last: bool, work: &mut Work) {
-    let Some(text) = uri_of(message, next) else {
-        return;
-    };
+fn follow(message: &Message, next: Route, is_last: bool, work: &mut Work) {
+    let text = message.text(next.uri);
     let is_loose = Uri::parse(text).is_ok_and(|u| u.is_loose());
     if is_loose {
         work.target.next_hop = Some(Bytes::from(text));
@@ -118,9 +156,9 @@ fn follow(message: &Message, next: Span, is_last: bool, work: &mut Work) {
     }
     let target = [b"<", work.uri(), b">"].concat();
     if is_last {
-        work.edits.replace(next, &target);
+        work.edits.replace(next.value, &target);
     } else {
-        cut(message, next, &mut work.edits);
+        cut(message, next.value, &mut work.edits);
         append_route(message, &target, &mut work.edits);
     }
     work.target.uri = Some(Bytes::from(text));
@@ -130,25 +168,23 @@ fn follow(message: &Message, next: Span, is_last: bool, work: &mut Work) {
 /// §16.4: the last Route is where the request is meant to go; the first is the next hop. The
 /// Request-URI is our own entry, which the strict router has put there: what it says counts as
 /// that of a Route of ours.
-fn after_strict_router(message: &Message, routes: &[Span], work: &mut Work) -> Found {
-    let (first, last) = (routes[0], routes[routes.len() - 1]);
-    let (Some(next), Some(target)) = (uri_of(message, first), uri_of(message, last)) else {
-        return Found::Nothing;
-    };
+fn after_strict_router(message: &Message, routes: &Routes, work: &mut Work) -> Found {
+    let (first, last) = (routes.first[0], routes.last);
+    let (next, target) = (message.text(first.uri), message.text(last.uri));
     let own = Bytes::from(work.uri());
     work.rr.route_params = Uri::parse(&own).ok().map(|uri| Bytes::from(uri.params));
     let is_loose = Uri::parse(next).is_ok_and(|u| u.is_loose());
-    if routes.len() > 1 && !is_loose {
+    if routes.count > 1 && !is_loose {
         // Another strict router behind us: the target is the last Route already.
         work.target.uri = Some(Bytes::from(next));
-        cut(message, first, &mut work.edits);
+        cut(message, first.value, &mut work.edits);
         return Found::NextHop;
     }
     if is_loose {
         work.target.next_hop = Some(Bytes::from(next));
     }
     work.target.uri = Some(Bytes::from(target));
-    cut(message, last, &mut work.edits);
+    cut(message, last.value, &mut work.edits);
     Found::NextHop
 }
 
@@ -168,25 +204,24 @@ fn uri_of(message: &Message, value: Span) -> Option<&[u8]> {
         .map(|a| a.uri)
 }
 
-/// Takes the first `count` of the Route values out.
-fn remove_first(message: &Message, routes: &[Span], count: usize, edits: &mut Edits) {
-    let mut rest = routes;
+/// Takes the first `count` of the Route values out, and every field without a value.
+fn remove_first(message: &Message, count: usize, edits: &mut Edits) {
     let mut left = count;
     for header in message.all(HeaderName::Route) {
-        let size = rest
-            .iter()
-            .take_while(|r| header.line.contains(**r))
-            .count();
-        let (here, behind) = rest.split_at(size);
-        match here.get(left) {
-            None => edits.remove(header.line),
-            Some(kept) if left > 0 => edits.remove(Span {
-                start: here[0].start,
+        let mut values = Values::new(message.bytes(), header.value);
+        let first = values.next();
+        let mut kept = first;
+        while left > 0 && kept.is_some() {
+            (kept, left) = (values.next(), left - 1);
+        }
+        match (first, kept) {
+            (Some(first), Some(kept)) if first == kept => {}
+            (Some(first), Some(kept)) => edits.remove(Span {
+                start: first.start,
                 end: kept.start,
             }),
-            Some(_) => {}
+            _ => edits.remove(header.line),
         }
-        (rest, left) = (behind, left.saturating_sub(size));
     }
 }
 

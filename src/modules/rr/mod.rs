@@ -63,7 +63,7 @@ impl Default for Config {
 }
 
 /// What record-routing remembers of one message.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Memory {
     /// What `record_route` asked for; written when the request is sent.
     pub record: Option<Record>,
@@ -73,6 +73,22 @@ pub struct Memory {
     pub route_params: Option<Bytes>,
     /// Behind our own Route stood another, which names the next hop.
     pub has_next_route: bool,
+}
+
+impl Clone for Memory {
+    fn clone(&self) -> Memory {
+        let mut new = Memory::default();
+        new.clone_from(self);
+        new
+    }
+
+    /// Copies into the memory that is there.
+    fn clone_from(&mut self, other: &Memory) {
+        self.record.clone_from(&other.record);
+        self.params.clone_from(&other.params);
+        self.route_params.clone_from(&other.route_params);
+        self.has_next_route = other.has_next_route;
+    }
 }
 
 const fn f(

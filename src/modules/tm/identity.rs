@@ -51,22 +51,25 @@ impl OwnBranch {
 
     /// Reads a branch value; `None` when it was not written by [`OwnBranch::write`].
     pub fn parse(value: &[u8]) -> Option<OwnBranch> {
-        let mut parts = value.strip_prefix(COOKIE)?.split(|b| *b == b'.');
-        let nonce = text::read_hex(parts.next().filter(|n| n.len() == 16)?)?;
-        let loop_hash = text::read_hex(parts.next().filter(|h| h.len() == 8)?)? as u32;
-        let key = text::read_hex(parts.next()?)?;
-        let index = u8::try_from(text::read_hex(parts.next()?)?).ok()?;
-        let branch = Branch {
-            transaction: Key::from_u64(key),
-            index,
-        };
-        parts.next().is_none().then_some(OwnBranch {
-            nonce,
-            loop_hash,
-            branch,
+        let (nonce, rest) = value.strip_prefix(COOKIE)?.split_at_checked(16)?;
+        let (loop_hash, rest) = rest.strip_prefix(b".")?.split_at_checked(8)?;
+        let rest = rest.strip_prefix(b".")?;
+        let dot = rest.iter().position(|b| *b == b'.')?;
+        let key = text::read_hex(&rest[..dot])?;
+        let index = u8::try_from(text::read_hex(&rest[dot + 1..])?).ok()?;
+        Some(OwnBranch {
+            nonce: text::read_hex(nonce)?,
+            loop_hash: text::read_hex(loop_hash)? as u32,
+            branch: Branch {
+                transaction: Key::from_u64(key),
+                index,
+            },
         })
     }
 }
+
+/// Bytes of a host that are made lower case at once.
+const LOWER_SIZE: usize = 32;
 
 /// Hash of what §17.2.3 compares. An ACK and a CANCEL hash as the INVITE they are about.
 pub fn hash(hasher: &RandomState, request: &Message, method: Method) -> u64 {
@@ -76,7 +79,13 @@ pub fn hash(hasher: &RandomState, request: &Message, method: Method) -> u64 {
     match via.branch().filter(|b| is_unique(b)) {
         Some(branch) => {
             h.write(branch);
-            write_lower(&mut h, via.host);
+            for part in via.host.chunks(LOWER_SIZE) {
+                let mut lower = [0; LOWER_SIZE];
+                let lower = &mut lower[..part.len()];
+                lower.copy_from_slice(part);
+                lower.make_ascii_lowercase();
+                h.write(lower);
+            }
             h.write_u16(via.port.unwrap_or(0));
         }
         // Before RFC 3261: by what identifies the request itself.
@@ -166,9 +175,9 @@ pub fn loop_hash(request: &Message) -> u32 {
     h.finish() as u32
 }
 
-/// The branch for a request that is forwarded without a transaction (§16.11): the same for every
-/// retransmission, and for the CANCEL of the same INVITE.
-pub fn stateless_branch(request: &Message) -> String {
+/// Appends the branch for a request that is forwarded without a transaction (§16.11): the same for
+/// every retransmission, and for the CANCEL of the same INVITE.
+pub fn write_stateless(request: &Message, out: &mut Vec<u8>) {
     let mut h = RandomState::with_seeds(5, 6, 7, 8).build_hasher();
     let via = request.top_via();
     match via.branch().filter(|b| is_unique(b)) {
@@ -184,12 +193,11 @@ pub fn stateless_branch(request: &Message) -> String {
     write_lower(&mut h, via.host);
     h.write_u16(via.port.unwrap_or(0));
     let is_ack = request.method() == Method::Ack;
-    format!(
-        "z9hG4bK{:016x}.{:08x}.s{}",
-        h.finish(),
-        loop_hash(request),
-        u8::from(is_ack)
-    )
+    out.extend_from_slice(COOKIE);
+    text::push_hex(out, h.finish(), 16);
+    out.push(b'.');
+    text::push_hex(out, loop_hash(request).into(), 8);
+    out.extend_from_slice(if is_ack { b".s1" } else { b".s0" });
 }
 
 #[cfg(test)]

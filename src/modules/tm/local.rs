@@ -14,6 +14,7 @@
 //! Nothing here waits for an answer or knows what one means. A request costs one queue entry, and
 //! a transaction as long as it is unanswered; an answered non-INVITE leaves nothing behind.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -295,7 +296,7 @@ pub fn create(env: &mut Env<'_>, own: OwnBranch, message: Message, local: Local,
         is_cancelled: false,
         is_suspended: false,
         is_replica: false,
-        cancel_reason: Rc::from(&[][..]),
+        cancel_reason: Cow::Borrowed(&[]),
         saved: Saved::default(),
         repeat_timer: None,
         repeat_after: times.repeat_first,

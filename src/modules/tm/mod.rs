@@ -38,6 +38,7 @@ mod transaction;
 pub mod upstream;
 pub mod x;
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -232,6 +233,8 @@ pub fn create(env: &mut Env<'_>, work: &mut Work, program: &Arc<Program>) -> Opt
     let core = &env.state.setup.config.core;
     let mut reply_to = reply_destination(core, request, work.flow, work.force_rport);
     reply_to.no_connect = work.stream.reply_no_connect;
+    let (branches, mut saved) = env.state.tm.leftover().into_parts();
+    saved.force_rport = work.force_rport;
     let transaction = Transaction {
         program: Arc::clone(program),
         request: Rc::clone(request),
@@ -244,18 +247,15 @@ pub fn create(env: &mut Env<'_>, work: &mut Work, program: &Arc<Program>) -> Opt
         server: server::State::Trying,
         local: None,
         last_reply: None,
-        branches: Vec::new(),
+        branches,
         leg_start: 0,
         plan: work.plan.clone(),
         times,
         is_cancelled: false,
         is_suspended: false,
         is_replica: false,
-        cancel_reason: Rc::from(&[][..]),
-        saved: Saved {
-            force_rport: work.force_rport,
-            ..Saved::default()
-        },
+        cancel_reason: Cow::Borrowed(&[]),
+        saved,
         dialog: None,
         repeat_timer: None,
         repeat_after: times.repeat_first,
@@ -322,4 +322,7 @@ pub fn forget(env: &mut Env<'_>, key: Key) {
     if let Some(link) = t.dialog {
         dialog::life::transaction_gone(env, key, link);
     }
+    let request = Rc::clone(&t.request);
+    env.state.tm.keep(transaction::Leftover::of(*t));
+    env.state.spare.keep(request);
 }

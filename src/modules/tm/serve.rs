@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::effect::{Destination, Proto};
 use crate::modules::dialog::life;
 use crate::modules::journal::{Line, What};
-use crate::modules::state::Env;
+use crate::modules::state::{self, Env};
 use crate::modules::work::Bytes;
 use crate::sip::reply::{self, Reply};
 use crate::slab::Key;
@@ -158,36 +158,37 @@ pub fn trying(env: &mut Env<'_>, key: Key) {
 /// Builds a response of our own to the transaction's request (§8.2.6) and sends it. A 1xx other
 /// than 100 and every final response bear the transaction's To tag.
 pub fn reply(env: &mut Env<'_>, key: Key, status: u16, reason: &[u8], headers: &[u8]) -> bool {
-    let Some(t) = env.state.tm.get(key) else {
+    let state::State {
+        tm, setup, press, ..
+    } = &mut *env.state;
+    let Some(t) = tm.get(key) else {
         return false;
     };
     let tag = t.to_tag();
-    let mut lines = [headers, &t.saved.reply_headers].concat();
-    let setup = &env.state.setup;
-    let (core, socket) = (&setup.config.core, setup.address(t.flow.socket));
-    lines.extend_from_slice(
-        core.reply_lines(socket, t.flow.remote, &t.request)
-            .as_bytes(),
-    );
+    press.clear();
+    press.lines.extend_from_slice(headers);
+    press.lines.extend_from_slice(&t.saved.reply_headers);
+    let sides = (setup.address(t.flow.socket), t.flow.remote);
+    let core = &setup.config.core;
+    core.push_reply_lines(sides, &t.request, &mut press.lines);
     let body = t.saved.reply_body.as_ref().filter(|_| status > 100);
     let reply = Reply {
         status,
         reason,
         to_tag: (status > 100).then_some(&tag[..]),
-        headers: &lines,
+        headers: &press.lines,
         content_type: body.map(|(kind, _)| &kind[..]),
         body: body.map_or(&[], |(_, text)| &text[..]),
     };
-    let mut bytes = Vec::with_capacity(t.request.bytes().len() + lines.len());
     reply::write(
         &t.request,
         t.flow.remote,
         t.saved.force_rport,
         &reply,
-        &mut bytes,
+        &mut press.out,
     );
+    let bytes = Bytes::from(&press.out[..]);
     env.state.counters.replies[usize::from(status / 100).min(6)] += 1;
-    let bytes = bytes.into();
     let sent = send(env, key, Outgoing { status, bytes });
     if sent {
         life::replied(

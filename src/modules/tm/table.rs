@@ -10,12 +10,12 @@
 use ahash::RandomState;
 use hashbrown::HashTable;
 
-use crate::limits::TRANSACTION_COUNT_MAX;
+use crate::limits::{SPARE_TRANSACTION_COUNT_MAX, TRANSACTION_COUNT_MAX};
 use crate::sip::{Message, Method};
 use crate::slab::{self, Key};
 
 use super::identity::{self, OwnBranch};
-use super::transaction::Transaction;
+use super::transaction::{Leftover, Transaction};
 
 /// The transactions of one shard.
 #[derive(Debug)]
@@ -24,6 +24,7 @@ pub struct Table {
     entries: slab::Table<Box<Transaction>>,
     index: HashTable<(u64, Key)>,
     hasher: RandomState,
+    spare: Vec<Leftover>,
     /// Whether what belongs to a transaction must bear its Call-ID (`callid_matching`).
     pub compares_call_id: bool,
 }
@@ -35,6 +36,7 @@ impl Table {
             entries: slab::Table::new(),
             index: HashTable::new(),
             hasher,
+            spare: Vec::new(),
             compares_call_id: false,
         }
     }
@@ -87,6 +89,18 @@ impl Table {
     /// by their branch. A request that a peer has made up to look like ours finds nothing.
     pub fn insert_local(&mut self, transaction: Transaction) -> Key {
         self.entries.insert(Box::new(transaction))
+    }
+
+    /// Memory for a new transaction.
+    pub fn leftover(&mut self) -> Leftover {
+        self.spare.pop().unwrap_or_default()
+    }
+
+    /// Keeps the memory of a transaction that was taken out.
+    pub fn keep(&mut self, leftover: Leftover) {
+        if self.spare.len() < SPARE_TRANSACTION_COUNT_MAX {
+            self.spare.push(leftover);
+        }
     }
 
     /// The key that the next transaction will have.

@@ -1,5 +1,6 @@
 //! One transaction: the server side, its branches, and what is kept to repeat and to decide.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -67,7 +68,7 @@ pub struct Transaction {
     /// Whether its branches are copies whose answers nobody wants (`t_replicate`).
     pub is_replica: bool,
     /// The Reason header lines of the CANCEL, passed on to the branches.
-    pub cancel_reason: Bytes,
+    pub cancel_reason: Cow<'static, [u8]>,
     /// What the script had decided at the first `t_relay`: the ground on which a failure route
     /// stands.
     pub saved: Saved,
@@ -116,6 +117,45 @@ pub struct Saved {
     pub names: uac::Names,
     /// Attribute-value pairs.
     pub avps: Avps,
+}
+
+/// The memory that a transaction leaves to the next.
+#[derive(Default, Debug)]
+pub struct Leftover {
+    branches: Vec<Branch>,
+    edits: Edits,
+    rr_params: Vec<u8>,
+}
+
+impl Leftover {
+    /// The memory of a transaction that is over. What forked widely has more than others need.
+    pub fn of(mut transaction: Transaction) -> Leftover {
+        let saved = &mut transaction.saved;
+        let (mut branches, mut edits) = (transaction.branches, std::mem::take(&mut saved.edits));
+        let mut rr_params = std::mem::take(&mut saved.rr.params);
+        branches.clear();
+        branches.shrink_to(1);
+        edits.clear();
+        rr_params.clear();
+        Leftover {
+            branches,
+            edits,
+            rr_params,
+        }
+    }
+
+    /// As a new transaction begins: without branches, and with nothing saved.
+    pub fn into_parts(self) -> (Vec<Branch>, Saved) {
+        let saved = Saved {
+            edits: self.edits,
+            rr: rr::Memory {
+                params: self.rr_params,
+                ..rr::Memory::default()
+            },
+            ..Saved::default()
+        };
+        (self.branches, saved)
+    }
 }
 
 /// One client transaction.
@@ -222,7 +262,7 @@ impl Saved {
         self.advertised = work.advertised.clone();
         self.stream = work.stream;
         self.mtu_proto = work.mtu_proto;
-        self.rr = work.rr.clone();
+        self.rr.clone_from(&work.rr);
     }
 }
 

@@ -301,8 +301,8 @@ fn restore(call: &mut Call<'_>, side: Side) -> bool {
         return restore_by_dialog(call, side);
     }
     let name = match side {
-        Side::From => config.from_param.clone(),
-        Side::To => config.to_param.clone(),
+        Side::From => &config.from_param,
+        Side::To => &config.to_param,
     };
     let Some(params) = call.work.rr.route_params.clone() else {
         return false;
