@@ -39,6 +39,8 @@ fn mistakes_with(path: &str, defines: &[(String, String)]) -> ConfigErrors {
         no_tcp: false,
         shard_count: 1,
         resolve: &|_| Vec::new(),
+        name_of: &|_| None,
+        auto_aliases: None,
     };
     match load(request, &mut Files) {
         Ok(_) => panic!("{path} loads"),

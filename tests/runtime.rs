@@ -112,6 +112,25 @@ fn it_stops_when_it_is_asked_and_frees_its_ports() {
 }
 
 #[test]
+fn a_message_may_be_longer_than_what_is_read_at_once() {
+    let proxy = Proxy::start_with(|plan| plan.tcp.read_size = 512, routes());
+    let mut stream = proxy.connect();
+    let own = stream.local_addr().unwrap();
+    let request = format!(
+        "OPTIONS sip:{} SIP/2.0\r\nVia: SIP/2.0/TCP {own};branch=z9hG4bKlong\r\n\
+         Max-Forwards: 0\r\nFrom: <sip:a@a.test>;tag=1\r\nTo: <sip:b@b.test>\r\n\
+         Call-ID: long\r\nCSeq: 1 OPTIONS\r\nX: {}\r\nContent-Length: 0\r\n\r\n",
+        proxy.tcp,
+        "x".repeat(4_000)
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let answer = read(&mut stream, 11);
+    assert_eq!(String::from_utf8_lossy(&answer), "SIP/2.0 483");
+    drop(stream);
+    proxy.stop().unwrap();
+}
+
+#[test]
 fn a_keep_alive_is_answered_on_every_core() {
     let proxy = Proxy::start();
     // Whichever core accepts, the connection goes to its home; 16 of them have several homes.

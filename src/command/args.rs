@@ -52,6 +52,9 @@ pub(crate) struct Args {
     /// A further name of this proxy; may be repeated.
     #[arg(long = "alias", value_name = "HOST[:PORT]")]
     pub(crate) aliases: Vec<String>,
+    /// Whether the names of listening addresses are names of this proxy, in place of auto_aliases.
+    #[arg(short = 'a', value_name = "MODE", value_parser = ["on", "off", "yes", "no"])]
+    pub(crate) auto_aliases: Option<String>,
     /// How many cores to use; all there are by default.
     #[arg(short = 'n', value_name = "CORES")]
     pub(crate) cores: Option<usize>,
@@ -96,7 +99,8 @@ pub(crate) struct Args {
     /// Change to this group once the sockets are open.
     #[arg(short = 'g', value_name = "GROUP")]
     pub(crate) group: Option<String>,
-    /// Refused: the tree of directories is changed from outside.
+    /// Run in this directory tree: it is made the root once the configuration is read and the
+    /// sockets are open.
     #[arg(short = 't', value_name = "DIR")]
     pub(crate) root_dir: Option<PathBuf>,
     /// No TCP.
@@ -190,9 +194,6 @@ pub(crate) struct Unused {
     /// No SCTP: there is none.
     #[arg(short = 'S')]
     pub(crate) no_sctp: bool,
-    /// Whether names of listening addresses are looked up.
-    #[arg(short = 'a', value_name = "MODE", value_parser = ["on", "off", "yes", "no"])]
-    pub(crate) auto_aliases: Option<String>,
     /// Process group file.
     #[arg(short = 'G', value_name = "FILE")]
     pub(crate) group_file: Option<String>,

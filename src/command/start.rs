@@ -6,7 +6,9 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use dialcore::io::{self, IoError, Plan, ReloadError, Sockets, process};
+use dialcore::io::process::{self, Owner};
+use dialcore::io::{self, DnsOptions, IoError, Plan, ReloadError, Sockets};
+use dialcore::modules::Config;
 use dialcore::modules::load::{self, Loaded, Request};
 use dialcore::script::{self, ConfigErrors};
 use dialcore::shard::{Input, Setup, Shard};
@@ -24,18 +26,12 @@ pub(crate) enum Failure {
     Config(ConfigErrors),
     /// The kernel refuses.
     Io(Vec<IoError>),
-    /// `-t` or `chroot`.
-    Chroot,
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Config(errors) => write!(f, "{errors}"),
-            Failure::Chroot => f.write_str(
-                "ERROR: neither -t nor chroot is supported; start the program in the other tree, \
-                 with chroot(8) or RootDirectory= of its unit",
-            ),
             Failure::Io(errors) => {
                 for (n, error) in errors.iter().enumerate() {
                     let end = if n + 1 < errors.len() { "\n" } else { "" };
@@ -70,7 +66,7 @@ pub(crate) fn start(args: Args) -> Result<(), Failure> {
         return Ok(());
     }
     // A name that is not known is a mistake of the command line, found before all else.
-    process::check_owner(args.user.as_deref(), args.group.as_deref())?;
+    Owner::find(args.user.as_deref(), args.group.as_deref())?;
     let mut files = Files::new(&args);
     if args.print {
         return print(&args, &mut files);
@@ -83,11 +79,11 @@ pub(crate) fn start(args: Args) -> Result<(), Failure> {
     let Loaded { setup, .. } = loaded;
     eprint!("{}", text::listening(&setup.addresses, &aliases(&setup)));
     if args.check > 0 {
+        if let Some(note) = without_effect(&setup) {
+            eprintln!("{note}");
+        }
         eprintln!("config file ok, exiting...");
         return Ok(());
-    }
-    if args.root_dir.is_some() || setup.config.process.chroot.is_some() {
-        return Err(Failure::Chroot);
     }
     run(args, &files, Arc::new(setup), cores)
 }
@@ -141,6 +137,11 @@ fn load(args: &Args, files: &mut Files, cores: usize) -> Result<Loaded, ConfigEr
             no_tcp: args.no_tcp,
             shard_count: cores as u16,
             resolve: &resolve,
+            name_of: &process::name_of,
+            auto_aliases: args
+                .auto_aliases
+                .as_deref()
+                .map(|mode| matches!(mode, "yes" | "on")),
         },
         files,
     )?;
@@ -162,6 +163,14 @@ fn run(args: Args, files: &Files, setup: Arc<Setup>, cores: Vec<usize>) -> Resul
     let sockets = Sockets::bind(&plan).map_err(Failure::Io)?;
     // What the command line says comes before what the file says.
     let wanted = &setup.config.process;
+    let user = args.user.as_deref().or(wanted.user.as_deref());
+    let group = args.group.as_deref().or(wanted.group.as_deref());
+    // The tables that know them may not be in the other tree.
+    let owner = Owner::find(user, group)?;
+    let root_dir = wanted.chroot.as_deref().map(Path::new);
+    if let Some(dir) = args.root_dir.as_deref().or(root_dir) {
+        process::change_root(dir)?;
+    }
     let work_dir = wanted.workdir.as_deref().map(Path::new);
     if let Some(dir) = args.work_dir.as_deref().or(work_dir) {
         process::change_dir(dir)?;
@@ -172,9 +181,7 @@ fn run(args: Args, files: &Files, setup: Arc<Setup>, cores: Vec<usize>) -> Resul
         .as_deref()
         .map(process::PidFile::write)
         .transpose()?;
-    let user = args.user.as_deref().or(wanted.user.as_deref());
-    let group = args.group.as_deref().or(wanted.group.as_deref());
-    process::become_user(user, group)?;
+    owner.become_it()?;
     eprint!("{}", text::cores(&cores, sockets.steering()));
     if files.is_built_in() {
         eprint!("{}", text::first_steps(&setup.addresses));
@@ -205,18 +212,43 @@ fn plan(args: &Args, setup: &Setup, cores: &[usize]) -> Plan {
     plan.tcp.crlf_ping = config.tcp.crlf_ping;
     plan.tcp.keepalive = config.tcp.keepalive;
     plan.tcp.no_connect = config.tcp.no_connect;
-    plan.tcp.tos = config.tos;
-    plan.udp.tos = config.tos;
-    plan.dns.try_naptr = config.dns.try_naptr;
-    plan.dns.known = config.corex.records.clone();
-    plan.dns.no_ipv6 = !config.dns.try_ipv6;
-    plan.dns.no_weights = !config.dns.srv_weights;
-    plan.dns.no_cache = !config.dns.cache;
-    plan.dns.retry_after = config.dns.retry_after;
-    plan.dns.retries = config.dns.retries;
+    plan.tcp.keep_idle = config.tcp.keep_idle;
+    plan.tcp.keep_interval = config.tcp.keep_interval;
+    plan.tcp.keep_count = config.tcp.keep_count;
+    plan.tcp.read_size = config.tcp.read_buffer_size;
+    plan.tcp.reuse_port = config.tcp.reuse_port;
+    plan.tcp.tos = config.packets.tos;
+    plan.udp.tos = config.packets.tos;
+    plan.udp.discovers_path_mtu = config.packets.discovers_path_mtu;
+    plan.dns = dns_options(config);
+    plan.notes.extend(without_effect(setup));
     plan.control = io::ControlSocket::all(setup);
     plan.reload = Some(reload(args.clone(), cores.len()));
     plan
+}
+
+fn dns_options(config: &Config) -> DnsOptions {
+    let dns = &config.dns;
+    DnsOptions {
+        try_naptr: dns.try_naptr,
+        known: config.corex.records.clone(),
+        no_ipv6: !dns.try_ipv6,
+        no_weights: !dns.srv_weights,
+        no_cache: !dns.cache,
+        retry_after: dns.retry_after,
+        retries: dns.retries,
+        servers: dns.servers,
+        no_search: !dns.searches,
+        ttl_min: dns.ttl_min,
+        ttl_max: dns.ttl_max,
+        negative_ttl: dns.negative_ttl,
+    }
+}
+
+/// Names the global parameters of the file that mean nothing here, all in one line.
+fn without_effect(setup: &Setup) -> Option<String> {
+    let names = &setup.config.without_effect;
+    (!names.is_empty()).then(|| format!("global parameters without effect: {}", names.join(", ")))
 }
 
 /// What SIGHUP does: the file is read anew. A bad one changes nothing.
@@ -229,4 +261,72 @@ fn reload(args: Args, cores: usize) -> io::ReloadFn {
         let reload: io::Reload = Arc::new(move || Input::Reload(Arc::clone(&setup)));
         Ok(reload)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan_of(text: &str) -> String {
+        let text = format!("listen=udp:127.0.0.1:5060\n{text}\nrequest_route {{ ; }}\n");
+        let setup = Setup::from_text(&text, 1).expect("it is right");
+        format!("{:?}", plan(&Args::default(), &setup, &[0]))
+    }
+
+    /// Each global parameter changes its field of the plan, and no other.
+    #[test]
+    fn parameters_of_the_file_reach_the_runtime() {
+        let table = [
+            (
+                "tcp_connection_lifetime=7",
+                "connection_lifetime: 7.000000s",
+            ),
+            ("tcp_max_connections=7", "max_connections: 7"),
+            ("tcp_send_timeout=7", "send_timeout: 7.000000s"),
+            ("tcp_connect_timeout=7", "connect_timeout: 7.000000s"),
+            ("tcp_accept_no_cl=yes", "accept_no_cl: true"),
+            ("tcp_crlf_ping=no", "crlf_ping: false"),
+            ("tcp_keepalive=no", "keepalive: false"),
+            ("tcp_keepidle=7", "keep_idle: Some(7.000000s)"),
+            ("tcp_keepintvl=7", "keep_interval: Some(7.000000s)"),
+            ("tcp_keepcnt=7", "keep_count: Some(7)"),
+            ("tcp_rd_buf_size=700", "read_size: 700"),
+            ("tcp_reuse_port=yes", "reuse_port: true"),
+            ("tcp_no_connect=yes", "no_connect: true"),
+            ("pmtu_discovery=1", "discovers_path_mtu: true"),
+            ("dns_try_naptr=yes", "try_naptr: true"),
+            ("dns_try_ipv6=no", "no_ipv6: true"),
+            ("dns_srv_lb=no", "no_weights: true"),
+            ("use_dns_cache=no", "no_cache: true"),
+            ("dns_cache_init=no", "no_cache: true"),
+            ("dns_retr_time=7", "retry_after: Some(7.000000s)"),
+            ("dns_retr_no=7", "retries: Some(7)"),
+            ("dns_servers_no=7", "servers: Some(7)"),
+            ("dns_use_search_list=no", "no_search: true"),
+            ("dns_cache_min_ttl=7", "ttl_min: Some(7.000000s)"),
+            ("dns_cache_max_ttl=7", "ttl_max: Some(7.000000s)"),
+            ("dns_cache_negative_ttl=7", "negative_ttl: Some(7.000000s)"),
+            ("debug=1", "level: Notice"),
+            ("log_stderror=yes", "stderr: true"),
+            ("log_name=\"seven\"", "name: \"seven\""),
+            ("log_facility=LOG_LOCAL7", "facility: Facility(23)"),
+        ];
+        let plain = plan_of("");
+        for (line, want) in table {
+            let changed = plan_of(line);
+            assert!(!plain.contains(want), "{line}");
+            assert!(changed.contains(want), "{line}: {changed}");
+        }
+        let tos = plan_of("tos=IPTOS_THROUGHPUT");
+        assert_eq!(tos.matches("tos: Some(8)").count(), 2, "{tos}");
+        assert_eq!(plain.matches("tos: Some(16)").count(), 2, "{plain}");
+    }
+
+    #[test]
+    fn what_has_no_effect_is_said_once() {
+        let found = plan_of("children=4\nmemlog=2\nchildren=5");
+        let said = "notes: [\"global parameters without effect: children, memlog\"]";
+        assert!(found.contains(said), "{found}");
+        assert!(plan_of("").contains("notes: []"));
+    }
 }

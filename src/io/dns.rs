@@ -10,10 +10,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use hickory_resolver::TokioResolver;
-use hickory_resolver::config::ResolverConfig;
+use hickory_resolver::config::{ResolverConfig, ResolverOpts};
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use hickory_resolver::system_conf::read_system_conf;
 
 use super::plan::DnsOptions;
 use crate::effect::name::{Pointer, Server};
@@ -64,6 +65,38 @@ impl Reach {
     }
 }
 
+/// The name servers and domains of the machine, as far as they are wanted.
+fn asked(machine: &ResolverConfig, options: &DnsOptions) -> ResolverConfig {
+    let count = options.servers.unwrap_or(usize::MAX);
+    let servers = machine.name_servers().iter().take(count).cloned().collect();
+    let (domain, search) = match options.no_search {
+        true => (None, Vec::new()),
+        false => (machine.domain().cloned(), machine.search().to_vec()),
+    };
+    ResolverConfig::from_parts(domain, search, servers)
+}
+
+fn tune(wanted: &mut ResolverOpts, options: &DnsOptions) {
+    let time = |d: Duration| std::time::Duration::from_nanos(d.as_nanos());
+    if options.no_cache {
+        wanted.cache_size = 0;
+    }
+    if let Some(after) = options.retry_after.filter(|t| *t > Duration::ZERO) {
+        wanted.timeout = time(after);
+    }
+    if let Some(count) = options.retries {
+        wanted.attempts = count as usize;
+    }
+    wanted.positive_min_ttl = options.ttl_min.map(time);
+    // The least comes first where the two contradict each other.
+    let most = options
+        .ttl_max
+        .map(|most| most.max(options.ttl_min.unwrap_or(Duration::ZERO)));
+    wanted.positive_max_ttl = most.map(time);
+    wanted.negative_min_ttl = options.negative_ttl.map(time);
+    wanted.negative_max_ttl = options.negative_ttl.map(time);
+}
+
 /// Asks the name servers.
 pub(crate) struct Names {
     resolver: TokioResolver,
@@ -77,21 +110,11 @@ impl Names {
     /// Asks the name servers of the machine.
     pub(crate) fn new(mut reach: Reach, options: DnsOptions) -> Result<Names, NetError> {
         reach.ipv6 &= !options.no_ipv6;
-        let provider = TokioRuntimeProvider::default;
-        let builder = TokioResolver::builder_tokio().unwrap_or_else(|_| {
-            TokioResolver::builder_with_config(ResolverConfig::default(), provider())
-        });
-        let mut builder = builder;
-        let wanted = builder.options_mut();
-        if options.no_cache {
-            wanted.cache_size = 0;
-        }
-        if let Some(time) = options.retry_after.filter(|t| *t > Duration::ZERO) {
-            wanted.timeout = std::time::Duration::from_nanos(time.as_nanos());
-        }
-        if let Some(count) = options.retries {
-            wanted.attempts = count as usize;
-        }
+        let (machine, mut wanted) = read_system_conf().unwrap_or_default();
+        tune(&mut wanted, &options);
+        let provider = TokioRuntimeProvider::default();
+        let asked = asked(&machine, &options);
+        let builder = TokioResolver::builder_with_config(asked, provider).with_options(wanted);
         Names::asking(builder.build()?, reach, options)
     }
 

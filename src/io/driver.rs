@@ -48,9 +48,6 @@ const OTHER: u64 = 1 << 63;
 /// The bell of the mesh.
 const BELL: u64 = OTHER | u32::MAX as u64;
 
-/// Bytes read from a stream at once.
-const READ_SIZE: usize = 64 << 10;
-
 /// Deadlines and answers handled in one round before the sockets get their turn.
 const ROUND_SIZE: usize = 1_024;
 
@@ -184,7 +181,7 @@ impl Core {
     pub(crate) async fn run(mut self) -> io::Result<()> {
         let mut ready = Vec::with_capacity(256);
         let mut batch = ReceiveBatch::new();
-        let mut scratch = vec![0; READ_SIZE];
+        let mut scratch = vec![0; self.streams.read_size()];
         let mut items = Vec::new();
         while self.phase != Phase::Stopped {
             self.wait(&mut ready)?;

@@ -44,7 +44,8 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
-use glommio::{LocalExecutorBuilder, Placement};
+use core_affinity::CoreId;
+use glommio::{CpuSet, LocalExecutorBuilder, Placement};
 use tokio::sync::{oneshot, watch};
 
 pub use error::IoError;
@@ -142,6 +143,9 @@ pub fn run(
         dispatcher,
         events,
     };
+    for note in &plan.notes {
+        log.say(Level::Warn, || note.clone());
+    }
     sockets::log_buffers(&cores, &log);
     steering.log(&log);
     let mut running = BTreeSet::new();
@@ -203,6 +207,7 @@ impl Start {
         let (log, round_max) = (self.log.of_core(id.0), self.round_max);
         let life = move || async move {
             let _farewell = farewell;
+            core_affinity::set_for_current(CoreId { id: cpu });
             let mut rng = Rng::new(seed);
             let shard = make_shard(id, rng.next_u64());
             let built = Poll::new().and_then(|poll| {
@@ -221,7 +226,7 @@ impl Start {
                 log.say(Level::Alert, || format!("core {id} cannot go on: {e}"));
             }
         };
-        LocalExecutorBuilder::new(Placement::Fixed(cpu))
+        LocalExecutorBuilder::new(placement(cpu))
             .name("core")
             .ring_depth(RING_DEPTH)
             .io_memory(0)
@@ -229,6 +234,15 @@ impl Start {
             .spawn(life)
             .map(drop)
             .map_err(|e| IoError::Executor(id, std::io::Error::other(e.to_string())))
+    }
+}
+
+/// The executor finds the CPU itself where it can see the machine; in a directory tree without
+/// `/sys` its thread goes there by its own.
+fn placement(cpu: usize) -> Placement {
+    match CpuSet::online() {
+        Ok(_) => Placement::Fixed(cpu),
+        Err(_) => Placement::Unbound,
     }
 }
 

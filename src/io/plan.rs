@@ -28,6 +28,8 @@ pub struct Plan {
     pub dns: DnsOptions,
     /// Where the log goes.
     pub log: LogOptions,
+    /// What is to be said when it begins.
+    pub notes: Vec<String>,
     /// Where operators connect.
     pub control: Vec<ControlSocket>,
     /// What operators see of the configuration; `None`: nobody can ask.
@@ -59,6 +61,7 @@ impl Plan {
             udp: UdpOptions::default(),
             dns: DnsOptions::default(),
             log: LogOptions::default(),
+            notes: Vec::new(),
             control: Vec::new(),
             setup: None,
             reload: None,
@@ -77,6 +80,7 @@ impl fmt::Debug for Plan {
             .field("udp", &self.udp)
             .field("dns", &self.dns)
             .field("log", &self.log)
+            .field("notes", &self.notes)
             .field("control", &self.control)
             .field("reload", &self.reload.is_some())
             .field("drain_timeout", &self.drain_timeout)
@@ -162,6 +166,16 @@ pub struct TcpOptions {
     pub crlf_ping: bool,
     /// `tcp_keepalive`: the kernel finds out when a peer is gone.
     pub keepalive: bool,
+    /// `tcp_keepidle`: after how long a silence it asks; `None`: the system's time.
+    pub keep_idle: Option<Duration>,
+    /// `tcp_keepintvl`: how long after each question; `None`: the system's time.
+    pub keep_interval: Option<Duration>,
+    /// `tcp_keepcnt`: how often; `None`: as often as the system does.
+    pub keep_count: Option<u32>,
+    /// `tcp_rd_buf_size`: bytes that are read at once.
+    pub read_size: usize,
+    /// `tcp_reuse_port`: a connection leaves from the port of its listening socket.
+    pub reuse_port: bool,
     /// `tcp_no_connect`: no connection is ever opened.
     pub no_connect: bool,
     /// `tos`: the type of service of IPv4 packets; `None`: the system's.
@@ -178,6 +192,11 @@ impl Default for TcpOptions {
             accept_no_cl: false,
             crlf_ping: true,
             keepalive: true,
+            keep_idle: None,
+            keep_interval: None,
+            keep_count: None,
+            read_size: 64 << 10,
+            reuse_port: false,
             no_connect: false,
             tos: None,
         }
@@ -194,6 +213,8 @@ pub struct UdpOptions {
     pub send_buffer_size: usize,
     /// `tos`: see [`TcpOptions::tos`].
     pub tos: Option<u8>,
+    /// `pmtu_discovery`: no link may take a datagram of IPv4 apart.
+    pub discovers_path_mtu: bool,
 }
 
 impl Default for UdpOptions {
@@ -202,6 +223,7 @@ impl Default for UdpOptions {
             receive_buffer_size: 4 << 20,
             send_buffer_size: 4 << 20,
             tos: None,
+            discovers_path_mtu: false,
         }
     }
 }
@@ -223,6 +245,16 @@ pub struct DnsOptions {
     pub retry_after: Option<Duration>,
     /// `dns_retr_no`: how often a question is repeated; `None`: as often as the resolver does.
     pub retries: Option<u32>,
+    /// `dns_servers_no`: how many of the machine's name servers are asked; `None`: all.
+    pub servers: Option<usize>,
+    /// `dns_use_search_list` is off: a name is taken as it is.
+    pub no_search: bool,
+    /// `dns_cache_min_ttl`: how long an answer is kept at least; `None`: as it says.
+    pub ttl_min: Option<Duration>,
+    /// `dns_cache_max_ttl`: how long at most; `None`: as it says.
+    pub ttl_max: Option<Duration>,
+    /// `dns_cache_negative_ttl`: how long that a name is not there; `None`: as it says.
+    pub negative_ttl: Option<Duration>,
 }
 
 /// Where the log goes.

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::net::ToSocketAddrs;
+use std::net::{IpAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -94,23 +94,37 @@ pub fn change_dir(path: &Path) -> Result<(), IoError> {
     std::env::set_current_dir(path).map_err(IoError::start("change the working directory"))
 }
 
-/// Gives up root for a user and a group, each a name or a number. Sockets are to be open before.
-/// Without a group, the user's own.
-pub fn become_user(user: Option<&str>, group: Option<&str>) -> Result<(), IoError> {
-    let (user, group) = known_owner(user, group)?;
-    sys::become_user(user, group).map_err(IoError::start("change user and group"))
+/// Makes a directory the root of all that this process sees from here on. What is open stays open.
+pub fn change_root(path: &Path) -> Result<(), IoError> {
+    sys::reach_syslog();
+    std::os::unix::fs::chroot(path)
+        .and_then(|()| std::env::set_current_dir("/"))
+        .map_err(IoError::start("change the root directory"))
 }
 
-/// Whether there are such a user and group.
-pub fn check_owner(user: Option<&str>, group: Option<&str>) -> Result<(), IoError> {
-    known_owner(user, group).map(drop)
+/// The name of an address of this machine, if it has one.
+pub fn name_of(ip: IpAddr) -> Option<String> {
+    sys::name_of_address(ip)
 }
 
-fn known_owner(
-    user: Option<&str>,
-    group: Option<&str>,
-) -> Result<(Option<u32>, Option<u32>), IoError> {
-    owner(user, group).map_err(IoError::start("find user and group"))
+/// A user and a group to become.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Owner {
+    user: Option<u32>,
+    group: Option<u32>,
+}
+
+impl Owner {
+    /// Looks both up, each a name or a number. Without a group, the user's own.
+    pub fn find(user: Option<&str>, group: Option<&str>) -> Result<Owner, IoError> {
+        let (user, group) = owner(user, group).map_err(IoError::start("find user and group"))?;
+        Ok(Owner { user, group })
+    }
+
+    /// Gives up root for them. Sockets are to be open before.
+    pub fn become_it(self) -> Result<(), IoError> {
+        sys::become_user(self.user, self.group).map_err(IoError::start("change user and group"))
+    }
 }
 
 /// The numbers of a user and a group, each a name or a number. Without a group, the user's own.

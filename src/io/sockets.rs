@@ -250,6 +250,9 @@ fn bind_datagrams(
         set_tos(&socket, local, udp.tos)?;
         socket.set_recv_buffer_size(udp.receive_buffer_size)?;
         socket.set_send_buffer_size(udp.send_buffer_size)?;
+        if local.is_ipv4() {
+            sys::discover_path_mtu(&socket, udp.discovers_path_mtu)?;
+        }
         sys::report_queue(&socket)?;
         if core == 0 {
             group = group.map(|g| g.and_then(|g| g.lead(&socket)));
@@ -331,6 +334,28 @@ mod tests {
                 };
                 assert_eq!(local.unwrap(), address.local);
                 assert_ne!(address.local.port(), 0);
+            }
+        }
+    }
+
+    #[test]
+    fn sockets_have_the_type_of_service_and_the_discovery_that_are_wanted() {
+        for (tos, discovers) in [(Some(0x10), false), (Some(0x08), true), (None, true)] {
+            let mut plan = Plan::new(vec![
+                address(Proto::Udp, "127.0.0.1:0"),
+                address(Proto::Tcp, "127.0.0.1:0"),
+            ]);
+            (plan.udp.tos, plan.udp.discovers_path_mtu) = (tos, discovers);
+            let sockets = Sockets::bind(&plan).unwrap();
+            for socket in sockets.cores.iter().flat_map(|core| &core.listen) {
+                let found = match socket {
+                    Listen::Udp { socket, .. } => {
+                        assert_eq!(sys::discovers_path_mtu(socket).unwrap(), discovers);
+                        SockRef::from(socket).tos_v4()
+                    }
+                    Listen::Tcp(listener) => SockRef::from(listener).tos_v4(),
+                };
+                assert_eq!(found.unwrap(), u32::from(tos.unwrap_or(0)));
             }
         }
     }

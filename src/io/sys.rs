@@ -384,9 +384,82 @@ pub(crate) fn source_for(to: IpAddr) -> io::Result<IpAddr> {
 
 /// 64 bits of the kernel's randomness.
 pub(crate) fn random() -> io::Result<u64> {
-    let mut bytes = [0; 8];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    let mut bytes = [0u8; 8];
+    // SAFETY: the kernel writes at most this many bytes to where they are; so few come whole.
+    let count = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+    if count != bytes.len() as isize {
+        return Err(io::Error::last_os_error());
+    }
     Ok(u64::from_ne_bytes(bytes))
+}
+
+/// Whether the kernel may take a datagram of IPv4 apart that is too long for a link (RFC 1191).
+pub(crate) fn discover_path_mtu(socket: &impl AsRawFd, is_on: bool) -> io::Result<()> {
+    let mode: libc::c_int = match is_on {
+        true => libc::IP_PMTUDISC_DO,
+        false => libc::IP_PMTUDISC_DONT,
+    };
+    // SAFETY: the kernel reads one number from a pointer to one.
+    check(unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_MTU_DISCOVER,
+            (&raw const mode).cast(),
+            mem::size_of_val(&mode) as libc::socklen_t,
+        )
+    })
+    .map(drop)
+}
+
+/// Whether it may not.
+#[cfg(test)]
+pub(crate) fn discovers_path_mtu(socket: &impl AsRawFd) -> io::Result<bool> {
+    let mut mode: libc::c_int = 0;
+    let mut size = mem::size_of_val(&mode) as libc::socklen_t;
+    // SAFETY: the kernel writes one number to a pointer to one, and its length behind the other.
+    check(unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_MTU_DISCOVER,
+            (&raw mut mode).cast(),
+            &mut size,
+        )
+    })?;
+    Ok(mode == libc::IP_PMTUDISC_DO)
+}
+
+/// The name of an address, as the hosts file and name servers have it; waits for them.
+pub(crate) fn name_of_address(ip: std::net::IpAddr) -> Option<String> {
+    let address = SockAddr::from(SocketAddr::new(ip, 0));
+    let mut name = [0 as libc::c_char; libc::NI_MAXHOST as usize];
+    // SAFETY: address and buffer are given with their lengths, and nothing is written for the
+    // service, whose buffer is null; on success the name ends with a zero byte.
+    unsafe {
+        let code = libc::getnameinfo(
+            address.as_ptr().cast(),
+            address.len(),
+            name.as_mut_ptr(),
+            name.len() as libc::socklen_t,
+            std::ptr::null_mut(),
+            0,
+            libc::NI_NAMEREQD,
+        );
+        (code == 0).then(|| CStr::from_ptr(name.as_ptr()).to_string_lossy().into_owned())
+    }
+}
+
+/// Opens the way to the system log at once, as long as its socket can be seen.
+pub(crate) fn reach_syslog() {
+    // SAFETY: a null name is allowed, it is the program's own until another is given.
+    unsafe {
+        libc::openlog(
+            std::ptr::null(),
+            libc::LOG_PID | libc::LOG_NDELAY,
+            libc::LOG_DAEMON,
+        )
+    };
 }
 
 /// What the clocks of this machine's time zone show at a moment.

@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hashbrown::HashMap;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use super::counters::Counters;
 use super::mesh::Item;
@@ -226,6 +226,11 @@ impl Streams {
         }
     }
 
+    /// How many bytes are read at once.
+    pub(crate) fn read_size(&self) -> usize {
+        self.around.options.read_size
+    }
+
     /// Takes a listening socket in; `tag` is what the poll reports it by.
     pub(crate) fn listen(&mut self, id: SocketId, socket: TcpListener, tag: u64) -> io::Result<()> {
         self.poll.add(&socket, tag, Interest::READ)?;
@@ -322,9 +327,7 @@ impl Streams {
             .socket
             .set_nonblocking(true)
             .and_then(|()| entry.socket.set_nodelay(true))
-            .and_then(|()| {
-                SockRef::from(&entry.socket).set_keepalive(self.around.options.keepalive)
-            })
+            .and_then(|()| keep_alive(&entry.socket, &self.around.options))
             .and_then(|()| self.poll.add(&entry.socket, key.to_u64(), entry.interest));
         ready.map_err(|_| SendError::NotConnected)?;
         let armed = entry.deadline(&self.around.options).0;
@@ -465,7 +468,7 @@ impl Streams {
             .addresses
             .get(usize::from(socket.0))
             .ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
-            .and_then(|address| begin_connect(address.local, remote, self.around.options.tos));
+            .and_then(|address| begin_connect(address.local, remote, &self.around.options));
         let result = match opened {
             Ok(stream) => self.insert(socket, stream, remote, true, now),
             Err(_) => Err(SendError::NotConnected),
@@ -783,18 +786,46 @@ impl Streams {
     }
 }
 
+/// Has the kernel find out when the peer is gone.
+fn keep_alive(socket: &TcpStream, options: &TcpOptions) -> io::Result<()> {
+    let socket = SockRef::from(socket);
+    if !options.keepalive {
+        return socket.set_keepalive(false);
+    }
+    let time = |d: Duration| std::time::Duration::from_nanos(d.as_nanos());
+    let mut wanted = TcpKeepalive::new();
+    if let Some(idle) = options.keep_idle {
+        wanted = wanted.with_time(time(idle));
+    }
+    if let Some(interval) = options.keep_interval {
+        wanted = wanted.with_interval(time(interval));
+    }
+    if let Some(count) = options.keep_count {
+        wanted = wanted.with_retries(count);
+    }
+    socket.set_tcp_keepalive(&wanted)
+}
+
 /// A socket that is connecting.
-fn begin_connect(local: SocketAddr, remote: SocketAddr, tos: Option<u8>) -> io::Result<TcpStream> {
+fn begin_connect(
+    local: SocketAddr,
+    remote: SocketAddr,
+    options: &TcpOptions,
+) -> io::Result<TcpStream> {
     let socket = Socket::new(
         Domain::for_address(remote),
         Type::STREAM,
         Some(Protocol::TCP),
     )?;
     socket.set_nonblocking(true)?;
-    if let Some(tos) = tos.filter(|_| remote.is_ipv4()) {
+    if let Some(tos) = options.tos.filter(|_| remote.is_ipv4()) {
         socket.set_tos_v4(tos.into())?;
     }
-    if !local.ip().is_unspecified() {
+    // The port is shared with the listening socket as long as this is still the same user.
+    let is_bound = options.reuse_port
+        && socket.set_reuse_port(true).is_ok()
+        && socket.bind(&local.into()).is_ok();
+    if !is_bound && !local.ip().is_unspecified() {
         socket.bind(&SocketAddr::new(local.ip(), 0).into())?;
     }
     match socket.connect(&remote.into()) {

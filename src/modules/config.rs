@@ -68,12 +68,56 @@ pub struct Config {
     pub dns: Dns,
     /// The process.
     pub process: Process,
-    /// Type of service of packets.
-    pub tos: Option<u8>,
+    /// Packets of UDP and streams.
+    pub packets: Packets,
+    /// Global parameters that the file sets and that mean nothing here, each once.
+    pub without_effect: Vec<&'static str>,
     /// What this machine is called; whoever may ask sets it.
     pub host: Host,
     /// The zone of local time; whoever may read the machine's sets it.
     pub zone: Zone,
+}
+
+/// What the packets of both transports are like.
+#[derive(Clone, Debug)]
+pub struct Packets {
+    /// `tos`: the type of service of IPv4; `None`: the system's.
+    pub tos: Option<u8>,
+    /// `pmtu_discovery`: datagrams of IPv4 that are too long for a link are not taken apart.
+    pub discovers_path_mtu: bool,
+}
+
+impl Default for Packets {
+    fn default() -> Self {
+        Packets {
+            tos: Some(0x10),
+            discovers_path_mtu: false,
+        }
+    }
+}
+
+/// What is written about scripts that take long. A script takes no time but for what it waits for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Latency {
+    /// `latency_limit_action`: an action that waits so long is named; `None`: none is.
+    pub action: Option<Duration>,
+    /// `latency_log`: at this level.
+    pub action_level: Level,
+    /// `latency_limit_cfg`: how long a whole script must have taken to be named.
+    pub script: Duration,
+    /// `latency_cfg_log`: at this level.
+    pub script_level: Level,
+}
+
+impl Default for Latency {
+    fn default() -> Self {
+        Latency {
+            action: None,
+            action_level: Level::Err,
+            script: Duration::ZERO,
+            script_level: Level::Dbg,
+        }
+    }
 }
 
 /// A name that is ours besides the listening addresses.
@@ -136,6 +180,8 @@ pub struct Core {
     pub udp_mtu: usize,
     /// `udp_mtu_try_proto`: how a longer one goes.
     pub udp_mtu_try_proto: Proto,
+    /// What is written about scripts that take long.
+    pub latency: Latency,
     /// `tcp_accept_aliases`: the parameter `alias` of a Via is obeyed.
     pub accepts_aliases: bool,
 }
@@ -157,6 +203,12 @@ pub struct Tcp {
     pub accept_no_content_length: bool,
     /// `tcp_keepalive`: the kernel's.
     pub keepalive: bool,
+    /// `tcp_keepidle`: how long nothing may come before it asks; `None`: the system's.
+    pub keep_idle: Option<Duration>,
+    /// `tcp_keepintvl`: how long it waits between two questions; `None`: the system's.
+    pub keep_interval: Option<Duration>,
+    /// `tcp_keepcnt`: how often it asks; `None`: the system's.
+    pub keep_count: Option<u32>,
     /// `tcp_crlf_ping`: CRLF keep-alives are answered (RFC 5626 §4.4.1).
     pub crlf_ping: bool,
     /// `tcp_rd_buf_size`.
@@ -177,8 +229,11 @@ impl Default for Tcp {
             connect_timeout: Duration::from_secs(10),
             accept_no_content_length: false,
             keepalive: true,
+            keep_idle: None,
+            keep_interval: None,
+            keep_count: None,
             crlf_ping: true,
-            read_buffer_size: 4_096,
+            read_buffer_size: 65_536,
             reuse_port: false,
             no_connect: false,
         }
@@ -225,8 +280,6 @@ pub struct Host {
 /// Global parameters about names.
 #[derive(Clone, Debug)]
 pub struct Dns {
-    /// `dns`: names in Via are compared with the source.
-    pub resolves_via: bool,
     /// `dns_try_ipv6`.
     pub try_ipv6: bool,
     /// `dns_try_naptr`.
@@ -243,12 +296,19 @@ pub struct Dns {
     pub retries: Option<u32>,
     /// `dns_servers_no`; `None`: all.
     pub servers: Option<usize>,
+    /// `dns_use_search_list`: names without a dot are looked for in the domains of the machine.
+    pub searches: bool,
+    /// `dns_cache_min_ttl`; `None`: as the answer says.
+    pub ttl_min: Option<Duration>,
+    /// `dns_cache_max_ttl`; `None`: as the answer says.
+    pub ttl_max: Option<Duration>,
+    /// `dns_cache_negative_ttl`: how long it is kept that a name is not there.
+    pub negative_ttl: Option<Duration>,
 }
 
 impl Default for Dns {
     fn default() -> Self {
         Dns {
-            resolves_via: false,
             try_ipv6: true,
             try_naptr: false,
             srv_weights: true,
@@ -257,6 +317,10 @@ impl Default for Dns {
             retry_after: None,
             retries: None,
             servers: None,
+            searches: true,
+            ttl_min: None,
+            ttl_max: None,
+            negative_ttl: None,
         }
     }
 }
@@ -270,6 +334,8 @@ pub struct Process {
     pub user: Option<Box<str>>,
     /// `group`.
     pub group: Option<Box<str>>,
+    /// `auto_aliases`: names of listening addresses are ours.
+    pub auto_aliases: bool,
     /// `chroot`.
     pub chroot: Option<Box<str>>,
     /// `workdir`.
@@ -284,6 +350,7 @@ impl Default for Process {
             children: None,
             user: None,
             group: None,
+            auto_aliases: true,
             chroot: None,
             workdir: None,
             rundir: "/run/dialcore".into(),
@@ -319,6 +386,7 @@ impl Default for Core {
             port: 5060,
             udp_mtu: 0,
             udp_mtu_try_proto: Proto::Udp,
+            latency: Latency::default(),
             accepts_aliases: false,
         }
     }

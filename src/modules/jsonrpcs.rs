@@ -243,7 +243,7 @@ const PARAMS: [Param; 14] = [
     ),
     param(
         "fifo_group",
-        STR,
+        ParamType::Any,
         "",
         (
             |c, s| {
@@ -255,7 +255,7 @@ const PARAMS: [Param; 14] = [
     ),
     param(
         "fifo_user",
-        STR,
+        ParamType::Any,
         "",
         (
             |c, s| {
@@ -299,7 +299,7 @@ const PARAMS: [Param; 14] = [
     ),
     param(
         "dgram_group",
-        STR,
+        ParamType::Any,
         "",
         (
             |c, s| {
@@ -311,7 +311,7 @@ const PARAMS: [Param; 14] = [
     ),
     param(
         "dgram_user",
-        STR,
+        ParamType::Any,
         "",
         (
             |c, s| {

@@ -30,6 +30,10 @@ pub struct Request<'a> {
     pub shard_count: u16,
     /// The addresses of a host or of an interface of this machine; of all of it for `*`.
     pub resolve: &'a dyn Fn(&str) -> Vec<IpAddr>,
+    /// The name of an address, if it has one.
+    pub name_of: &'a dyn Fn(IpAddr) -> Option<String>,
+    /// `-a`: what counts in place of `auto_aliases`.
+    pub auto_aliases: Option<bool>,
 }
 
 /// What came of it.
@@ -53,6 +57,9 @@ pub fn load(request: Request<'_>, source: &mut dyn Source) -> Result<Loaded, Con
     let addresses = values.judge(&reading, &request);
     let list = values.dispatcher_list(reading.program(), source);
     values.hash_file(reading.program(), source);
+    if values.wrong.is_empty() && reading.is_clean() {
+        values.auto_aliases(&addresses, &request);
+    }
     let Values { config, wrong, .. } = values;
     for (at, kind) in wrong {
         reading.error(at, kind);
@@ -117,6 +124,8 @@ impl Setup {
             no_tcp: false,
             shard_count,
             resolve: &|_| Vec::new(),
+            name_of: &|_| None,
+            auto_aliases: None,
         };
         load(request, &mut Files(files)).map(|loaded| loaded.setup)
     }
@@ -176,6 +185,35 @@ impl Values {
         addresses
     }
 
+    /// The names that listening addresses have are ours, at their ports.
+    fn auto_aliases(&mut self, addresses: &[Address], request: &Request<'_>) {
+        if !request
+            .auto_aliases
+            .unwrap_or(self.config.process.auto_aliases)
+        {
+            return;
+        }
+        let mut names: Vec<(IpAddr, Option<String>)> = Vec::new();
+        for address in addresses {
+            let (ip, port) = (address.local.ip(), address.local.port());
+            if names.iter().all(|(known, _)| *known != ip) {
+                names.push((ip, (request.name_of)(ip)));
+            }
+            let name = names.iter().find(|(known, _)| *known == ip);
+            let Some(host) = name.and_then(|(_, name)| name.as_deref()) else {
+                continue;
+            };
+            let port = Some(port).filter(|port| *port > 0);
+            let alias = Alias {
+                host: host.into(),
+                port,
+            };
+            if !self.config.core.aliases.contains(&alias) {
+                self.config.core.aliases.push(alias);
+            }
+        }
+    }
+
     /// The text of the dispatcher's list; without the file the original does not start either.
     fn dispatcher_list(&mut self, program: &Program, source: &mut dyn Source) -> Vec<u8> {
         let path = self.config.dispatcher.list_file.clone();
@@ -218,6 +256,10 @@ impl Values {
             };
             if let Err(wanted) = (entry.set)(&mut self.config, &global.value) {
                 self.refuse(global.at, global.name, wanted.0);
+            }
+            let without = &mut self.config.without_effect;
+            if entry.sig.ignored && !without.contains(&entry.sig.name) {
+                without.push(entry.sig.name);
             }
         }
         for param in &program.params {
@@ -446,6 +488,56 @@ mod tests {
         let setup = Setup::from_text("listen=127.0.0.1:5070\nrequest_route { ; }\n", 1).unwrap();
         let shown: Vec<_> = setup.addresses.iter().map(ToString::to_string).collect();
         assert_eq!(shown, ["udp:127.0.0.1:5070", "tcp:127.0.0.1:5070"]);
+    }
+
+    fn loaded(text: &str, auto_aliases: Option<bool>) -> Setup {
+        let request = Request {
+            path: "text",
+            defines: &[],
+            listen: &[],
+            no_tcp: false,
+            shard_count: 1,
+            resolve: &|_| Vec::new(),
+            name_of: &|ip| ip.is_loopback().then(|| format!("host-{ip}")),
+            auto_aliases,
+        };
+        let files = [("text", text)];
+        load(request, &mut Files(&files))
+            .expect("it is right")
+            .setup
+    }
+
+    #[test]
+    fn names_of_listening_addresses_are_ours_unless_unwanted() {
+        let listen = "listen=127.0.0.1:5070\nlisten=udp:127.0.0.2:5061\nlisten=udp:192.0.2.1\n";
+        let named = "host-127.0.0.1:Some(5070) host-127.0.0.2:Some(5061)";
+        let table = [
+            ("", None, named),
+            ("auto_aliases=yes\n", None, named),
+            ("auto_aliases=no\n", None, ""),
+            ("auto_aliases=no\n", Some(true), named),
+            ("", Some(false), ""),
+            (
+                "alias=\"x.test\"\nauto_aliases=yes\n",
+                None,
+                &format!("x.test:None {named}"),
+            ),
+        ];
+        for (globals, mode, want) in table {
+            let setup = loaded(&format!("{listen}{globals}request_route {{ ; }}\n"), mode);
+            let aliases = setup.config.core.aliases.iter();
+            let shown: Vec<_> = aliases
+                .map(|a| format!("{}:{:?}", a.host, a.port))
+                .collect();
+            assert_eq!(shown.join(" "), want, "{globals} {mode:?}");
+        }
+    }
+
+    #[test]
+    fn parameters_without_effect_are_listed_once() {
+        let text = "children=4\nmemlog=3\nport=5061\nchildren=8\nrequest_route { ; }\n";
+        let without = loaded(text, None).config.without_effect;
+        assert_eq!(without, ["children", "memlog"]);
     }
 
     #[test]

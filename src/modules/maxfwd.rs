@@ -42,7 +42,7 @@ const PROCESS: Function = function(
 const LOWER: Function = function(
     "is_maxfwd_lt",
     &[ParamKind::Int],
-    RouteKinds::REQUEST,
+    RouteKinds::ON_WAY,
     (is_lower, "Whether fewer hops than this are left."),
 );
 

@@ -273,7 +273,11 @@ mod tests {
             .filter(|p| !p.sig.planned)
         {
             let setting = match p.sig.kind {
-                crate::script::ParamType::Str if p.sig.default.is_empty() => continue,
+                crate::script::ParamType::Str | crate::script::ParamType::Any
+                    if p.sig.default.is_empty() =>
+                {
+                    continue;
+                }
                 crate::script::ParamType::Str | crate::script::ParamType::Format => {
                     Setting::Text(p.sig.default.as_bytes().into())
                 }

@@ -52,7 +52,7 @@ const FUNCTIONS: [Function; 2] = [
         function(
             "sanity_check",
             &[ParamKind::Int, ParamKind::Int],
-            RouteKinds::ANY,
+            RouteKinds::RECEIVED,
             (
                 check,
                 "Checks the message: bits of checks, bits of URIs; answers what breaks a rule.",
@@ -63,7 +63,7 @@ const FUNCTIONS: [Function; 2] = [
     function(
         "sanity_reply",
         &[],
-        RouteKinds::REQUEST,
+        RouteKinds::RECEIVED,
         (reply, "Sends the answer that noreply held back."),
     ),
 ];

@@ -87,7 +87,6 @@ const STATISTICS: [Statistic; 22] = [
 const INT: ParamKind = ParamKind::Int;
 const TEXT: ParamKind = ParamKind::Text;
 const REQUEST: RouteKinds = RouteKinds::REQUEST;
-const ANSWERED: RouteKinds = REQUEST.or(RouteKinds::FAILURE).or(RouteKinds::ONREPLY);
 
 const FUNCTIONS: [Function; 6] = [
     function(
@@ -99,7 +98,7 @@ const FUNCTIONS: [Function; 6] = [
     function(
         "send_reply",
         &[INT, TEXT],
-        ANSWERED,
+        RouteKinds::ANSWERING,
         (
             send,
             "Answers: by the transaction when there is one, else statelessly.",
@@ -109,7 +108,7 @@ const FUNCTIONS: [Function; 6] = [
         function(
             "send_reply_mode",
             &[INT, TEXT, INT],
-            ANSWERED,
+            RouteKinds::ANSWERING,
             (send, "As send_reply; the mode changes nothing here."),
         ),
         3,

@@ -106,7 +106,7 @@ const FUNCTIONS: [Function; 2] = [
     function(
         "reset_stat",
         &[TEXT],
-        ANY,
+        RouteKinds::NOT_ONSEND,
         (reset, "Sets a statistic to 0, unless it is no_reset."),
     ),
 ];
@@ -130,14 +130,24 @@ pub const COUNTERS: Module = Module {
 };
 
 const COUNTER_FUNCTIONS: [Function; 3] = [
-    function("cnt_inc", &[TEXT], ANY, (increase, "Adds 1 to a counter.")),
+    function(
+        "cnt_inc",
+        &[TEXT],
+        RouteKinds::ANSWERING.or(RouteKinds::ONSEND),
+        (increase, "Adds 1 to a counter."),
+    ),
     function(
         "cnt_add",
         &[TEXT, ParamKind::Int],
-        ANY,
+        RouteKinds::ANSWERING.or(RouteKinds::ONSEND),
         (add, "Adds to a counter."),
     ),
-    function("cnt_reset", &[TEXT], ANY, (reset, "Sets a counter to 0.")),
+    function(
+        "cnt_reset",
+        &[TEXT],
+        RouteKinds::ANSWERING.or(RouteKinds::ONSEND),
+        (reset, "Sets a counter to 0."),
+    ),
 ];
 
 /// `[group.]name[/no_reset][ description]`, the description also behind `:` or `=`.

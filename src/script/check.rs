@@ -314,8 +314,10 @@ fn parameter_value(compiler: &mut Compiler<'_>, item: &ModParamItem) -> Result<G
 /// The value, if it has the type of the parameter; nothing is converted.
 fn typed(sig: &ParamSig, value: &Given) -> Option<Setting> {
     match (sig.kind, value) {
-        (ParamType::Int | ParamType::IntOrStr, Given::Int(n, _)) => Some(Setting::Int(*n)),
-        (ParamType::Str | ParamType::Format, Given::Text(text)) => {
+        (ParamType::Int | ParamType::IntOrStr | ParamType::Any, Given::Int(n, _)) => {
+            Some(Setting::Int(*n))
+        }
+        (ParamType::Str | ParamType::Format | ParamType::Any, Given::Text(text)) => {
             Some(Setting::Text(text.as_slice().into()))
         }
         (ParamType::IntOrStr, Given::Text(text)) => super::value::parse_int(text).map(Setting::Int),

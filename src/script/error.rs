@@ -385,6 +385,7 @@ fn type_words(kind: ParamType) -> &'static str {
         ParamType::Int => "a number",
         ParamType::Str | ParamType::Format => "a string",
         ParamType::IntOrStr => "a number, quoted or not",
+        ParamType::Any => "a number or a string",
     }
 }
 

@@ -26,8 +26,20 @@ impl RouteKinds {
     pub const REPLY: RouteKinds = RouteKind::Reply.only();
     /// `onsend_route`.
     pub const ONSEND: RouteKinds = RouteKind::Onsend.only();
-    /// `event_route[..]`, in which everything may be called.
+    /// `event_route[..]`, in which everything may be called that a `request_route` may call.
     pub const EVENT: RouteKinds = RouteKind::Event.only();
+    /// Where a request is on its way.
+    pub const ON_WAY: RouteKinds = RouteKinds::REQUEST
+        .or(RouteKinds::FAILURE)
+        .or(RouteKinds::BRANCH);
+    /// Where a message has come in.
+    pub const RECEIVED: RouteKinds = RouteKinds::REQUEST
+        .or(RouteKinds::ONREPLY)
+        .or(RouteKinds::REPLY);
+    /// Where a request may be answered.
+    pub const ANSWERING: RouteKinds = RouteKinds::RECEIVED.or(RouteKinds::FAILURE);
+    /// Everywhere but where a message is about to leave.
+    pub const NOT_ONSEND: RouteKinds = RouteKinds::ON_WAY.or(RouteKinds::RECEIVED);
     /// Everywhere.
     pub const ANY: RouteKinds = RouteKinds(0x7f);
 
@@ -36,9 +48,12 @@ impl RouteKinds {
         RouteKinds(self.0 | other.0)
     }
 
-    /// Whether the kind is in the set. Event routes accept every function, as the original does.
+    /// Whether the kind is in the set. What may be called in a `request_route` may be called in
+    /// an event route, as in the original.
     pub const fn contains(self, kind: RouteKind) -> bool {
-        (self.0 | RouteKinds::EVENT.0) & (1 << kind as u16) != 0
+        let is_request = self.0 & RouteKinds::REQUEST.0 != 0;
+        let also = if is_request { RouteKinds::EVENT.0 } else { 0 };
+        (self.0 | also) & (1 << kind as u16) != 0
     }
 }
 
@@ -193,6 +208,8 @@ pub enum ParamType {
     Str,
     /// An integer, or a string that is one.
     IntOrStr,
+    /// An integer or a quoted string.
+    Any,
     /// A quoted string that may hold variables; [`super::Program::format`] has it ready.
     Format,
 }

@@ -13,7 +13,7 @@
 //! allocates nothing once the stacks have grown.
 
 use super::error::Position;
-use super::host::{Host, Keyword, Outcome, WriteError};
+use super::host::{CallSite, Host, Keyword, Outcome, WriteError};
 use super::operate::{self, Binary, Unary};
 use super::program::{Label, Program, RouteId};
 use super::signature::{RouteKind, Vocabulary};
@@ -166,6 +166,15 @@ impl Vm {
             self.steps = 0;
         }
         self.push(program, route, Use::Nothing, true);
+    }
+
+    /// The call that the innermost activation waits for.
+    pub fn waits_at<'p>(&self, program: &'p Program) -> Option<&'p CallSite> {
+        self.frames.last()?.waiting?;
+        match program.op(self.pc.checked_sub(1)?) {
+            Op::Call(site, _) => program.sites().get(site as usize),
+            _ => None,
+        }
     }
 
     /// Tells the return code that the innermost activation waits for; [`Vm::run`] goes on.

@@ -27,6 +27,7 @@ mod dialog;
 mod event;
 mod http;
 mod inner;
+mod latency;
 mod local;
 mod network;
 mod outgoing;

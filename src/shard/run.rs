@@ -15,7 +15,7 @@ use crate::modules::{Call, Env, dialog, ipops, tm};
 use crate::script::{End, Pause, Program, RouteId, RouteKind, Vm};
 use crate::sip::Message;
 use crate::slab::Key;
-use crate::time::Duration;
+use crate::time::{Duration, Instant};
 use crate::timer::{Branch, Timer};
 use crate::wheel::TimerKey;
 
@@ -84,6 +84,10 @@ pub(super) struct Run {
     pub(super) wait_timer: Option<TimerKey>,
     /// What it has asked another shard.
     pub(super) asking: Option<Box<Asking>>,
+    /// When its first script began.
+    pub(super) began: Option<Instant>,
+    /// Since when it waits.
+    waits_since: Option<Instant>,
 }
 
 impl Shard {
@@ -125,6 +129,8 @@ impl Shard {
             command: None,
             wait_timer: None,
             asking: None,
+            began: None,
+            waits_since: None,
         })
     }
 
@@ -136,7 +142,7 @@ impl Shard {
         debug_assert!(run.resolving.is_none() && run.wait_timer.is_none());
         run.then.clear();
         (run.sleeps, run.asking, run.looking) = (None, None, None);
-        run.command = None;
+        (run.command, run.began) = (None, None);
         if self.spare.len() < KEPT {
             self.spare.push(run);
         }
@@ -153,6 +159,7 @@ impl Shard {
     /// Runs scripts and what follows them until all is done or something has to wait.
     pub(super) fn drive(&mut self, step: &mut Step<'_>, mut run: Box<Run>) {
         self.log_prefix(step, &mut run);
+        run.began.get_or_insert(step.now.mono);
         loop {
             let Run {
                 vm, work, program, ..
@@ -196,6 +203,7 @@ impl Shard {
     }
 
     fn ended(&mut self, step: &mut Step<'_>, run: &mut Run, end: End) -> Next {
+        self.script_took(step, run);
         match run.then.pop() {
             Some(Then::Request) => self.request_ended(step, run),
             Some(Then::Branch(relay)) => self.branch_route_ended(step, run, relay, end),
@@ -287,6 +295,7 @@ impl Shard {
         let length = run.sleeps.unwrap_or(crate::limits::RESOLVE_TIMEOUT);
         let timer = self.env(step).start(length, Timer::Parked(key));
         run.wait_timer = Some(timer);
+        run.waits_since = Some(step.now.mono);
         let query = run.resolving.as_ref().and_then(|relay| relay.query.clone());
         if let Some(asking) = &run.asking {
             self.ask_shard(step, key, asking);
@@ -361,6 +370,9 @@ impl Shard {
         self.queue.end(run.call);
         let timer = run.wait_timer.take();
         self.env(step).stop(timer);
+        if let Some(since) = run.waits_since.take() {
+            self.action_waited(step, &run, since);
+        }
         Some(run)
     }
 

@@ -6,6 +6,7 @@ mod cases;
 mod cluster;
 mod covered;
 mod dialog;
+mod globals;
 mod network;
 mod proxy;
 mod reload;

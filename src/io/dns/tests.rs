@@ -265,6 +265,110 @@ fn what_scripts_ask_is_answered_by_a_name_server() {
 }
 
 #[test]
+fn the_file_says_which_servers_and_domains_count() {
+    let server = |n: u8| NameServerConfig::udp(IpAddr::from([192, 0, 2, n]));
+    let domain = |name: &str| Name::from_ascii(name).unwrap();
+    let search = vec![domain("a.test"), domain("b.test")];
+    let servers = (1..=3).map(server).collect();
+    let machine = ResolverConfig::from_parts(Some(domain("own.test")), search, servers);
+    for (count, no_search, want) in [
+        (None, false, (3, 2, true)),
+        (Some(2), false, (2, 2, true)),
+        (Some(9), true, (3, 0, false)),
+    ] {
+        let options = DnsOptions {
+            servers: count,
+            no_search,
+            ..DnsOptions::default()
+        };
+        let found = asked(&machine, &options);
+        let (servers, search) = (found.name_servers(), found.search());
+        assert!(
+            servers
+                .iter()
+                .enumerate()
+                .all(|(n, s)| s.ip == server(n as u8 + 1).ip)
+        );
+        let found = (servers.len(), search.len(), found.domain().is_some());
+        assert_eq!(found, want, "{count:?} {no_search}");
+    }
+}
+
+#[test]
+fn the_file_says_how_long_answers_are_kept() {
+    let time = std::time::Duration::from_secs;
+    let (least, most, negative) = (Duration::from_secs(30), Duration::from_secs(20), None);
+    let table = [
+        ((None, None, None), (None, None, None)),
+        ((Some(least), None, negative), (Some(time(30)), None, None)),
+        // What contradicts the least gives way.
+        (
+            (Some(least), Some(most), negative),
+            (Some(time(30)), Some(time(30)), None),
+        ),
+        (
+            (None, Some(most), Some(most)),
+            (None, Some(time(20)), Some(time(20))),
+        ),
+    ];
+    for ((ttl_min, ttl_max, negative_ttl), want) in table {
+        let options = DnsOptions {
+            ttl_min,
+            ttl_max,
+            negative_ttl,
+            no_cache: true,
+            ..DnsOptions::default()
+        };
+        let mut wanted = ResolverOpts::default();
+        tune(&mut wanted, &options);
+        assert_eq!(wanted.negative_min_ttl, wanted.negative_max_ttl);
+        assert_eq!(wanted.cache_size, 0);
+        let found = (
+            wanted.positive_min_ttl,
+            wanted.positive_max_ttl,
+            wanted.negative_max_ttl,
+        );
+        assert_eq!(found, want);
+    }
+}
+
+/// A name server that says nothing is asked as often, and waited for as long, as the file says.
+#[test]
+fn questions_are_repeated_as_the_file_says() {
+    let mut counts = Vec::new();
+    for retries in [0, 2] {
+        let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+        silent.set_nonblocking(true).unwrap();
+        let options = DnsOptions {
+            retry_after: Some(Duration::from_millis(50)),
+            retries: Some(retries),
+            ..DnsOptions::default()
+        };
+        let mut wanted = ResolverOpts::default();
+        tune(&mut wanted, &options);
+        let (mut connection, at) = (ConnectionConfig::udp(), silent.local_addr().unwrap());
+        connection.port = at.port();
+        let mut server = NameServerConfig::udp(at.ip());
+        server.connections = vec![connection];
+        let config = ResolverConfig::from_parts(None, vec![], vec![server]);
+        let provider = TokioRuntimeProvider::default();
+        let builder = TokioResolver::builder_with_config(config, provider).with_options(wanted);
+        let began = Instant::now();
+        let result = wait(async {
+            let resolver = builder.build().unwrap();
+            let names = Names::asking(resolver, udp_only(), options).unwrap();
+            names.ips("nobody.test").await
+        });
+        assert_eq!(result, Err(ResolveError::TimedOut));
+        assert!(began.elapsed() < std::time::Duration::from_secs(4));
+        let mut buffer = [0; 512];
+        let questions = std::iter::from_fn(|| silent.recv(&mut buffer).ok());
+        counts.push(questions.count());
+    }
+    assert!(counts[0] >= 1 && counts[1] > counts[0], "{counts:?}");
+}
+
+#[test]
 fn what_is_known_in_advance_comes_first() {
     let record = |kind, name: &str, target: &str| KnownRecord {
         kind,

@@ -255,6 +255,67 @@ fn the_first_connection_keeps_an_alias_and_has_few() {
 }
 
 #[test]
+fn the_kernel_looks_after_a_peer_as_the_file_says() {
+    let options = |change: fn(&mut TcpOptions)| {
+        let mut options = TcpOptions::default();
+        change(&mut options);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        keep_alive(&stream, &options).unwrap();
+        let socket = SockRef::from(&stream);
+        (
+            socket.keepalive().unwrap(),
+            socket.tcp_keepalive_time().unwrap().as_secs(),
+            socket.tcp_keepalive_interval().unwrap().as_secs(),
+            socket.tcp_keepalive_retries().unwrap(),
+        )
+    };
+    let (is_on, idle, interval, count) = options(|_| {});
+    assert!(is_on);
+    assert!(!options(|o| o.keepalive = false).0);
+    let set = options(|o| {
+        o.keep_idle = Some(Duration::from_secs(11));
+        o.keep_interval = Some(Duration::from_secs(12));
+        o.keep_count = Some(3);
+    });
+    assert_eq!(set, (true, 11, 12, 3));
+    let some = options(|o| o.keep_count = Some(4));
+    assert_eq!(some, (true, idle, interval, 4));
+    assert_ne!((idle, interval, count), (11, 12, 3));
+}
+
+#[test]
+fn a_connection_may_leave_from_the_port_that_is_listened_on() {
+    let own = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
+    own.set_reuse_port(true).unwrap();
+    own.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+        .unwrap();
+    own.listen(1).unwrap();
+    let own_at = own.local_addr().unwrap().as_socket().unwrap();
+    let peer = TcpListener::bind("127.0.0.1:0").unwrap();
+    for reuse_port in [true, false] {
+        let options = TcpOptions {
+            reuse_port,
+            tos: Some(0x08),
+            ..TcpOptions::default()
+        };
+        let stream = begin_connect(own_at, peer.local_addr().unwrap(), &options).unwrap();
+        let (_accepted, from) = peer.accept().unwrap();
+        assert_eq!(from == own_at, reuse_port, "{from} {own_at}");
+        assert_eq!(SockRef::from(&stream).tos_v4().unwrap(), 0x08);
+    }
+    // Where the port is not to be had, any other does.
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let options = TcpOptions {
+        reuse_port: true,
+        ..TcpOptions::default()
+    };
+    let (at, to) = (taken.local_addr().unwrap(), peer.local_addr().unwrap());
+    let _stream = begin_connect(at, to, &options).unwrap();
+    assert_ne!(peer.accept().unwrap().1, at);
+}
+
+#[test]
 fn no_connection_is_opened_where_none_may_be() {
     let mut pair = Pair::new(|options| options.no_connect = true);
     let (_listener, remote) = listener_at(1);

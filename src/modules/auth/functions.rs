@@ -58,7 +58,7 @@ pub(super) const FUNCTIONS: [Function; 9] = [
     function(
         "www_challenge",
         &[TEXT, NUM],
-        REQUEST,
+        RouteKinds::ANSWERING,
         (
             |c, h, s| challenge(c, h, s, |_| Side::End),
             "Asks for credentials: 401.",
@@ -67,7 +67,7 @@ pub(super) const FUNCTIONS: [Function; 9] = [
     function(
         "proxy_challenge",
         &[TEXT, NUM],
-        REQUEST,
+        RouteKinds::ANSWERING,
         (
             |c, h, s| challenge(c, h, s, |_| Side::Proxy),
             "Asks for credentials: 407.",
@@ -76,7 +76,7 @@ pub(super) const FUNCTIONS: [Function; 9] = [
     function(
         "auth_challenge",
         &[TEXT, NUM],
-        REQUEST,
+        RouteKinds::ANSWERING,
         (
             |c, h, s| challenge(c, h, s, side_of),
             "Asks for credentials: 401 for a REGISTER, else 407.",
@@ -94,17 +94,14 @@ pub(super) const FUNCTIONS: [Function; 9] = [
         ),
         3,
     ),
-    optional(
-        function(
-            "pv_proxy_authenticate",
-            &[TEXT, TEXT, NUM, TEXT],
-            REQUEST,
-            (
-                |c, h, s| authenticate(c, h, s, Side::Proxy),
-                "Whether Proxy-Authorization is right for the password.",
-            ),
+    function(
+        "pv_proxy_authenticate",
+        &[TEXT, TEXT, NUM],
+        REQUEST,
+        (
+            |c, h, s| authenticate(c, h, s, Side::Proxy),
+            "Whether Proxy-Authorization is right for the password.",
         ),
-        3,
     ),
     function(
         "pv_auth_check",
@@ -118,7 +115,7 @@ pub(super) const FUNCTIONS: [Function; 9] = [
     function(
         "auth_get_www_authenticate",
         &[TEXT, NUM, OUT],
-        RouteKinds::ANY,
+        RouteKinds::REQUEST,
         (
             get_challenge,
             "Writes a challenge, a whole header line, into a variable.",

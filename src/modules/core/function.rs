@@ -41,7 +41,7 @@ const FORWARD_UDP: Function = optional(
         FORWARDING,
         (forward_udp, "Forwards by UDP."),
     ),
-    0,
+    1,
 );
 const FORWARD_TCP: Function = optional(
     function(
@@ -50,13 +50,13 @@ const FORWARD_TCP: Function = optional(
         FORWARDING,
         (forward_tcp, "Forwards by TCP."),
     ),
-    0,
+    1,
 );
 
 const HOST: Function = function(
     "rewritehost",
     &[QUOTED],
-    ANY,
+    RouteKinds::NOT_ONSEND,
     (
         |c, h, s| rewrite(c, h, s, |t| Part::Host(t)),
         "Sets the host.",
@@ -65,7 +65,7 @@ const HOST: Function = function(
 const HOST_PORT: Function = function(
     "rewritehostport",
     &[QUOTED],
-    ANY,
+    RouteKinds::NOT_ONSEND,
     (
         |c, h, s| rewrite(c, h, s, |t| Part::HostPort(t)),
         "Sets host and port.",
@@ -74,7 +74,7 @@ const HOST_PORT: Function = function(
 const HOST_PORT_TRANSPORT: Function = function(
     "rewritehostporttrans",
     &[QUOTED],
-    ANY,
+    RouteKinds::NOT_ONSEND,
     (
         |c, h, s| rewrite(c, h, s, |t| Part::HostPortTransport(t)),
         "Sets host, port and transport.",
@@ -83,7 +83,7 @@ const HOST_PORT_TRANSPORT: Function = function(
 const USER: Function = function(
     "rewriteuser",
     &[QUOTED],
-    ANY,
+    RouteKinds::NOT_ONSEND,
     (
         |c, h, s| rewrite(c, h, s, |t| Part::User(Some(t))),
         "Sets the user.",
@@ -92,30 +92,35 @@ const USER: Function = function(
 const USER_PASSWORD: Function = function(
     "rewriteuserpass",
     &[QUOTED],
-    ANY,
+    RouteKinds::NOT_ONSEND,
     (
         |c, h, s| rewrite(c, h, s, |t| Part::UserPassword(t)),
         "Sets user and password.",
     ),
 );
-const PORT: Function = function("rewriteport", &[QUOTED], ANY, (set_port, "Sets the port."));
+const PORT: Function = function(
+    "rewriteport",
+    &[QUOTED],
+    RouteKinds::NOT_ONSEND,
+    (set_port, "Sets the port."),
+);
 const URI: Function = function(
     "rewriteuri",
     &[QUOTED],
-    ANY,
+    RouteKinds::NOT_ONSEND,
     (set_uri, "Sets the Request-URI."),
 );
 const RPORT: Function = function(
     "force_rport",
     &[],
-    ANY,
+    RouteKinds::NOT_ONSEND,
     (force_rport, "Answers to the source port."),
 );
 const ALIAS: Function = optional(
     function(
         "force_tcp_alias",
         &[INT],
-        ANY,
+        RouteKinds::NOT_ONSEND,
         (
             alias,
             "Requests to this port of the peer, else to that of its Via, take the connection of \
@@ -127,7 +132,7 @@ const ALIAS: Function = optional(
 const SOCKET: Function = function(
     "force_send_socket",
     &[ParamKind::Socket],
-    ANY,
+    RouteKinds::NOT_ONSEND,
     (
         force_socket,
         "Sends from this socket: [proto:]address[:port].",
@@ -141,13 +146,13 @@ pub(super) const FUNCTIONS: [Function; 54] = [
     planned_function(
         "forward_tls",
         &[ParamKind::Host, ParamKind::Port],
-        0,
+        1,
         (FORWARDING, "Forwards by TLS."),
     ),
     planned_function(
         "forward_sctp",
         &[ParamKind::Host, ParamKind::Port],
-        0,
+        1,
         (FORWARDING, "Forwards by SCTP."),
     ),
     RPORT,
@@ -155,7 +160,7 @@ pub(super) const FUNCTIONS: [Function; 54] = [
     function(
         "add_local_rport",
         &[],
-        ANY,
+        RouteKinds::NOT_ONSEND,
         (local_rport, "An empty rport in our own Via."),
     ),
     ALIAS,
@@ -163,13 +168,13 @@ pub(super) const FUNCTIONS: [Function; 54] = [
     function(
         "set_advertised_address",
         &[ParamKind::Host],
-        ANY,
+        RouteKinds::NOT_ONSEND,
         (advertise_address, "The host of our own Via."),
     ),
     function(
         "set_advertised_port",
         &[INT],
-        ANY,
+        RouteKinds::NOT_ONSEND,
         (advertise_port, "The port of our own Via."),
     ),
     SOCKET,
@@ -245,13 +250,13 @@ pub(super) const FUNCTIONS: [Function; 54] = [
     function(
         "revert_uri",
         &[],
-        ANY,
+        RouteKinds::NOT_ONSEND,
         (revert_uri, "The Request-URI as received."),
     ),
     function(
         "prefix",
         &[QUOTED],
-        ANY,
+        RouteKinds::NOT_ONSEND,
         (
             |c, h, s| rewrite(c, h, s, |t| Part::Prefix(t)),
             "Puts text in front of the user.",
@@ -260,30 +265,35 @@ pub(super) const FUNCTIONS: [Function; 54] = [
     function(
         "strip",
         &[COUNT],
-        ANY,
+        RouteKinds::NOT_ONSEND,
         (|c, h, s| strip(c, h, s, Part::Strip), "Shortens the user."),
     ),
     function(
         "strip_tail",
         &[COUNT],
-        ANY,
+        RouteKinds::NOT_ONSEND,
         (
             |c, h, s| strip(c, h, s, Part::StripTail),
             "Shortens the user at its end.",
         ),
     ),
-    function("userphone", &[], ANY, (user_phone, "Adds ;user=phone.")),
+    function(
+        "userphone",
+        &[],
+        RouteKinds::NOT_ONSEND,
+        (user_phone, "Adds ;user=phone."),
+    ),
     function(
         "clear_branches",
         &[],
-        ANY,
+        RouteKinds::NOT_ONSEND,
         (clear_branches, "Takes the appended branches away."),
     ),
     optional(
         function(
             "remove_branch",
             &[INT],
-            ANY,
+            RouteKinds::NOT_ONSEND,
             (remove_branch, "Takes one of them away."),
         ),
         0,
@@ -298,14 +308,19 @@ pub(super) const FUNCTIONS: [Function; 54] = [
     function(
         "error",
         &[CONST, CONST],
-        ANY,
+        RouteKinds::NOT_ONSEND,
         (error, "A line at level ERR."),
     ),
-    planned_function("exec", &[CONST], 1, (ANY, "Runs a command of the shell.")),
+    planned_function(
+        "exec",
+        &[CONST],
+        1,
+        (RouteKinds::NOT_ONSEND, "Runs a command of the shell."),
+    ),
     function(
         "cfg_select",
         &[CONST, INT],
-        ANY,
+        RouteKinds::NOT_ONSEND,
         (
             cfg_select,
             "Selects an instance of a group of custom parameters, for this message.",
@@ -314,13 +329,13 @@ pub(super) const FUNCTIONS: [Function; 54] = [
     function(
         "cfg_reset",
         &[CONST],
-        ANY,
+        RouteKinds::NOT_ONSEND,
         (cfg_reset, "Selects none of the group's instances."),
     ),
     function(
         "udp_mtu_try_proto",
         &[ParamKind::Word],
-        ANY,
+        RouteKinds::NOT_ONSEND,
         (
             try_proto,
             "The transport for this request when it is longer than udp_mtu: UDP or TCP.",

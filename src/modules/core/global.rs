@@ -28,11 +28,25 @@ fn seconds(setting: &Setting) -> Result<Duration, ParamError> {
     number(setting, 0, 86_400, "seconds, at most a day").map(|n| Duration::from_secs(n as u64))
 }
 
+/// What the kernel takes.
+fn keep_seconds(setting: &Setting) -> Result<Duration, ParamError> {
+    number(setting, 1, 32_767, "1 to 32767 seconds").map(|n| Duration::from_secs(n as u64))
+}
+
+fn microseconds(setting: &Setting) -> Result<Duration, ParamError> {
+    let wanted = "microseconds, at most a day";
+    number(setting, 0, 86_400_000_000, wanted).map(|n| Duration::from_micros(n as u64))
+}
+
+fn level(setting: &Setting) -> Level {
+    Level::from_number(setting.int().unwrap_or(0))
+}
+
 const fn core(name: &'static str, kind: GlobalKind, set: Store, doc: &'static str) -> Global {
     global(name, kind, set, doc)
 }
 
-const HONOURED: [Global; 18] = [
+const HONOURED: [Global; 22] = [
     core(
         "debug",
         INT,
@@ -180,9 +194,41 @@ const HONOURED: [Global; 18] = [
         |c, v| number(v, 1, 65_535, "a port").map(|n| c.core.port = n as u16),
         "For listen without a port.",
     ),
+    core(
+        "latency_limit_action",
+        INT,
+        |c, v| {
+            microseconds(v).map(|d| c.core.latency.action = Some(d).filter(|d| *d > Duration::ZERO))
+        },
+        "Microseconds after which an action that waits is named in the log; 0: never.",
+    ),
+    core(
+        "latency_log",
+        INT,
+        |c, v| {
+            c.core.latency.action_level = level(v);
+            Ok(())
+        },
+        "The level of that line.",
+    ),
+    core(
+        "latency_limit_cfg",
+        INT,
+        |c, v| microseconds(v).map(|d| c.core.latency.script = d),
+        "Microseconds that a whole script must take to be written of.",
+    ),
+    core(
+        "latency_cfg_log",
+        INT,
+        |c, v| {
+            c.core.latency.script_level = level(v);
+            Ok(())
+        },
+        "The level of that line.",
+    ),
 ];
 
-const NETWORK: [Global; 27] = [
+const NETWORK: [Global; 35] = [
     global(
         "disable_tcp",
         INT,
@@ -235,6 +281,24 @@ const NETWORK: [Global; 27] = [
         "Keep-alive by the kernel.",
     ),
     global(
+        "tcp_keepidle",
+        INT,
+        |c, v| keep_seconds(v).map(|d| c.tcp.keep_idle = Some(d)),
+        "Silent seconds after which it asks the peer.",
+    ),
+    global(
+        "tcp_keepintvl",
+        INT,
+        |c, v| keep_seconds(v).map(|d| c.tcp.keep_interval = Some(d)),
+        "Seconds between two such questions.",
+    ),
+    global(
+        "tcp_keepcnt",
+        INT,
+        |c, v| number(v, 1, 127, "1 to 127").map(|n| c.tcp.keep_count = Some(n as u32)),
+        "How many of them may stay without an answer.",
+    ),
+    global(
         "tcp_crlf_ping",
         INT,
         |c, v| {
@@ -243,7 +307,7 @@ const NETWORK: [Global; 27] = [
         },
         "Answer CRLF keep-alives.",
     ),
-    unread(global(
+    global(
         "tcp_rd_buf_size",
         INT,
         |c, v| {
@@ -251,8 +315,8 @@ const NETWORK: [Global; 27] = [
                 .map(|n| c.tcp.read_buffer_size = n as usize)
         },
         "Bytes read at once.",
-    )),
-    unread(global(
+    ),
+    global(
         "tcp_reuse_port",
         INT,
         |c, v| {
@@ -260,7 +324,7 @@ const NETWORK: [Global; 27] = [
             Ok(())
         },
         "Connect from the listening port.",
-    )),
+    ),
     global(
         "tcp_no_connect",
         INT,
@@ -279,16 +343,11 @@ const NETWORK: [Global; 27] = [
         },
         "Whether alias in a Via does what force_tcp_alias does.",
     ),
-    unread(global(
+    ignored(
         "dns",
-        INT,
-        |c, v| {
-            c.dns.resolves_via = is_on(v);
-            Ok(())
-        },
-        "Compare names in Via with the source.",
-    )),
-    ignored("rev_dns", "Names of addresses."),
+        "A Via bears received wherever its host is not the source as it stands.",
+    ),
+    ignored("rev_dns", "The same."),
     global(
         "dns_try_ipv6",
         INT,
@@ -346,13 +405,52 @@ const NETWORK: [Global; 27] = [
         |c, v| number(v, 0, 100, "0 to 100").map(|n| c.dns.retries = Some(n as u32)),
         "How often it is.",
     ),
-    unread(global(
+    global(
         "dns_servers_no",
         INT,
         |c, v| number(v, 1, 100, "1 to 100").map(|n| c.dns.servers = Some(n as usize)),
         "How many servers are asked.",
-    )),
-    ignored("dns_use_search_list", "Domains of the resolver."),
+    ),
+    global(
+        "dns_use_search_list",
+        INT,
+        |c, v| {
+            c.dns.searches = is_on(v);
+            Ok(())
+        },
+        "Whether names are looked for in the domains of resolv.conf, too.",
+    ),
+    global(
+        "dns_cache_init",
+        INT,
+        |c, v| {
+            c.dns.cache &= is_on(v);
+            Ok(())
+        },
+        "0: as use_dns_cache.",
+    ),
+    global(
+        "dns_cache_min_ttl",
+        INT,
+        |c, v| seconds(v).map(|d| c.dns.ttl_min = Some(d)),
+        "Seconds that an answer is kept at least.",
+    ),
+    global(
+        "dns_cache_max_ttl",
+        INT,
+        |c, v| {
+            let most = number(v, 0, i64::from(u32::MAX), "seconds")?;
+            c.dns.ttl_max = Some(Duration::from_secs(most as u64));
+            Ok(())
+        },
+        "Seconds that an answer is kept at most.",
+    ),
+    global(
+        "dns_cache_negative_ttl",
+        INT,
+        |c, v| seconds(v).map(|d| c.dns.negative_ttl = Some(d)),
+        "Seconds that it is kept that a name is not there.",
+    ),
     ignored("dns_search_full_match", "Domains of the resolver."),
     global(
         "udp_mtu",
@@ -374,8 +472,14 @@ const NETWORK: [Global; 27] = [
     global(
         "tos",
         ANY,
-        |c, v| tos(v).map(|n| c.tos = n),
+        |c, v| tos(v).map(|n| c.packets.tos = n),
         "Type of service of packets.",
+    ),
+    global(
+        "pmtu_discovery",
+        INT,
+        |c, v| number(v, 0, 2, "0, 1 or 2").map(|n| c.packets.discovers_path_mtu = n > 0),
+        "Not 0: no link may take a datagram apart, and one that is too long does not leave.",
     ),
 ];
 
@@ -395,7 +499,7 @@ fn tos(setting: &Setting) -> Result<Option<u8>, ParamError> {
     ))
 }
 
-const PROCESS: [Global; 21] = [
+const PROCESS: [Global; 22] = [
     unread(global(
         "children",
         INT,
@@ -461,6 +565,15 @@ const PROCESS: [Global; 21] = [
     ),
     ignored("log_engine_type", "The kind of log."),
     ignored("log_engine_data", "Its data."),
+    global(
+        "auto_aliases",
+        INT,
+        |c, v| {
+            c.process.auto_aliases = is_on(v);
+            Ok(())
+        },
+        "Whether the names that listening addresses have are ours, as alias makes them.",
+    ),
     ignored("fork", "Never more than one process."),
     global(
         "user",
@@ -498,15 +611,15 @@ const PROCESS: [Global; 21] = [
         },
         "Run as this group.",
     ),
-    unread(global(
+    global(
         "chroot",
         STR,
         |c, v| {
             c.process.chroot = Some(words(v));
             Ok(())
         },
-        "Run in this directory tree.",
-    )),
+        "Run in this directory tree, see -t.",
+    ),
     global(
         "workdir",
         STR,

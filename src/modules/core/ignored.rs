@@ -8,23 +8,14 @@ const NO_TRANSPORT: &str = "A transport that is not there.";
 const NOT_TUNED: &str = "Tuned otherwise.";
 
 /// The table.
-pub(super) const IGNORED: [Global; 117] = [
-    ignored(
-        "auto_aliases",
-        "Names are looked up by nobody: aliases are what alias says.",
-    ),
+pub(super) const IGNORED: [Global; 104] = [
     ignored("enable_tls", NO_TRANSPORT),
     ignored("enable_sctp", NO_TRANSPORT),
     ignored("disable_tls", NO_TRANSPORT),
     ignored("disable_sctp", NO_TRANSPORT),
     ignored("return_mode", "The mode of 5.6."),
-    ignored("pmtu_discovery", NOT_TUNED),
     ignored("statistics", NOT_TUNED),
-    ignored("latency_log", NOT_TUNED),
-    ignored("latency_cfg_log", NOT_TUNED),
-    ignored("latency_limit_db", NOT_TUNED),
-    ignored("latency_limit_action", NOT_TUNED),
-    ignored("latency_limit_cfg", NOT_TUNED),
+    ignored("latency_limit_db", "No database is asked."),
     ignored("pv_buffer_size", NOT_TUNED),
     ignored("pv_buffer_slots", NOT_TUNED),
     ignored("pv_cache_limit", NOT_TUNED),
@@ -93,9 +84,6 @@ pub(super) const IGNORED: [Global; 117] = [
     ignored("tcp_delayed_ack", NOT_TUNED),
     ignored("tcp_syncnt", NOT_TUNED),
     ignored("tcp_linger2", NOT_TUNED),
-    ignored("tcp_keepcnt", NOT_TUNED),
-    ignored("tcp_keepidle", NOT_TUNED),
-    ignored("tcp_keepintvl", NOT_TUNED),
     ignored("tcp_poll_method", NO_PROCESSES),
     ignored("tcp_source_ipv4", NOT_TUNED),
     ignored("tcp_source_ipv6", NOT_TUNED),
@@ -116,11 +104,7 @@ pub(super) const IGNORED: [Global; 117] = [
     ignored("wait_worker1_mode", NO_PROCESSES),
     ignored("wait_worker1_time", NO_PROCESSES),
     ignored("wait_worker1_usleep", NO_PROCESSES),
-    ignored("dns_cache_init", NOT_TUNED),
     ignored("dns_cache_flags", NOT_TUNED),
-    ignored("dns_cache_min_ttl", NOT_TUNED),
-    ignored("dns_cache_max_ttl", NOT_TUNED),
-    ignored("dns_cache_negative_ttl", NOT_TUNED),
     ignored("dns_cache_mem", NOT_TUNED),
     ignored("dns_cache_gc_interval", NOT_TUNED),
     ignored("dns_cache_del_nonexp", NOT_TUNED),

@@ -270,7 +270,10 @@ mod tests {
                 "forward_udp(\"192.0.2.7\", 5099);",
                 Some("sip:192.0.2.7:5099;transport=udp"),
             ),
-            ("forward_tcp();", Some("sip:home.test:5061;transport=tcp")),
+            (
+                "forward_tcp(uri:host, uri:port);",
+                Some("sip:home.test:5061;transport=tcp"),
+            ),
         ];
         for (statements, want) in table {
             let ran = run(statements, INVITE);

@@ -22,10 +22,6 @@ const CONST: ParamKind = ParamKind::Const;
 const NUM: ParamKind = ParamKind::Int;
 const OUT: ParamKind = ParamKind::Output;
 const ANY: RouteKinds = RouteKinds::ANY;
-const NOT_REPLY: RouteKinds = RouteKinds::REQUEST
-    .or(RouteKinds::BRANCH)
-    .or(RouteKinds::ONREPLY)
-    .or(RouteKinds::FAILURE);
 
 const SET_PROFILE: Function = optional_value(function(
     "set_dlg_profile",
@@ -36,7 +32,7 @@ const SET_PROFILE: Function = optional_value(function(
 const UNSET_PROFILE: Function = optional_value(function(
     "unset_dlg_profile",
     &[CONST, TEXT],
-    NOT_REPLY,
+    RouteKinds::NOT_ONSEND,
     (unset_profile, "Takes it out."),
 ));
 const IS_IN_PROFILE: Function = optional_value(function(

@@ -38,8 +38,6 @@ const STR: ParamType = ParamType::Str;
 const TEXT: ParamKind = ParamKind::Text;
 const NUM: ParamKind = ParamKind::Int;
 const ANY: RouteKinds = RouteKinds::ANY;
-const FAILURE: RouteKinds = RouteKinds::FAILURE;
-const ON_WAY: RouteKinds = RouteKinds::REQUEST.or(FAILURE).or(RouteKinds::BRANCH);
 
 /// Parameters that mean something here.
 #[derive(Clone, Debug)]
@@ -233,7 +231,7 @@ const FUNCTIONS: [Function; 14] = [
         function(
             "ds_select_dst",
             &[TEXT, TEXT, NUM],
-            ON_WAY,
+            RouteKinds::REQUEST.or(RouteKinds::FAILURE),
             (
                 |c, h, s| functions::choose(c, h, s, Goal::NextHop),
                 "A destination as next hop.",
@@ -245,7 +243,7 @@ const FUNCTIONS: [Function; 14] = [
         function(
             "ds_select_domain",
             &[TEXT, TEXT, NUM],
-            ON_WAY,
+            RouteKinds::REQUEST.or(RouteKinds::FAILURE),
             (
                 |c, h, s| functions::choose(c, h, s, Goal::Domain),
                 "A destination as host.",
@@ -269,7 +267,7 @@ const FUNCTIONS: [Function; 14] = [
         function(
             "ds_select_routes",
             &[TEXT, TEXT, NUM],
-            ON_WAY,
+            RouteKinds::REQUEST.or(RouteKinds::FAILURE),
             (functions::choose_of_several, "A list of several sets."),
         ),
         2,
@@ -277,7 +275,7 @@ const FUNCTIONS: [Function; 14] = [
     function(
         "ds_next_dst",
         &[],
-        ON_WAY,
+        RouteKinds::REQUEST.or(RouteKinds::FAILURE),
         (
             |c, _, _| functions::next(c, Goal::NextHop),
             "The next of the list.",
@@ -286,7 +284,7 @@ const FUNCTIONS: [Function; 14] = [
     function(
         "ds_next_domain",
         &[],
-        ON_WAY,
+        RouteKinds::REQUEST.or(RouteKinds::FAILURE),
         (
             |c, _, _| functions::next(c, Goal::Domain),
             "The next of the list.",
@@ -296,7 +294,7 @@ const FUNCTIONS: [Function; 14] = [
         function(
             "ds_mark_dst",
             &[TEXT],
-            ANY,
+            RouteKinds::ANSWERING,
             (functions::mark, "The state of the destination tried."),
         ),
         0,
@@ -311,7 +309,7 @@ const FUNCTIONS: [Function; 14] = [
         function(
             "ds_is_from_list",
             &[TEXT, TEXT, TEXT],
-            ANY,
+            RouteKinds::NOT_ONSEND,
             (functions::is_from_list, "Whether it comes from one."),
         ),
         0,

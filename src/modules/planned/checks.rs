@@ -2,6 +2,7 @@
 
 use crate::modules::entry::{planned_function, planned_param};
 use crate::modules::{Function, Module, Param};
+use crate::script::RouteKinds;
 
 use super::{ANY, CONST, INT, NUM, OUTPUT, PLANNED, REQUEST, STR, TEXT};
 
@@ -25,7 +26,7 @@ pub(super) const PIKE: Module = Module {
         "pike_check_req",
         &[],
         0,
-        (REQUEST, "Whether it is too much."),
+        (RouteKinds::RECEIVED, "Whether it is too much."),
     )],
     params: &[
         planned_param(
@@ -50,18 +51,21 @@ pub(super) const NATHELPER: Module = Module {
     ..PLANNED
 };
 
-const NAT_FUNCTIONS: [Function; 11] = [
+const NAT_FUNCTIONS: [Function; 12] = [
     planned_function(
         "nat_uac_test",
         &[NUM],
         1,
-        (ANY, "Whether the peer is behind one."),
+        (RouteKinds::NOT_ONSEND, "Whether the peer is behind one."),
     ),
     planned_function(
         "fix_nated_contact",
         &[],
         0,
-        (ANY, "The source address in Contact."),
+        (
+            RouteKinds::RECEIVED.or(RouteKinds::BRANCH),
+            "The source address in Contact.",
+        ),
     ),
     planned_function(
         "fix_nated_register",
@@ -73,25 +77,43 @@ const NAT_FUNCTIONS: [Function; 11] = [
         "fix_nated_sdp",
         &[NUM, TEXT],
         1,
-        (ANY, "The source address in the body."),
+        (RouteKinds::NOT_ONSEND, "The source address in the body."),
     ),
     planned_function(
         "set_contact_alias",
         &[NUM],
         0,
-        (ANY, "The source address beside Contact."),
+        (
+            RouteKinds::RECEIVED.or(RouteKinds::BRANCH),
+            "The source address beside Contact.",
+        ),
+    ),
+    planned_function(
+        "add_contact_alias",
+        &[],
+        0,
+        (
+            RouteKinds::RECEIVED.or(RouteKinds::BRANCH),
+            "The source address beside Contact.",
+        ),
     ),
     planned_function(
         "add_contact_alias",
         &[TEXT, TEXT, TEXT],
-        0,
-        (ANY, "An address beside Contact."),
+        3,
+        (
+            RouteKinds::RECEIVED.or(RouteKinds::BRANCH),
+            "An address beside Contact.",
+        ),
     ),
     planned_function(
         "handle_ruri_alias",
         &[NUM],
         0,
-        (ANY, "That address as next hop."),
+        (
+            RouteKinds::REQUEST.or(RouteKinds::BRANCH),
+            "That address as next hop.",
+        ),
     ),
     planned_function(
         "add_rcv_param",

@@ -365,7 +365,7 @@ fn put_number(out: &mut Vec<u8>, kind: u8, bytes: &[u8]) {
 }
 
 fn put_double(out: &mut Vec<u8>, x: f64) {
-    let thousandths = (x * THOUSAND) as i64;
+    let thousandths = (x * THOUSAND).round() as i64;
     match i32::try_from(thousandths) {
         Ok(n) => put_number(out, DOUBLE, &n.to_be_bytes()),
         Err(_) => put_number(out, DOUBLE, &thousandths.to_be_bytes()),
@@ -458,6 +458,8 @@ mod tests {
             ),
             (Value::Double(2.5), "22 09 c4".to_owned()),
             (Value::Double(16.0), "22 3e 80".to_owned()),
+            // A thousandth that no fraction of two meets: 2007 of them and a little less.
+            (Value::Double(2.007), "22 07 d7".to_owned()),
             (Value::Double(-1.0), "42 ff ff fc 18".to_owned()),
             (
                 Value::Null,

@@ -187,14 +187,14 @@ const FUNCTIONS: [Function; 11] = [
         "check_route_param",
         &[ParamKind::Regex],
         1,
-        RouteKinds::ANY,
+        RouteKinds::REQUEST,
         (check_param, "Matches the parameters of our Route."),
     ),
     f(
         "is_direction",
         &[ParamKind::OneOf(&["downstream", "upstream"])],
         1,
-        RouteKinds::ANY,
+        RouteKinds::REQUEST,
         (
             is_direction,
             "Whether the request goes downstream or upstream.",
@@ -204,7 +204,7 @@ const FUNCTIONS: [Function; 11] = [
         "remove_record_route",
         &[],
         0,
-        RouteKinds::ANY,
+        RouteKinds::REQUEST.or(RouteKinds::FAILURE),
         (remove, "Takes back what record_route and its kin added."),
     ),
 ];

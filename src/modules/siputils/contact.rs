@@ -35,7 +35,7 @@ pub(super) const FUNCTIONS: [Function; 7] = [
     function(
         "decode_contact_header",
         &[],
-        BOTH,
+        RouteKinds::ANSWERING,
         (decode, "Takes that back in Contact."),
     ),
     function(

@@ -18,7 +18,7 @@ pub(super) const FUNCTIONS: [Function; 5] = [
     function(
         "is_e164",
         &[TEXT],
-        ANY,
+        RouteKinds::REQUEST.or(RouteKinds::FAILURE),
         (
             |c, h, s| {
                 let text = text_of(c, h, s, 0);

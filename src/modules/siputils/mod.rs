@@ -137,7 +137,7 @@ const OWN: [Function; 25] = [
         function(
             "uri_param",
             &[TEXT, TEXT],
-            REQUEST,
+            RouteKinds::ON_WAY,
             (
                 uri_param,
                 "Whether the Request-URI has the parameter with this value, or without one.",
@@ -148,7 +148,7 @@ const OWN: [Function; 25] = [
     function(
         "uri_param_any",
         &[TEXT],
-        ANY,
+        RouteKinds::ON_WAY,
         (uri_param_any, "Whether the Request-URI has the parameter."),
     ),
     function(
@@ -160,7 +160,7 @@ const OWN: [Function; 25] = [
     function(
         "uri_param_rm",
         &[TEXT],
-        REQUEST,
+        RouteKinds::ON_WAY,
         (
             contact::remove_uri_param,
             "Takes a parameter from the Request-URI.",
@@ -286,7 +286,7 @@ const OWN: [Function; 25] = [
     function(
         "tel2sip",
         &[TEXT, TEXT, ParamKind::Output],
-        ANY,
+        RouteKinds::NOT_ONSEND,
         (tel2sip, "A tel URI as a SIP URI at this host."),
     ),
 ];

@@ -26,38 +26,34 @@ pub(super) const FUNCTIONS: [Function; 2] = [
     function(
         "set_body",
         &[TEXT, TEXT],
-        ANY,
+        RouteKinds::NOT_ONSEND,
         (set_body, "Puts another body and its type."),
     ),
 ];
-
-const CHANGEABLE: RouteKinds = RouteKinds::REQUEST.or(RouteKinds::REPLY);
-
-const REPLIES: RouteKinds = RouteKinds::ONREPLY.or(RouteKinds::REPLY);
 
 pub(super) const X_FUNCTIONS: [Function; 5] = [
     function(
         "msg_apply_changes",
         &[],
-        CHANGEABLE,
+        RouteKinds::RECEIVED,
         (apply, "Makes the changes visible."),
     ),
     function(
         "msg_set_buffer",
         &[TEXT],
-        CHANGEABLE,
+        RouteKinds::RECEIVED,
         (set_buffer, "Puts another message in place."),
     ),
     function(
         "change_reply_status",
         &[ParamKind::Int, TEXT],
-        REPLIES,
+        RouteKinds::ONREPLY.or(RouteKinds::REPLY),
         (change_status, "Another status for the reply."),
     ),
     function(
         "change_reply_status_code",
         &[ParamKind::Int],
-        REPLIES,
+        RouteKinds::ONREPLY.or(RouteKinds::REPLY),
         (
             change_status,
             "Another status for the reply, the phrase stays.",

@@ -3,7 +3,9 @@
 use crate::modules::entry::{NO, YES, function, optional, text_of, truth};
 use crate::modules::{Call, Function};
 use crate::script::calendar::Moment;
-use crate::script::{Arg, CallSite, Heap, Outcome, ParamKind, Text, Value, compile_regex};
+use crate::script::{
+    Arg, CallSite, Heap, Outcome, ParamKind, RouteKinds, Text, Value, compile_regex,
+};
 use crate::sip::HeaderName;
 
 use super::ANY;
@@ -91,7 +93,7 @@ pub(super) const FUNCTIONS: [Function; 22] = [
     function(
         "append_urihf",
         &[ParamKind::Const, ParamKind::Const],
-        ANY,
+        RouteKinds::ON_WAY,
         (
             append_uri,
             "Adds a line at the end: the first text, the Request-URI as received, the second.",
@@ -118,13 +120,13 @@ pub(super) const FUNCTIONS: [Function; 22] = [
     function(
         "append_to_reply",
         &[TEXT],
-        ANY,
+        RouteKinds::ON_WAY,
         (append_to_reply, "Adds a line to replies of our own."),
     ),
     function(
         "append_time",
         &[],
-        ANY,
+        RouteKinds::ON_WAY,
         (append_time, "Adds Date to replies of our own."),
     ),
     function(

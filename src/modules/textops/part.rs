@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use crate::modules::entry::{NO, YES, function, optional, text_of, truth};
 use crate::modules::{Call, Function};
-use crate::script::{CallSite, Heap, Outcome, ParamKind};
+use crate::script::{CallSite, Heap, Outcome, ParamKind, RouteKinds};
 use crate::sip::{HeaderName, Message, Span};
 
 use super::{ANY, body};
@@ -29,7 +29,7 @@ pub(super) const FUNCTIONS: [Function; 9] = [
         function(
             "append_body_part",
             &[TEXT, TEXT, TEXT],
-            ANY,
+            RouteKinds::ON_WAY,
             (
                 |c, h, s| append(c, h, s, |text| Some(text.to_vec())),
                 "Adds a part: content, type, disposition.",
@@ -41,7 +41,7 @@ pub(super) const FUNCTIONS: [Function; 9] = [
         function(
             "append_body_part_hex",
             &[TEXT, TEXT, TEXT],
-            ANY,
+            RouteKinds::ON_WAY,
             (
                 |c, h, s| append(c, h, s, from_hex),
                 "The same with content in hexadecimal digits.",
@@ -52,7 +52,7 @@ pub(super) const FUNCTIONS: [Function; 9] = [
     function(
         "get_body_part",
         &[TEXT, OUTPUT],
-        ANY,
+        RouteKinds::NOT_ONSEND,
         (
             |c, h, s| read(c, h, s, |part| part.content),
             "Reads the content of a part.",
@@ -61,7 +61,7 @@ pub(super) const FUNCTIONS: [Function; 9] = [
     function(
         "get_body_part_raw",
         &[TEXT, OUTPUT],
-        ANY,
+        RouteKinds::NOT_ONSEND,
         (
             |c, h, s| read(c, h, s, |part| part.raw),
             "Reads a part with its header.",
@@ -70,20 +70,26 @@ pub(super) const FUNCTIONS: [Function; 9] = [
     function(
         "remove_body_part",
         &[TEXT],
-        ANY,
+        RouteKinds::ON_WAY,
         (remove, "Takes a part away."),
     ),
-    function(
-        "set_body_multipart",
-        &[],
-        ANY,
-        (make_multipart, "Makes the body a part of a new one."),
+    optional(
+        function(
+            "set_body_multipart",
+            &[TEXT],
+            RouteKinds::ON_WAY,
+            (
+                make_multipart,
+                "Makes the body a part of a new one with this boundary.",
+            ),
+        ),
+        0,
     ),
     optional(
         function(
             "set_body_multipart",
             &[TEXT, TEXT, TEXT],
-            ANY,
+            RouteKinds::ON_WAY,
             (
                 set_multipart,
                 "A body of one part: content, type, boundary.",
@@ -94,7 +100,7 @@ pub(super) const FUNCTIONS: [Function; 9] = [
     function(
         "set_reply_body",
         &[TEXT, TEXT],
-        ANY,
+        RouteKinds::ON_WAY,
         (
             set_reply_body,
             "The body of replies of our own, and its type.",
@@ -313,7 +319,8 @@ fn append(
     YES
 }
 
-fn make_multipart(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
+fn make_multipart(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let boundary = word(call, heap, site, 0).unwrap_or_else(|| BOUNDARY.to_vec());
     let message = Rc::clone(&call.work.message);
     let Some(header) = message.first(HeaderName::ContentType) else {
         return NO;
@@ -321,7 +328,7 @@ fn make_multipart(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
     if message.body().is_empty() {
         return NO;
     }
-    multipart(call, BOUNDARY, message.text(header.value), message.body());
+    multipart(call, &boundary, message.text(header.value), message.body());
     YES
 }
 
@@ -411,6 +418,12 @@ mod tests {
                  --b\r\nContent-Type: e/f\r\nContent-Disposition: x\r\n\r\nok\r\n--b--\r\n",
             ),
             ("append_body_part_hex(\"6f6\", \"e/f\");", TWO),
+            (
+                "set_body_multipart(\"edge\");",
+                "--edge\r\nContent-Type: multipart/mixed;boundary=\"b\"\r\n\r\nbefore\r\n\
+                 --b\r\nContent-Type: a/b\r\n\r\none\r\n--b\r\nContent-Type: c/d\r\n\
+                 X: 1\r\n\r\ntwo\r\n--b--\r\n\r\n--edge--\r\n",
+            ),
             (
                 "set_body_multipart(\"x\", \"e/f\");",
                 "--unique-boundary-1\r\nContent-Type: e/f\r\n\r\nx\r\n--unique-boundary-1--\r\n",

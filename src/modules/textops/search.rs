@@ -7,7 +7,9 @@ use crate::modules::pv::uri::change;
 use crate::modules::rewrite::Part;
 use crate::modules::work::Bytes;
 use crate::modules::{Call, Function};
-use crate::script::{Arg, CallSite, Heap, Outcome, ParamKind, Substitution, compile_regex};
+use crate::script::{
+    Arg, CallSite, Heap, Outcome, ParamKind, RouteKinds, Substitution, compile_regex,
+};
 use crate::sip::{Message, Span, Uri};
 
 use super::{ANY, fit_length};
@@ -93,13 +95,13 @@ pub(super) const FUNCTIONS: [Function; 20] = [
     function(
         "subst_uri",
         &[SUBST],
-        ANY,
+        RouteKinds::NOT_ONSEND,
         (subst_uri, "Substitutes in the Request-URI."),
     ),
     function(
         "subst_user",
         &[SUBST],
-        ANY,
+        RouteKinds::NOT_ONSEND,
         (subst_user, "Substitutes in its user."),
     ),
     function(
@@ -171,7 +173,7 @@ pub(super) const FUNCTIONS: [Function; 20] = [
     function(
         "regex_substring",
         &[TEXT, TEXT, NUM, NUM, ParamKind::Output],
-        ANY,
+        RouteKinds::NOT_ONSEND,
         (
             substring,
             "Reads a group of a match: text, expression, group, how many there are; -2: no match.",

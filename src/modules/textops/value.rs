@@ -8,10 +8,8 @@
 use crate::modules::entry::{NO, YES, function, text_of, truth};
 use crate::modules::work::Work;
 use crate::modules::{Call, Function};
-use crate::script::{CallSite, Heap, Outcome, ParamKind};
+use crate::script::{CallSite, Heap, Outcome, ParamKind, RouteKinds};
 use crate::sip::{Header, Message, Span};
-
-use super::ANY;
 
 const TEXT: ParamKind = ParamKind::Text;
 
@@ -19,7 +17,7 @@ pub(super) const FUNCTIONS: [Function; 9] = [
     function(
         "append_hf_value",
         &[TEXT, TEXT],
-        ANY,
+        RouteKinds::NOT_ONSEND,
         (
             append,
             "Adds a value behind another, or a field at the end.",
@@ -28,13 +26,13 @@ pub(super) const FUNCTIONS: [Function; 9] = [
     function(
         "insert_hf_value",
         &[TEXT, TEXT],
-        ANY,
+        RouteKinds::NOT_ONSEND,
         (insert, "Adds a value before another, or a field on top."),
     ),
     function(
         "remove_hf_value",
         &[TEXT],
-        ANY,
+        RouteKinds::NOT_ONSEND,
         (
             |c, h, s| remove(c, h, s, Kind::List),
             "Takes a value or its parameter away.",
@@ -43,7 +41,7 @@ pub(super) const FUNCTIONS: [Function; 9] = [
     function(
         "remove_hf_value2",
         &[TEXT],
-        ANY,
+        RouteKinds::NOT_ONSEND,
         (
             |c, h, s| remove(c, h, s, Kind::Whole),
             "The same in fields like Authorization.",
@@ -52,7 +50,7 @@ pub(super) const FUNCTIONS: [Function; 9] = [
     function(
         "assign_hf_value",
         &[TEXT, TEXT],
-        ANY,
+        RouteKinds::NOT_ONSEND,
         (
             |c, h, s| assign(c, h, s, Kind::List),
             "Puts another value or parameter in place.",
@@ -61,7 +59,7 @@ pub(super) const FUNCTIONS: [Function; 9] = [
     function(
         "assign_hf_value2",
         &[TEXT, TEXT],
-        ANY,
+        RouteKinds::NOT_ONSEND,
         (
             |c, h, s| assign(c, h, s, Kind::Whole),
             "The same in fields like Authorization.",
@@ -70,19 +68,19 @@ pub(super) const FUNCTIONS: [Function; 9] = [
     function(
         "include_hf_value",
         &[TEXT, TEXT],
-        ANY,
+        RouteKinds::NOT_ONSEND,
         (include, "Adds a value that is not there."),
     ),
     function(
         "exclude_hf_value",
         &[TEXT, TEXT],
-        ANY,
+        RouteKinds::NOT_ONSEND,
         (exclude, "Takes a value away."),
     ),
     function(
         "hf_value_exists",
         &[TEXT, TEXT],
-        ANY,
+        RouteKinds::NOT_ONSEND,
         (exists, "Whether a list field has the value."),
     ),
 ];

@@ -21,7 +21,12 @@ const fn to_host(name: &'static str, run: Run, doc: &'static str) -> Function {
     function(name, &[TEXT, INT], REQUEST, (run, doc))
 }
 
-pub(super) const FUNCTIONS: [Function; 19] = [
+const fn by(name: &'static str, run: Run) -> Function {
+    let doc = "As t_relay, by this transport.";
+    function(name, &[], REQUEST_FAILURE, (run, doc))
+}
+
+pub(super) const FUNCTIONS: [Function; 22] = [
     function(
         "t_relay",
         &[TEXT, INT],
@@ -49,15 +54,10 @@ pub(super) const FUNCTIONS: [Function; 19] = [
             "Forwards to host and port.",
         ),
     ),
-    function(
-        "t_forward_nonack",
-        &[],
-        REQUEST,
-        (
-            |c, _, _| c.ask(Ask::Relay(RelayOptions::default())),
-            "Forwards a request statefully.",
-        ),
-    ),
+    by("t_relay_to_udp", |c, _, _| relay_by(c, "udp")),
+    by("t_relay_to_tcp", |c, _, _| relay_by(c, "tcp")),
+    by("t_relay_to_tls", |c, _, _| relay_by(c, "tls")),
+    by("t_relay_to_sctp", |c, _, _| relay_by(c, "sctp")),
     to_host(
         "t_forward_nonack",
         |c, h, s| forward(c, h, s, None),
@@ -119,7 +119,7 @@ pub(super) const FUNCTIONS: [Function; 19] = [
     function(
         "t_next_contact_flow",
         &[],
-        REQUEST_FAILURE.or(RouteKinds::EVENT),
+        RouteKinds::REQUEST,
         (
             super::serial::next_flow,
             "Makes the next contact of the device whose branch has failed the target; -2: there is \
@@ -129,9 +129,7 @@ pub(super) const FUNCTIONS: [Function; 19] = [
     function(
         "t_use_uac_headers",
         &[],
-        REQUEST_FAILURE
-            .or(RouteKinds::BRANCH)
-            .or(RouteKinds::ONREPLY),
+        RouteKinds::ANY,
         (
             |_, _, _| YES,
             "CANCEL and ACK are made from the request as sent; they always are.",
@@ -188,6 +186,19 @@ fn relay(
     let host = String::from_utf8_lossy(&host);
     call.work.target.next_hop = Some(destination_uri(proto, &host, port));
     call.ask(Ask::Relay(options))
+}
+
+/// To the next hop as it stands, by this transport. What is no SIP URI fails as with `t_relay`.
+fn relay_by(call: &mut Call<'_>, proto: &str) -> Outcome {
+    if let Ok(uri) = Uri::parse(call.work.next_hop())
+        && !uri.host.is_empty()
+    {
+        let host = String::from_utf8_lossy(uri.maddr().unwrap_or(uri.host));
+        let port = uri.port.map_or(String::new(), |port| format!(":{port}"));
+        let text = format!("sip:{host}{port};transport={proto}");
+        call.work.target.next_hop = Some(Bytes::from(text.into_bytes()));
+    }
+    call.ask(Ask::Relay(RelayOptions::default()))
 }
 
 /// The URI is where the copy goes; its Request-URI stays.

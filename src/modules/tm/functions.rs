@@ -16,12 +16,6 @@ use super::{Plan, Transaction, order, serve, upstream};
 
 const REQUEST_FAILURE: RouteKinds = RouteKinds::REQUEST.or(RouteKinds::FAILURE);
 const ANY: RouteKinds = RouteKinds::ANY;
-/// Where there is a status to look at.
-const STATUS: RouteKinds = RouteKinds::REQUEST
-    .or(RouteKinds::FAILURE)
-    .or(RouteKinds::ONREPLY)
-    .or(RouteKinds::REPLY)
-    .or(RouteKinds::ONSEND);
 const REQUEST: RouteKinds = RouteKinds::REQUEST;
 const NOT_REPLY: RouteKinds = REQUEST_FAILURE
     .or(RouteKinds::BRANCH)
@@ -61,27 +55,13 @@ pub(super) const FUNCTIONS: [Function; total(&PARTS)] = join(&PARTS);
 
 const PARTS: [&[Function]; 3] = [&OWN, &super::serial::FUNCTIONS, &super::copy::FUNCTIONS];
 
-const OWN: [Function; 42] = [
+const OWN: [Function; 40] = [
     f(
         "t_relay",
         &[],
         REQUEST_FAILURE,
         relay,
         "Forwards statefully to the target set.",
-    ),
-    f(
-        "t_relay_to_udp",
-        &[],
-        REQUEST_FAILURE,
-        relay,
-        "As t_relay, by UDP.",
-    ),
-    f(
-        "t_relay_to_tcp",
-        &[],
-        REQUEST_FAILURE,
-        relay,
-        "As t_relay, by TCP.",
     ),
     f(
         "t_relay_to_udp",
@@ -134,7 +114,7 @@ const OWN: [Function; 42] = [
     f(
         "t_check_trans",
         &[],
-        ANY,
+        RouteKinds::RECEIVED.or(RouteKinds::BRANCH),
         check_trans,
         "Absorbs repetitions and failure ACKs.",
     ),
@@ -148,14 +128,14 @@ const OWN: [Function; 42] = [
     f(
         "t_reply",
         &[INT, ParamKind::Single],
-        NOT_REPLY,
+        RouteKinds::ANSWERING,
         reply,
         "Answers from the existing transaction.",
     ),
     f(
         "t_send_reply",
         &[INT, TEXT],
-        NOT_REPLY,
+        RouteKinds::ANSWERING,
         send_reply,
         "Answers, opening the transaction.",
     ),
@@ -184,7 +164,7 @@ const OWN: [Function; 42] = [
     f(
         "t_on_branch",
         &[ParamKind::Route(RouteKind::Branch)],
-        NOT_REPLY,
+        RouteKinds::REQUEST.or(RouteKinds::FAILURE),
         |c, _, s| on(c, s, |p| &mut p.on_branch),
         "Sets the branch route.",
     ),
@@ -212,63 +192,63 @@ const OWN: [Function; 42] = [
     f(
         "t_check_status",
         &[ParamKind::Regex],
-        STATUS,
+        RouteKinds::ANSWERING,
         check_status,
         "Matches the status.",
     ),
     f(
         "t_grep_status",
         &[INT],
-        ANY,
+        RouteKinds::ON_WAY.or(RouteKinds::ONREPLY),
         grep_status,
         "Whether a branch ended with the status.",
     ),
     f(
         "t_branch_timeout",
         &[],
-        ANY,
+        RouteKinds::REQUEST.or(RouteKinds::FAILURE),
         |c, _, _| about_branch(c, timed_out),
         "Nobody answered it.",
     ),
     f(
         "t_branch_replied",
         &[],
-        ANY,
+        RouteKinds::REQUEST.or(RouteKinds::FAILURE),
         |c, _, _| about_branch(c, rang),
         "It rang.",
     ),
     f(
         "t_any_timeout",
         &[],
-        ANY,
+        RouteKinds::ON_WAY.or(RouteKinds::ONREPLY),
         |c, _, _| any_branch(c, timed_out),
         "One was not answered.",
     ),
     f(
         "t_any_replied",
         &[],
-        ANY,
+        RouteKinds::ON_WAY.or(RouteKinds::ONREPLY),
         |c, _, _| any_branch(c, rang),
         "One rang.",
     ),
     f(
         "t_is_canceled",
         &[],
-        ANY,
+        RouteKinds::ON_WAY.or(RouteKinds::ONREPLY),
         is_cancelled,
         "Whether the caller has cancelled.",
     ),
     f(
         "t_is_expired",
         &[],
-        ANY,
+        RouteKinds::ON_WAY.or(RouteKinds::ONREPLY),
         is_expired,
         "Whether its time is over.",
     ),
     f(
         "t_get_status_code",
         &[],
-        ANY,
+        RouteKinds::NOT_ONSEND,
         status_code,
         "The last status sent.",
     ),

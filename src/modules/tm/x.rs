@@ -40,7 +40,7 @@ const OWN: [Function; 9] = [
     function(
         "t_cancel_branches",
         &[ParamKind::Const],
-        RouteKinds::ONREPLY,
+        RouteKinds::ONREPLY.or(RouteKinds::REPLY),
         (cancel, "Cancels all, others or this."),
     ),
     function(
@@ -91,7 +91,7 @@ const OWN: [Function; 9] = [
     function(
         "t_reuse_branch",
         &[],
-        RouteKinds::EVENT,
+        RouteKinds::REQUEST,
         (
             reuse_branch,
             "Makes the failed branch the target once more.",

@@ -29,7 +29,6 @@ const NUM: ParamKind = ParamKind::Int;
 const OUTPUT: ParamKind = ParamKind::Output;
 const ANY: RouteKinds = RouteKinds::ANY;
 const FAILURE: RouteKinds = RouteKinds::FAILURE;
-const ON_WAY: RouteKinds = RouteKinds::REQUEST.or(FAILURE).or(RouteKinds::BRANCH);
 
 /// Whether replaced names come back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -153,7 +152,7 @@ const UAC_FUNCTIONS: [Function; 10] = [
     function(
         "uac_replace_from",
         &[TEXT],
-        ON_WAY,
+        RouteKinds::REQUEST.or(RouteKinds::BRANCH),
         (
             |c, h, s| replace::replace(c, h, s, Side::From),
             "Another URI for From.",
@@ -162,7 +161,7 @@ const UAC_FUNCTIONS: [Function; 10] = [
     function(
         "uac_replace_from",
         &[TEXT, TEXT],
-        ON_WAY,
+        RouteKinds::REQUEST.or(RouteKinds::BRANCH),
         (
             |c, h, s| replace::replace(c, h, s, Side::From),
             "Another name and URI for From.",
@@ -171,7 +170,7 @@ const UAC_FUNCTIONS: [Function; 10] = [
     function(
         "uac_replace_to",
         &[TEXT],
-        ON_WAY,
+        RouteKinds::REQUEST.or(RouteKinds::BRANCH),
         (
             |c, h, s| replace::replace(c, h, s, Side::To),
             "Another URI for To.",
@@ -180,7 +179,7 @@ const UAC_FUNCTIONS: [Function; 10] = [
     function(
         "uac_replace_to",
         &[TEXT, TEXT],
-        ON_WAY,
+        RouteKinds::REQUEST.or(RouteKinds::BRANCH),
         (
             |c, h, s| replace::replace(c, h, s, Side::To),
             "Another name and URI for To.",
@@ -189,7 +188,7 @@ const UAC_FUNCTIONS: [Function; 10] = [
     function(
         "uac_restore_from",
         &[],
-        ANY,
+        RouteKinds::REQUEST,
         (
             |c, _, _| replace::uac_restore(c, Side::From),
             "Takes that back.",
@@ -198,7 +197,7 @@ const UAC_FUNCTIONS: [Function; 10] = [
     function(
         "uac_restore_to",
         &[],
-        ANY,
+        RouteKinds::REQUEST,
         (
             |c, _, _| replace::uac_restore(c, Side::To),
             "Takes that back.",

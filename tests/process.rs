@@ -1,0 +1,223 @@
+//! What the program is to the system: its tree, its directories, its user, its files.
+//!
+//! To become somebody else needs root; without it the tests that do so say that they did not.
+#![cfg(feature = "runtime")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::UdpSocket;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A proxy in a directory of its own, which goes with it.
+struct Server {
+    child: Child,
+    dir: PathBuf,
+    said: String,
+}
+
+impl Server {
+    /// Starts it and reads what it says until it runs. `DIR` stands for its directory.
+    fn start(name: &str, globals: &str, args: &[&str]) -> Server {
+        let free = UdpSocket::bind("127.0.0.1:0").expect("loopback has free ports");
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        let dir = std::env::temp_dir().join(format!("process-{name}-{}", std::process::id()));
+        fs::create_dir_all(dir.join("inner")).unwrap();
+        let at = |text: &str| text.replace("DIR", dir.to_str().unwrap());
+        let text = format!(
+            "listen=udp:127.0.0.1:{port}\nauto_aliases=no\ndebug=2\n{}\nloadmodule \"sl.so\"\n\
+             request_route {{ sl_send_reply(\"200\", \"OK\"); }}\n",
+            at(globals)
+        );
+        fs::write(dir.join("x.cfg"), text).unwrap();
+        let file = dir.join("x.cfg");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_dialcore"))
+            .args(["-f", file.to_str().unwrap(), "-E", "-n", "1"])
+            .args(args.iter().map(|arg| at(arg)))
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let mut lines = BufReader::new(child.stderr.take().unwrap());
+        let mut said = String::new();
+        // The granted buffers are the first that a running proxy speaks of.
+        while !said.contains("the kernel granted") {
+            let before = said.len();
+            lines.read_line(&mut said).unwrap();
+            if said.len() == before {
+                break;
+            }
+        }
+        // Nobody may block because nobody reads.
+        std::thread::spawn(move || drop(lines.read_to_end(&mut Vec::new())));
+        Server { child, dir, said }
+    }
+
+    fn proc(&self, name: &str) -> PathBuf {
+        Path::new("/proc")
+            .join(self.child.id().to_string())
+            .join(name)
+    }
+
+    fn link(&self, name: &str) -> PathBuf {
+        fs::read_link(self.proc(name)).expect("it runs")
+    }
+
+    fn status(&self, name: &str) -> String {
+        let text = fs::read_to_string(self.proc("status")).expect("it runs");
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.expect("it is there")
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
+    fn ask(&self, port: u16) -> String {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let own = socket.local_addr().unwrap().port();
+        socket
+            .set_read_timeout(Some(Duration::from_millis(200)))
+            .unwrap();
+        let text = format!(
+            "OPTIONS sip:x@127.0.0.1 SIP/2.0\r\n\
+             Via: SIP/2.0/UDP 127.0.0.1:{own};branch=z9hG4bKr\r\n\
+             Max-Forwards: 70\r\nFrom: <sip:a@a.test>;tag=1\r\nTo: <sip:x@127.0.0.1>\r\n\
+             Call-ID: process-{own}\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+        );
+        let (end, mut buffer) = (Instant::now() + PATIENCE, [0; 4096]);
+        while Instant::now() < end {
+            let _ = socket.send_to(text.as_bytes(), ("127.0.0.1", port));
+            if let Ok(size) = socket.recv(&mut buffer) {
+                let text = String::from_utf8_lossy(&buffer[..size]).into_owned();
+                return text.lines().next().unwrap_or_default().to_owned();
+            }
+        }
+        panic!("no answer: {}", self.said);
+    }
+
+    fn port(&self) -> u16 {
+        let text = fs::read_to_string(self.dir.join("x.cfg")).unwrap();
+        let line = text.lines().next().unwrap();
+        line.rsplit(':').next().unwrap().parse().unwrap()
+    }
+
+    /// Ends it as an operator does; whether it ended well.
+    fn stop(&mut self) -> bool {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &id]).status();
+        assert!(sent.is_ok_and(|s| s.success()));
+        self.child.wait().is_ok_and(|s| s.success())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// Whether this is root, who may become anybody.
+fn is_root() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let is_root = status.lines().any(|line| line.starts_with("Uid:\t0\t0"));
+    if !is_root {
+        eprintln!("this needs root; nothing was tried");
+    }
+    is_root
+}
+
+#[test]
+fn it_runs_in_another_tree_as_somebody_else() {
+    if !is_root() {
+        return;
+    }
+    let rows: [(&str, &str, &[&str]); 2] = [
+        (
+            "args",
+            "",
+            &[
+                "-t",
+                "DIR/inner",
+                "-u",
+                "nobody",
+                "-g",
+                "nogroup",
+                "-P",
+                "/pid",
+            ],
+        ),
+        (
+            "file",
+            "chroot=\"DIR/inner\"\nuid=65534\ngid=65534\nworkdir=\"/\"",
+            &["-P", "/pid"],
+        ),
+    ];
+    for (name, globals, args) in rows {
+        let mut server = Server::start(name, globals, args);
+        let inner = server.dir.join("inner");
+        assert_eq!(server.ask(server.port()), "SIP/2.0 200 OK");
+        assert_eq!(server.link("root"), inner, "{name}");
+        assert_eq!(server.link("cwd"), inner, "{name}");
+        let nobody = "65534 65534 65534 65534";
+        assert_eq!(
+            (server.status("Uid:"), server.status("Gid:")),
+            (nobody.into(), nobody.into())
+        );
+        assert_eq!(server.status("Groups:"), "");
+        let pid = fs::read_to_string(inner.join("pid")).expect("the pid file is in the tree");
+        assert_eq!(pid, format!("{}\n", server.child.id()));
+        assert!(server.stop());
+    }
+}
+
+#[test]
+fn a_tree_that_is_not_there_ends_the_start() {
+    if !is_root() {
+        return;
+    }
+    let mut server = Server::start("nowhere", "", &["-t", "DIR/nowhere"]);
+    assert_eq!(server.child.wait().unwrap().code(), Some(255));
+    let said = "ERROR: cannot change the root directory: No such file or directory";
+    assert!(server.said.contains(said), "{}", server.said);
+}
+
+#[test]
+fn it_works_where_it_is_told_to_and_leaves_its_pid() {
+    let rows: [(&str, &str, &[&str]); 3] = [
+        (
+            "dir-args",
+            "workdir=\"DIR\"",
+            &["-w", "DIR/inner", "-P", "pid"],
+        ),
+        ("dir-file", "workdir=\"DIR/inner\"", &["-P", "pid"]),
+        ("dir-short", "wdir=\"DIR/inner\"", &["-P", "pid"]),
+    ];
+    for (name, globals, args) in rows {
+        let mut server = Server::start(name, globals, args);
+        let inner = server.dir.join("inner");
+        assert_eq!(server.link("cwd"), inner, "{name}");
+        assert!(inner.join("pid").exists(), "{name}");
+        assert!(server.stop(), "{name}");
+        assert!(!inner.join("pid").exists(), "{name}");
+    }
+}
+
+#[test]
+fn what_has_no_effect_is_named_once_in_the_log() {
+    let globals = "children=4\nmemlog=3\nchildren=2\ntcp_children=2";
+    let server = Server::start("idle", globals, &[]);
+    let line = "WARNING: global parameters without effect: children, memlog, tcp_children";
+    assert_eq!(server.said.matches(line).count(), 1, "{}", server.said);
+    assert_eq!(
+        server.said.matches("without effect").count(),
+        1,
+        "{}",
+        server.said
+    );
+}
