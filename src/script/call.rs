@@ -8,7 +8,6 @@ use super::host::{Arg, CallSite};
 use super::regex;
 use super::resolve::{Refused, lossy};
 use super::signature::{FunctionId, FunctionSig, ModuleId, ParamKind, RouteKind, Vocabulary};
-use super::transform::Substitution;
 use super::value::parse_int;
 use crate::effect::Level;
 
@@ -339,10 +338,7 @@ impl Compiler<'_> {
                 Ok(regex) => Ok(Arg::Regex(regex, self.names.intern(&text))),
                 Err(reason) => self.refuse_regex(&text, reason, at),
             },
-            ParamKind::Subst => match Substitution::parse(&text) {
-                Ok(substitution) => Ok(Arg::Subst(Box::new(substitution))),
-                Err(reason) => self.refuse_regex(&text, reason, at),
-            },
+            ParamKind::Subst => Ok(Arg::Subst(Box::new(self.names.substitution(&text, at)?))),
             ParamKind::Route(kind) => Ok(self.route_argument(kind, &text, at)),
             ParamKind::Flag => self.flag_argument(&text, at),
             ParamKind::Level => match level(&text) {

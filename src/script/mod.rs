@@ -44,7 +44,7 @@ pub use signature::{
     FunctionId, FunctionSig, GlobalKind, GlobalSig, InnerKind, ModuleId, ModuleSig, ParamKind,
     ParamSig, ParamType, RouteKind, RouteKinds, VariableId, VariableSig, Vocabulary,
 };
-pub use transform::{Substitution, all as transformations, spread};
+pub use transform::{Inserts, Substitution, all as transformations, spread};
 pub use uris::Shape;
 pub use value::{Heap, Text, Value, parse_int};
 pub use variable::Variable;

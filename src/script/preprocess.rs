@@ -532,7 +532,7 @@ fn quoted(text: &[u8]) -> Vec<u8> {
 fn substitute(rules: &[Substitution], text: &mut Vec<u8>) {
     for rule in rules {
         let mut out = vec![];
-        if rule.apply(text, &mut out) {
+        if rule.apply(text, &vec![], &mut out) == Some(true) {
             *text = out;
         }
     }

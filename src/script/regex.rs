@@ -11,7 +11,7 @@ use regex::bytes::{Regex, RegexBuilder};
 /// Bytes that one compiled expression may use.
 const COMPILED_SIZE_MAX: usize = 1 << 20;
 
-/// Compiles an expression; the error says what is wrong with it.
+/// Compiles an expression for a text that is one line; the error says what is wrong with it.
 pub(super) fn compile(pattern: &[u8], ignore_case: bool) -> Result<Regex, String> {
     build(pattern, ignore_case, false)
 }
@@ -21,16 +21,18 @@ pub fn compile_any(pattern: &[u8]) -> Option<Regex> {
     compile(pattern, true).ok()
 }
 
-/// The same for the text of a message: `^` and `$` match at each line.
+/// The same for the text of a message: `^` and `$` match at each line, and neither `.` nor `[^x]`
+/// is the end of a line.
 pub(super) fn compile_lines(pattern: &[u8], ignore_case: bool) -> Result<Regex, String> {
     build(pattern, ignore_case, true)
 }
 
 fn build(pattern: &[u8], ignore_case: bool, by_line: bool) -> Result<Regex, String> {
-    let pattern = translate(pattern)?;
+    let pattern = translate(pattern, by_line)?;
     RegexBuilder::new(&pattern)
         .case_insensitive(ignore_case)
         .multi_line(by_line)
+        .dot_matches_new_line(!by_line)
         .unicode(false)
         .size_limit(COMPILED_SIZE_MAX)
         .dfa_size_limit(COMPILED_SIZE_MAX)
@@ -45,7 +47,7 @@ fn reason(error: &regex::Error) -> String {
     last.trim_start_matches("error: ").to_string()
 }
 
-fn translate(pattern: &[u8]) -> Result<String, String> {
+fn translate(pattern: &[u8], by_line: bool) -> Result<String, String> {
     let text = std::str::from_utf8(pattern).map_err(|_| "it is not UTF-8".to_string())?;
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();
@@ -65,7 +67,7 @@ fn translate(pattern: &[u8]) -> Result<String, String> {
                 Some(d) => push_literal(&mut out, d),
                 None => return Err("it ends in a backslash".to_string()),
             },
-            '[' => bracket(&mut chars, &mut out)?,
+            '[' => bracket(&mut chars, &mut out, by_line)?,
             _ => out.push(c),
         }
     }
@@ -76,10 +78,11 @@ fn translate(pattern: &[u8]) -> Result<String, String> {
 fn bracket(
     chars: &mut std::iter::Peekable<std::str::Chars<'_>>,
     out: &mut String,
+    by_line: bool,
 ) -> Result<(), String> {
     out.push('[');
     if chars.next_if_eq(&'^').is_some() {
-        out.push('^');
+        out.push_str(if by_line { "^\\n" } else { "^" });
     }
     let mut first = true;
     while let Some(c) = chars.next() {
@@ -117,7 +120,25 @@ fn push_literal(out: &mut String, c: char) {
 
 #[cfg(test)]
 mod tests {
-    use super::compile;
+    use super::{compile, compile_lines};
+
+    #[test]
+    fn lines_are_looked_at_where_a_text_has_them() {
+        for (pattern, in_text, in_lines) in [
+            ("a.b", true, false),
+            ("a[^x]b", true, false),
+            ("^b", false, true),
+            ("a$", false, true),
+        ] {
+            for (compile, wanted) in [
+                (compile as fn(_, _) -> _, in_text),
+                (compile_lines, in_lines),
+            ] {
+                let regex = compile(pattern.as_bytes(), true).expect("it is well-formed");
+                assert_eq!(regex.is_match(b"a\nb"), wanted, "{pattern}");
+            }
+        }
+    }
 
     #[test]
     fn posix_expressions_keep_their_meaning() {

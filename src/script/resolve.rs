@@ -12,7 +12,7 @@ use super::error::{Diagnostics, ErrorKind, Hidden, Misuse, Position, nearest};
 use super::format::{Format, Piece};
 use super::preprocess::{Defines, module_name};
 use super::signature::{InnerKind, ModuleId, VariableId, VariableSig, Vocabulary};
-use super::transform::{self, Transform, TransformParam, TransformSig};
+use super::transform::{self, Substitution, Transform, TransformParam, TransformSig};
 use super::value::{Text, Value, parse_int};
 use super::variable::{IndexSpec, Inner, Target, Variable};
 use crate::limits;
@@ -480,6 +480,11 @@ impl<'a> Names<'a> {
         }
         let name = || sig.name.to_string();
         match kind {
+            // More parameters than there are, unless the text begins with the comma.
+            ParamKind::Text if text.get(1..).is_some_and(|rest| rest.contains(&b',')) => {
+                let (name, wanted) = (name(), sig.doc);
+                self.refuse(at, ErrorKind::TransformParams { name, wanted })
+            }
             ParamKind::Text => Ok(TransformParam::Text(self.intern(text))),
             ParamKind::Int => match parse_int(text.trim_ascii()) {
                 Some(n) => Ok(TransformParam::Int(n)),
@@ -488,13 +493,30 @@ impl<'a> Names<'a> {
                     self.refuse(at, ErrorKind::TransformParams { name, wanted })
                 }
             },
-            ParamKind::Subst => match transform::Substitution::parse(text) {
-                Ok(substitution) => Ok(TransformParam::Subst(Box::new(substitution))),
-                Err(reason) => {
-                    let text = lossy(text);
-                    self.refuse(at, ErrorKind::Regex { text, reason })
-                }
-            },
+            ParamKind::Subst => {
+                let substitution = self.substitution(text, at)?;
+                Ok(TransformParam::Subst(Box::new(substitution)))
+            }
+        }
+    }
+
+    /// `/expression/replacement/flags`, with variables in the replacement.
+    pub(super) fn substitution(&mut self, text: &[u8], at: Position) -> Resolved<Substitution> {
+        let mut is_refused = false;
+        let read = Substitution::parse_with(text, &mut |text| {
+            let variable = self.variable_in(text, at);
+            is_refused |= variable.is_err();
+            variable
+                .ok()
+                .map(|(v, len)| (transform::Piece::Variable(v), len))
+        });
+        match read {
+            Ok(_) if is_refused => Err(Refused),
+            Ok(substitution) => Ok(substitution),
+            Err(reason) => {
+                let text = lossy(text);
+                self.refuse(at, ErrorKind::Regex { text, reason })
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use crate::modules::rewrite::Part;
 use crate::modules::work::Bytes;
 use crate::modules::{Call, Function};
 use crate::script::{
-    Arg, CallSite, Heap, Outcome, ParamKind, RouteKinds, Substitution, compile_regex,
+    Arg, CallSite, Heap, Inserts, Outcome, ParamKind, RouteKinds, Substitution, compile_regex,
 };
 use crate::sip::{Message, Span, Uri};
 
@@ -326,19 +326,28 @@ fn substring(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
     )
 }
 
-/// The substitution of an argument, with its own place in the list of arguments.
-fn rule(site: &CallSite, index: usize) -> Option<&Substitution> {
+/// The substitution of an argument, and what the variables in it hold.
+fn rule<'a>(
+    call: &mut Call<'_>,
+    heap: &mut Heap,
+    site: &'a CallSite,
+    index: usize,
+) -> Option<(&'a Substitution, Inserts)> {
     match site.arg(index)? {
-        Arg::Subst(rule) => Some(rule),
+        Arg::Subst(rule) => Some((rule, rule.inserts(call, heap))),
         _ => None,
     }
 }
 
-fn subst(call: &mut Call<'_>, _: &mut Heap, site: &CallSite, region: Region) -> Outcome {
-    let Some(rule) = rule(site, 0) else { return NO };
+fn subst(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite, region: Region) -> Outcome {
+    let Some((rule, inserts)) = rule(call, heap, site, 0) else {
+        return NO;
+    };
     let message = Rc::clone(&call.work.message);
     let span = region(&message);
-    let edits = rule.changes(message.text(span));
+    let edits = rule
+        .changes(message.text(span), &inserts)
+        .unwrap_or_default();
     for (range, new) in &edits {
         let start = span.start + range.start as u16;
         let end = span.start + range.end as u16;
@@ -351,29 +360,34 @@ fn subst(call: &mut Call<'_>, _: &mut Heap, site: &CallSite, region: Region) -> 
     YES
 }
 
-fn subst_uri(call: &mut Call<'_>, _: &mut Heap, site: &CallSite) -> Outcome {
-    let Some(rule) = rule(site, 0) else { return NO };
+fn subst_uri(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let Some((rule, inserts)) = rule(call, heap, site, 0) else {
+        return NO;
+    };
     let mut out = vec![];
-    if !rule.apply(call.work.uri(), &mut out) || Uri::parse(&out).is_err() {
+    let found = rule.apply(call.work.uri(), &inserts, &mut out);
+    if found != Some(true) || Uri::parse(&out).is_err() {
         return NO;
     }
     call.work.target.uri = Some(Bytes::from(out));
     YES
 }
 
-fn subst_user(call: &mut Call<'_>, _: &mut Heap, site: &CallSite) -> Outcome {
-    let Some(rule) = rule(site, 0) else { return NO };
+fn subst_user(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let Some((rule, inserts)) = rule(call, heap, site, 0) else {
+        return NO;
+    };
     let mut out = vec![];
     let found = match Uri::parse(call.work.uri()) {
-        Ok(uri) => rule.apply(uri.user.unwrap_or_default(), &mut out),
-        Err(_) => false,
+        Ok(uri) => rule.apply(uri.user.unwrap_or_default(), &inserts, &mut out),
+        Err(_) => None,
     };
-    truth(found && change(call, Part::User(Some(&out))).is_ok())
+    truth(found == Some(true) && change(call, Part::User(Some(&out))).is_ok())
 }
 
 fn subst_hf(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
     let (name, which) = (text_of(call, heap, site, 0), text_of(call, heap, site, 2));
-    let (Some(name), Some(rule)) = (name, rule(site, 1)) else {
+    let (Some(name), Some((rule, inserts))) = (name, rule(call, heap, site, 1)) else {
         return NO;
     };
     let work = &mut *call.work;
@@ -386,7 +400,8 @@ fn subst_hf(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
     let mut is_changed = false;
     for header in chosen {
         let mut out = vec![];
-        if rule.apply(work.message.text(header.value), &mut out) {
+        let text = work.message.text(header.value);
+        if rule.apply(text, &inserts, &mut out) == Some(true) {
             work.edits.replace(header.value, &out);
             is_changed = true;
         }

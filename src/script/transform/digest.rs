@@ -22,10 +22,11 @@ pub(super) const TABLE: &[TransformSig] = &[
         "the number of places, a power of 2",
         |heap, input, params| {
             let hash = i64::from(spread(&[heap.bytes(input)]));
-            match params.int(0, heap, 0) {
-                size @ 1.. => Value::Int(hash & (size - 1)),
-                _ => Value::Int(hash),
-            }
+            let place = match params.int(0, heap, 0) {
+                0 => hash,
+                size => hash & (size - 1),
+            };
+            Value::Str(heap.as_text(Value::Int(place)))
         },
     ),
 ];
@@ -35,14 +36,17 @@ fn digest<D: Digest>(heap: &mut Heap, input: Text) -> Value {
 }
 
 /// The number that the original makes of texts: calls must be spread alike by either server.
-/// Each text is taken four bytes at a time, the rest as one more group.
+/// Each text is taken four signed bytes at a time, the rest as one more group.
 pub fn spread(texts: &[&[u8]]) -> u32 {
     let mut sum = 0u32;
     for text in texts {
         let groups = text.chunks_exact(4);
         let rest = groups.remainder();
         for group in groups.chain([rest]) {
-            let word = group.iter().fold(0, |w, b| w << 8 | u32::from(*b));
+            let word = group.iter().fold(0u32, |w, b| {
+                let byte = i32::from(*b as i8) as u32;
+                (w << 8).wrapping_add(byte)
+            });
             sum = sum.wrapping_add(word ^ (word >> 3));
         }
     }

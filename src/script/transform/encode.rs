@@ -1,13 +1,15 @@
-//! Encodings and escapes. What cannot be decoded gives an empty string.
+//! Encodings and escapes. What cannot be decoded gives NULL.
 //!
 //! 7bit packs the low seven bits of each character as short messages do (3GPP TS 23.038 §6.1.2.1),
 //! in hexadecimal. base58 treats the text as one large number, which takes time by the square of
-//! its length: longer texts than `limits::BASE58_SIZE_MAX` give an empty string.
+//! its length: longer texts than `limits::BASE58_SIZE_MAX` give NULL.
 
 use base64::Engine;
+use base64::alphabet;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-use super::{TransformSig, plain};
+use super::{TransformSig, built, plain};
 use crate::limits::BASE58_SIZE_MAX;
 use crate::script::value::{Heap, Text, Value};
 
@@ -15,48 +17,47 @@ use crate::script::value::{Heap, Text, Value};
 pub(super) const TABLE: &[TransformSig] = &[
     plain("s.encode.hexa", |heap, input, _| convert(heap, input, hex)),
     plain("s.decode.hexa", |heap, input, _| {
-        convert(heap, input, |b, out| {
-            for pair in b.chunks(2) {
-                match hex_pair(pair) {
-                    Some(byte) => out.push(byte),
-                    None => return out.clear(),
-                }
+        decode(heap, input, |b, out| {
+            // A digit that is left over stands for nothing.
+            for pair in b.chunks_exact(2) {
+                out.push(hex_pair(pair)?);
             }
+            Some(())
         })
     }),
     plain("s.encode.base64", |heap, input, _| {
         convert(heap, input, |b, out| encode64(&STANDARD, b, out))
     }),
     plain("s.decode.base64", |heap, input, _| {
-        convert(heap, input, |b, out| decode64(&STANDARD, b, out))
+        decode(heap, input, |b, out| decode64(&PADDED, b, out))
     }),
     plain("s.encode.base64t", |heap, input, _| {
         convert(heap, input, |b, out| encode64(&STANDARD_NO_PAD, b, out))
     }),
     plain("s.decode.base64t", |heap, input, _| {
-        convert(heap, input, |b, out| decode64(&STANDARD_NO_PAD, b, out))
+        decode(heap, input, |b, out| decode64(&LENIENT, b, out))
     }),
     plain("s.encode.base64url", |heap, input, _| {
         convert(heap, input, |b, out| encode64(&URL_SAFE, b, out))
     }),
     plain("s.decode.base64url", |heap, input, _| {
-        convert(heap, input, |b, out| decode64(&URL_SAFE, b, out))
+        decode(heap, input, decode64url)
     }),
     plain("s.encode.base64urlt", |heap, input, _| {
         convert(heap, input, |b, out| encode64(&URL_SAFE_NO_PAD, b, out))
     }),
     plain("s.decode.base64urlt", |heap, input, _| {
-        convert(heap, input, |b, out| decode64(&URL_SAFE_NO_PAD, b, out))
+        decode(heap, input, decode64url)
     }),
     plain("s.encode.base58", |heap, input, _| {
-        convert(heap, input, base58)
+        decode(heap, input, base58)
     }),
     plain("s.decode.base58", |heap, input, _| {
-        convert(heap, input, unbase58)
+        decode(heap, input, unbase58)
     }),
     plain("s.encode.7bit", |heap, input, _| convert(heap, input, pack)),
     plain("s.decode.7bit", |heap, input, _| {
-        convert(heap, input, unpack)
+        decode(heap, input, unpack)
     }),
     plain("s.escape.common", |heap, input, _| {
         convert(heap, input, |b, out| {
@@ -73,16 +74,16 @@ pub(super) const TABLE: &[TransformSig] = &[
         convert(heap, input, unescape_common)
     }),
     plain("s.escape.user", |heap, input, _| {
-        convert(heap, input, |b, out| percent(b, b"-_.!~*'()&=+$,;?/", out))
+        convert(heap, input, |b, out| percent(b, b"-_.!~*'()&=+$,;?", out))
     }),
     plain("s.unescape.user", |heap, input, _| {
-        convert(heap, input, unpercent)
+        decode(heap, input, unpercent)
     }),
     plain("s.escape.param", |heap, input, _| {
         convert(heap, input, |b, out| percent(b, b"-_.!~*'()[]/:&+$", out))
     }),
     plain("s.unescape.param", |heap, input, _| {
-        convert(heap, input, unpercent)
+        decode(heap, input, unpercent)
     }),
     plain("s.escape.csv", |heap, input, _| {
         convert(heap, input, |b, out| {
@@ -128,11 +129,12 @@ pub(super) const TABLE: &[TransformSig] = &[
         })
     }),
     plain("s.urldecode.param", |heap, input, _| {
-        convert(heap, input, |b, out| {
-            unpercent(b, out);
-            for c in out {
-                *c = if *c == b'+' { b' ' } else { *c };
-            }
+        decode(heap, input, |b, out| {
+            let blanks: Vec<u8> = b
+                .iter()
+                .map(|c| if *c == b'+' { b' ' } else { *c })
+                .collect();
+            unpercent(&blanks, out)
         })
     }),
 ];
@@ -141,16 +143,41 @@ fn convert(heap: &mut Heap, input: Text, convert: fn(&[u8], &mut Vec<u8>)) -> Va
     heap.build(|heap, out| convert(heap.bytes(input), out))
 }
 
+fn decode(heap: &mut Heap, input: Text, decode: fn(&[u8], &mut Vec<u8>) -> Option<()>) -> Value {
+    built(heap, |heap, out| decode(heap.bytes(input), out))
+}
+
+/// Bits behind the last byte do not matter.
+const PADDED: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+);
+
+/// Neither does whether there is padding.
+const LENIENT_CONFIG: GeneralPurposeConfig = GeneralPurposeConfig::new()
+    .with_decode_allow_trailing_bits(true)
+    .with_decode_padding_mode(DecodePaddingMode::Indifferent);
+
+const LENIENT: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT_CONFIG);
+const LENIENT_URL: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT_CONFIG);
+
 fn encode64(engine: &impl Engine, bytes: &[u8], out: &mut Vec<u8>) {
     out.resize(bytes.len().div_ceil(3) * 4, 0);
     let written = engine.encode_slice(bytes, out);
     out.truncate(written.unwrap_or(0));
 }
 
-fn decode64(engine: &impl Engine, bytes: &[u8], out: &mut Vec<u8>) {
+fn decode64(engine: &impl Engine, bytes: &[u8], out: &mut Vec<u8>) -> Option<()> {
     out.resize(bytes.len().div_ceil(4) * 3, 0);
-    let written = engine.decode_slice(bytes, out);
-    out.truncate(written.unwrap_or(0));
+    let written = engine.decode_slice(bytes, out).ok()?;
+    out.truncate(written);
+    Some(())
+}
+
+/// Of no text at all there is nothing to decode.
+fn decode64url(bytes: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    decode64(&LENIENT_URL, bytes, out)?;
+    (!out.is_empty()).then_some(())
 }
 
 const BASE58: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
@@ -169,9 +196,9 @@ fn carry_in(digits: &mut Vec<u8>, from: usize, (times, add, base): (u32, u32, u3
     }
 }
 
-fn base58(bytes: &[u8], out: &mut Vec<u8>) {
+fn base58(bytes: &[u8], out: &mut Vec<u8>) -> Option<()> {
     if bytes.len() > BASE58_SIZE_MAX {
-        return;
+        return None;
     }
     let zeros = bytes.iter().take_while(|b| **b == 0).count();
     out.resize(zeros, 0);
@@ -182,21 +209,21 @@ fn base58(bytes: &[u8], out: &mut Vec<u8>) {
     for digit in out {
         *digit = BASE58[usize::from(*digit)];
     }
+    Some(())
 }
 
-fn unbase58(bytes: &[u8], out: &mut Vec<u8>) {
+fn unbase58(bytes: &[u8], out: &mut Vec<u8>) -> Option<()> {
     if bytes.len() > BASE58_SIZE_MAX {
-        return;
+        return None;
     }
     let zeros = bytes.iter().take_while(|b| **b == BASE58[0]).count();
     out.resize(zeros, 0);
     for &b in &bytes[zeros..] {
-        let Some(digit) = memchr::memchr(b, BASE58) else {
-            return out.clear();
-        };
+        let digit = memchr::memchr(b, BASE58)?;
         carry_in(out, zeros, (58, digit as u32, 256));
     }
     out[zeros..].reverse();
+    Some(())
 }
 
 fn pack(bytes: &[u8], out: &mut Vec<u8>) {
@@ -215,13 +242,10 @@ fn pack(bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-fn unpack(bytes: &[u8], out: &mut Vec<u8>) {
+fn unpack(bytes: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let (mut held, mut count) = (0u32, 0);
     for pair in bytes.chunks(2) {
-        let Some(byte) = hex_pair(pair) else {
-            return out.clear();
-        };
-        held |= u32::from(byte) << count;
+        held |= u32::from(hex_pair(pair)?) << count;
         count += 8;
         while count >= 7 {
             out.push((held & 0x7f) as u8);
@@ -233,6 +257,7 @@ fn unpack(bytes: &[u8], out: &mut Vec<u8>) {
     if out.last() == Some(&0) {
         out.pop();
     }
+    Some(())
 }
 
 fn upper_hex(byte: u8, out: &mut Vec<u8>) {
@@ -269,7 +294,7 @@ fn percent(bytes: &[u8], kept: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-fn unpercent(bytes: &[u8], out: &mut Vec<u8>) {
+fn unpercent(bytes: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let mut rest = bytes;
     while let [first, tail @ ..] = rest {
         rest = tail;
@@ -277,21 +302,22 @@ fn unpercent(bytes: &[u8], out: &mut Vec<u8>) {
             out.push(*first);
             continue;
         }
-        let Some(byte) = rest.get(..2).and_then(hex_pair) else {
-            return out.clear();
-        };
-        out.push(byte);
+        out.push(rest.get(..2).and_then(hex_pair)?);
         rest = &rest[2..];
     }
+    Some(())
 }
 
+/// What was escaped; a backslash before anything else is itself.
 fn unescape_common(bytes: &[u8], out: &mut Vec<u8>) {
-    let mut bytes = bytes.iter().copied();
-    while let Some(b) = bytes.next() {
-        match (b, if b == b'\\' { bytes.next() } else { None }) {
-            (_, Some(b'0')) => out.push(0),
-            (_, Some(c)) => out.push(c),
-            (b, None) => out.push(b),
-        }
+    let mut rest = bytes;
+    while let [first, tail @ ..] = rest {
+        let escaped = match (first, tail) {
+            (b'\\', [c @ (b'\'' | b'"' | b'\\'), ..]) => Some(*c),
+            (b'\\', [b'0', ..]) => Some(0),
+            _ => None,
+        };
+        out.push(escaped.unwrap_or(*first));
+        rest = &tail[usize::from(escaped.is_some())..];
     }
 }

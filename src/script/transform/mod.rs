@@ -1,8 +1,10 @@
 //! Transformations of variables: `$(ru{uri.host}{s.toupper})`.
 //!
 //! One table names them all, with their parameters, which are checked at load. NULL stays NULL,
-//! except where a transformation is about NULL. A result that is a part of its input is a handle
-//! to that part; only what is really new is written to the heap.
+//! except where a transformation is about NULL; what cannot be transformed becomes NULL: text that
+//! is no number, no URI, not encoded so, and a parameter from a variable that has no value. A
+//! result that is a part of its input is a handle to that part; only what is really new is written
+//! to the heap.
 
 mod digest;
 mod encode;
@@ -14,7 +16,8 @@ mod uri;
 mod value;
 
 pub use digest::spread;
-pub use substitution::Substitution;
+pub(super) use substitution::Piece;
+pub use substitution::{Inserts, Substitution};
 
 use super::calendar::Zone;
 use super::host::Host;
@@ -65,7 +68,7 @@ pub(super) enum TransformParam {
 /// The parameters of one application, evaluated.
 pub(super) struct Params<'a> {
     values: [Value; PARAM_COUNT_MAX],
-    substitution: Option<&'a Substitution>,
+    substitution: Option<(&'a Substitution, Inserts)>,
     zone: &'a Zone,
 }
 
@@ -87,17 +90,22 @@ impl Params<'_> {
     }
 
     /// The first byte of a parameter; `otherwise` when it was not given.
-    fn byte(&self, n: usize, heap: &Heap, otherwise: u8) -> u8 {
-        let text = heap.str(self.values[n]).unwrap_or_default();
-        // `\s` and `\t` are how blanks are written there.
-        match text {
-            [] => otherwise,
-            [b'\\', b's', ..] => b' ',
-            [b'\\', b't', ..] => b'\t',
-            [b'\\', b'n', ..] => b'\n',
-            [first, ..] => *first,
-        }
+    fn byte(&self, n: usize, heap: &mut Heap, otherwise: u8) -> u8 {
+        let text = self.text(n, heap);
+        unescaped(heap.bytes(text)).map_or(otherwise, |(byte, _)| byte)
     }
+}
+
+/// The character that a text begins with, and what follows; `\s`, `\t`, `\r` and `\n` are one.
+fn unescaped(text: &[u8]) -> Option<(u8, &[u8])> {
+    Some(match text {
+        [] => return None,
+        [b'\\', b's', rest @ ..] => (b' ', rest),
+        [b'\\', b't', rest @ ..] => (b'\t', rest),
+        [b'\\', b'r', rest @ ..] => (b'\r', rest),
+        [b'\\', b'n', rest @ ..] => (b'\n', rest),
+        [first, rest @ ..] => (*first, rest),
+    })
 }
 
 /// One transformation in the program.
@@ -120,27 +128,50 @@ impl Transform {
         host: &mut H,
         heap: &mut Heap,
     ) -> Value {
-        let apply = match self.sig.apply {
+        let (apply, kept_below) = match self.sig.apply {
             Apply::Value(apply) => return apply(heap, value),
-            Apply::Text(_) if value.is_null() => return Value::Null,
-            Apply::Text(apply) => apply,
+            _ if value.is_null() => return Value::Null,
+            Apply::Text(apply) => (apply, 0),
+            Apply::Kept(apply, size) => (apply, size),
         };
         let mut params = Params {
             values: [Value::Null; PARAM_COUNT_MAX],
             substitution: None,
             zone: const { &Zone::UTC },
         };
-        for (slot, param) in params.values.iter_mut().zip(&self.params) {
-            match param {
-                TransformParam::Text(text) => *slot = Value::Str(*text),
-                TransformParam::Int(n) => *slot = Value::Int(*n),
-                TransformParam::Variable(variable) => *slot = variable.read(host, heap),
-                TransformParam::Subst(substitution) => params.substitution = Some(substitution),
-            }
+        for (n, param) in self.params.iter().enumerate() {
+            params.values[n] = match param {
+                TransformParam::Text(text) => Value::Str(*text),
+                TransformParam::Int(n) => Value::Int(*n),
+                TransformParam::Variable(variable) => {
+                    let value = variable.read(host, heap);
+                    if !fits(self.sig.params[n], value) {
+                        return Value::Null;
+                    }
+                    value
+                }
+                TransformParam::Subst(substitution) => {
+                    let inserts = substitution.inserts(host, heap);
+                    params.substitution = Some((substitution, inserts));
+                    Value::Null
+                }
+            };
         }
         params.zone = host.zone();
         let input = heap.as_text(value);
-        apply(heap, input, &params)
+        match apply(heap, input, &params) {
+            Value::Str(same) if same == input && input.len() < kept_below => value,
+            result => result,
+        }
+    }
+}
+
+/// Whether a parameter can be what a variable holds: empty text counts as none.
+fn fits(kind: ParamKind, value: Value) -> bool {
+    match (kind, value) {
+        (_, Value::Null) | (ParamKind::Int | ParamKind::Subst, Value::Str(_)) => false,
+        (ParamKind::Text, Value::Str(text)) => !text.is_empty(),
+        (_, Value::Int(_)) => true,
     }
 }
 
@@ -178,6 +209,8 @@ fn tables() -> impl Iterator<Item = &'static TransformSig> {
 enum Apply {
     /// Of text; NULL stays NULL.
     Text(OfText),
+    /// The same; a number that the code leaves alone stays one, as long as it has fewer digits.
+    Kept(OfText, usize),
     /// Of any value, NULL included.
     Value(fn(&mut Heap, Value) -> Value),
 }
@@ -213,10 +246,36 @@ const fn any(name: &'static str, apply: fn(&mut Heap, Value) -> Value) -> Transf
     sig
 }
 
+/// The transformation as one that keeps numbers of fewer digits that it does not change.
+const fn keeping(mut sig: TransformSig, size: usize) -> TransformSig {
+    if let Apply::Text(apply) = sig.apply {
+        sig.apply = Apply::Kept(apply, size);
+    }
+    sig
+}
+
 /// The transformation as one of this module.
 const fn of_module(mut sig: TransformSig, module: &'static str) -> TransformSig {
     sig.module = Some(module);
     sig
+}
+
+/// The same as [`part_of`], NULL where there is none.
+fn part_or_null(heap: &Heap, input: Text, find: impl FnOnce(&[u8]) -> Option<&[u8]>) -> Value {
+    let mut is_found = false;
+    let part = part_of(heap, input, |bytes| {
+        let found = find(bytes);
+        is_found = found.is_some();
+        found
+    });
+    if is_found { part } else { Value::Null }
+}
+
+/// The text that `write` makes; NULL when it gives up.
+fn built(heap: &mut Heap, write: impl FnOnce(&Heap, &mut Vec<u8>) -> Option<()>) -> Value {
+    let mut is_made = None;
+    let value = heap.build(|heap, out| is_made = write(heap, out));
+    is_made.map_or(Value::Null, |()| value)
 }
 
 /// The part of `input` that `part` is; `part` must have been cut from its bytes.

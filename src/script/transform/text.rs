@@ -1,6 +1,6 @@
 //! `s.*`: characters, and `re.subst`.
 
-use super::{ParamKind, Params, TransformSig, of_module, part_of, plain, with};
+use super::{ParamKind, Params, TransformSig, keeping, of_module, part_of, plain, unescaped, with};
 use crate::script::value::{Heap, Text, Value, parse_int};
 
 use ParamKind::{Int, Subst, Text as Str};
@@ -9,10 +9,7 @@ use ParamKind::{Int, Subst, Text as Str};
 pub(super) const TABLE: &[TransformSig] = &[
     plain("s.len", |_, input, _| Value::Int(input.len() as i64)),
     plain("s.int", |heap, input, _| {
-        match parse_int(heap.bytes(input)) {
-            Some(n) => Value::Int(n),
-            None => Value::Str(Text::EMPTY),
-        }
+        decimal(heap.bytes(input)).map_or(Value::Null, Value::Int)
     }),
     plain("s.tolower", |heap, input, _| {
         heap.build(|heap, out| out.extend(heap.bytes(input).iter().map(u8::to_ascii_lowercase)))
@@ -127,21 +124,27 @@ pub(super) const TABLE: &[TransformSig] = &[
         let n = usize::try_from(n).unwrap_or(input.len());
         Value::Str(input.part(n, n.saturating_add(1)))
     }),
-    plain("s.unquote", |heap, input, _| {
-        part_of(heap, input, |b| match b {
-            [b'"', inner @ .., b'"'] | [b'\'', inner @ .., b'\''] => Some(inner),
-            _ => Some(b),
-        })
-    }),
-    plain("s.unbracket", |heap, input, _| {
-        part_of(heap, input, |b| match b {
-            [b'<', inner @ .., b'>']
-            | [b'(', inner @ .., b')']
-            | [b'[', inner @ .., b']']
-            | [b'{', inner @ .., b'}'] => Some(inner),
-            _ => Some(b),
-        })
-    }),
+    keeping(
+        plain("s.unquote", |heap, input, _| {
+            part_of(heap, input, |b| match b {
+                [b'"', inner @ .., b'"'] | [b'\'', inner @ .., b'\''] => Some(inner),
+                _ => Some(b),
+            })
+        }),
+        2,
+    ),
+    keeping(
+        plain("s.unbracket", |heap, input, _| {
+            part_of(heap, input, |b| match b {
+                [b'<', inner @ .., b'>']
+                | [b'(', inner @ .., b')']
+                | [b'[', inner @ .., b']']
+                | [b'{', inner @ .., b'}'] => Some(inner),
+                _ => Some(b),
+            })
+        }),
+        2,
+    ),
     with(
         "s.before",
         &[Str],
@@ -204,25 +207,45 @@ pub(super) const TABLE: &[TransformSig] = &[
         Value::Int(i64::from(crc32(heap.bytes(input))))
     }),
     of_module(
-        with(
-            "re.subst",
-            &[Subst],
-            1,
-            "/expression/replacement/flags",
-            |heap, input, params| {
-                let Some(substitution) = params.substitution else {
-                    return Value::Str(input);
-                };
-                heap.build(|heap, out| {
-                    if !substitution.apply(heap.bytes(input), out) {
-                        out.extend_from_slice(heap.bytes(input));
-                    }
-                })
-            },
+        keeping(
+            with(
+                "re.subst",
+                &[Subst],
+                1,
+                "/expression/replacement/flags",
+                substitute,
+            ),
+            usize::MAX,
         ),
         "textops",
     ),
 ];
+
+/// A decimal number; no text at all is 0.
+pub(super) fn decimal(bytes: &[u8]) -> Option<i64> {
+    let digits = bytes.strip_prefix(b"-").or(bytes.strip_prefix(b"+"));
+    if bytes.is_empty() {
+        return Some(0);
+    }
+    let is_decimal = digits.unwrap_or(bytes).iter().all(u8::is_ascii_digit);
+    is_decimal.then(|| parse_int(bytes)).flatten()
+}
+
+/// NULL when there is nothing to search, and for a match of no characters.
+fn substitute(heap: &mut Heap, input: Text, params: &Params<'_>) -> Value {
+    let Some((substitution, inserts)) = &params.substitution else {
+        return Value::Str(input);
+    };
+    let mut is_found = Some(false);
+    let value = heap.build(|heap, out| {
+        is_found = substitution.apply(heap.bytes(input), inserts, out);
+    });
+    match is_found.filter(|_| !input.is_empty()) {
+        Some(true) => value,
+        Some(false) => Value::Str(input),
+        None => Value::Null,
+    }
+}
 
 fn find(bytes: &[u8], wanted: u8) -> Option<usize> {
     memchr::memchr(wanted, bytes)
@@ -269,7 +292,8 @@ fn select(heap: &mut Heap, input: Text, params: &Params<'_>) -> Value {
     part_of(heap, input, |b| nth(b.split(|c| *c == separator), index))
 }
 
-/// Offset, negative from the end, and length; 0 and less: to the end.
+/// Offset, negative from the end, and length; 0: to the end. NULL for an offset beyond it and for
+/// a negative length.
 fn substr(heap: &mut Heap, input: Text, params: &Params<'_>) -> Value {
     let size = input.len() as i64;
     let (offset, len) = (params.int(0, heap, 0), params.int(1, heap, 0));
@@ -278,10 +302,10 @@ fn substr(heap: &mut Heap, input: Text, params: &Params<'_>) -> Value {
     } else {
         offset
     };
-    if !(0..size).contains(&from) {
-        return Value::Str(Text::EMPTY);
+    if !(0..size).contains(&from) || len < 0 {
+        return Value::Null;
     }
-    let to = if len <= 0 {
+    let to = if len == 0 {
         size
     } else {
         from.saturating_add(len).min(size)
@@ -291,7 +315,15 @@ fn substr(heap: &mut Heap, input: Text, params: &Params<'_>) -> Value {
 
 fn remove(heap: &mut Heap, input: Text, params: &Params<'_>) -> Value {
     let wanted = params.text(0, heap);
-    heap.build(|heap, out| replace_all(heap.bytes(input), heap.bytes(wanted), b"", out))
+    heap.build(|heap, out| {
+        // A lone escape is the character that it stands for.
+        let wanted = heap.bytes(wanted);
+        let escaped = unescaped(wanted).filter(|(_, rest)| rest.is_empty());
+        match escaped {
+            Some((byte, _)) => replace_all(heap.bytes(input), &[byte], b"", out),
+            None => replace_all(heap.bytes(input), wanted, b"", out),
+        }
+    })
 }
 
 fn replace(heap: &mut Heap, input: Text, params: &Params<'_>) -> Value {
@@ -346,9 +378,11 @@ fn crc32(bytes: &[u8]) -> u32 {
 
 /// All prefixes, with commas between: `1,12,123`.
 fn prefixes(heap: &mut Heap, input: Text, params: &Params<'_>, quote: &str) -> Value {
-    let most = params.int(0, heap, i64::MAX).max(0) as usize;
+    // As many as there are, without a length that says something.
+    let most = usize::try_from(params.int(0, heap, 0)).unwrap_or(0);
     heap.build(|heap, out| {
         let bytes = heap.bytes(input);
+        let most = if most == 0 { bytes.len() } else { most };
         for len in 1..=bytes.len().min(most) {
             if len > 1 {
                 out.push(b',');

@@ -2,7 +2,9 @@
 
 use super::{ParamKind, TransformSig, with};
 use crate::script::calendar::Moment;
-use crate::script::value::{Text, Value, parse_int};
+use crate::script::value::Value;
+
+use super::text::decimal;
 
 /// The transformations of this file.
 pub(super) const TABLE: &[TransformSig] = &[with(
@@ -12,8 +14,8 @@ pub(super) const TABLE: &[TransformSig] = &[with(
     "a format",
     |heap, input, params| {
         let format = params.text(0, heap);
-        let Some(seconds) = parse_int(heap.bytes(input)) else {
-            return Value::Str(Text::EMPTY);
+        let Some(seconds) = decimal(heap.bytes(input)) else {
+            return Value::Null;
         };
         let moment = Moment::of(seconds, params.zone);
         heap.build(|heap, out| moment.format(heap.bytes(format), out))

@@ -1,8 +1,10 @@
-//! `uri.*`, `nameaddr.*` and `tobody.*`, by the wire's own readers (RFC 3261 §19.1, §20).
+//! `uri.*`, `nameaddr.*` and `tobody.*`, by the wire's own readers (RFC 3261 §19.1, §20). What
+//! cannot be read gives NULL, a part that is not there an empty text.
 
-use super::{ParamKind, Params, TransformSig, part_of, plain, with};
+use super::{ParamKind, Params, TransformSig, built, part_or_null, plain, with};
+use crate::effect::Proto;
 use crate::script::value::{Digits, Heap, Text, Value};
-use crate::sip::{NameAddr, Uri};
+use crate::sip::{NameAddr, Scheme, Uri};
 
 /// The transformations of this file.
 pub(super) const TABLE: &[TransformSig] = &[
@@ -18,12 +20,9 @@ pub(super) const TABLE: &[TransformSig] = &[
     }),
     plain("uri.port", |heap, input, _| {
         let shape = heap.shape(input);
-        let port = shape.and_then(|shape| shape.uri(heap.bytes(input)).port);
-        heap.build(|_, out| {
-            if let Some(port) = port {
-                out.extend_from_slice(Digits::of(i64::from(port)).as_bytes());
-            }
-        })
+        let uri = shape.map(|shape| shape.uri(heap.bytes(input)));
+        let port = uri.filter(is_read).map(|uri| uri.port.unwrap_or(0));
+        port.map_or(Value::Null, |port| Value::Int(port.into()))
     }),
     plain("uri.params", |heap, input, _| {
         of_uri(heap, input, |u| Some(u.params))
@@ -35,7 +34,11 @@ pub(super) const TABLE: &[TransformSig] = &[
         "the name of a parameter",
         |heap, input, params| {
             let name = name(heap, params);
-            of_uri(heap, input, |u| u.param(&name))
+            // The last of that name.
+            of_uri(heap, input, |u| {
+                let found = u.params().filter(|p| p.is(&name)).last();
+                found.map(|p| p.text())
+            })
         },
     ),
     with(
@@ -79,14 +82,10 @@ pub(super) const TABLE: &[TransformSig] = &[
     }),
     plain("uri.tosocket", |heap, input, _| {
         rebuilt(heap, input, |u, out| {
-            let proto = u.transport().unwrap_or(b"udp").to_ascii_lowercase();
-            let proto = if u.scheme_text.eq_ignore_ascii_case(b"sips") {
-                b"tls".to_vec()
-            } else {
-                proto
-            };
-            let default = if proto == b"tls" { 5061 } else { 5060 };
-            out.extend(proto);
+            let named = u.transport().and_then(Proto::from_name);
+            let Some(proto) = named else { return };
+            let default = if proto == Proto::Tls { 5061 } else { 5060 };
+            out.extend(proto.lower().as_bytes());
             out.push(b':');
             out.extend_from_slice(u.host);
             out.push(b':');
@@ -114,29 +113,35 @@ pub(super) const TABLE: &[TransformSig] = &[
         })
     }),
     plain("nameaddr.name", |heap, input, _| {
-        of_address(heap, input, |a| a.display)
+        part_or_null(heap, input, |b| Some(name_addr(b)?.0))
     }),
     plain("nameaddr.uri", |heap, input, _| {
-        of_address(heap, input, |a| Some(a.uri))
+        part_or_null(heap, input, |b| Some(name_addr(b)?.1))
     }),
-    plain("nameaddr.len", |_, input, _| Value::Int(input.len() as i64)),
+    plain("nameaddr.len", |heap, input, _| {
+        let parts = name_addr(heap.bytes(input));
+        parts.map_or(Value::Null, |(_, _, len)| Value::Int(len as i64))
+    }),
     plain("tobody.uri", |heap, input, _| {
-        of_address(heap, input, |a| Some(a.uri))
+        of_address(heap, input, |a, _| Some(a.uri))
     }),
     plain("tobody.tag", |heap, input, _| {
-        of_address(heap, input, |a| a.tag())
+        of_address(heap, input, |a, _| match a.tag()? {
+            [b'"', inner @ .., b'"'] => Some(inner),
+            tag => Some(tag),
+        })
     }),
     plain("tobody.user", |heap, input, _| {
-        of_address(heap, input, |a| Uri::parse(a.uri).ok()?.user)
+        of_address(heap, input, |_, uri| uri.user)
     }),
     plain("tobody.host", |heap, input, _| {
-        of_address(heap, input, |a| Some(Uri::parse(a.uri).ok()?.host))
+        of_address(heap, input, |_, uri| Some(uri.host))
     }),
     plain("tobody.params", |heap, input, _| {
-        of_address(heap, input, |a| Some(a.params))
+        of_address(heap, input, |a, _| Some(a.params))
     }),
     plain("tobody.display", |heap, input, _| {
-        of_address(heap, input, |a| a.display)
+        of_address(heap, input, |a, _| a.display)
     }),
 ];
 
@@ -164,29 +169,56 @@ fn without_param(text: &[u8], name: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&text[from + params.len()..]);
 }
 
+/// Whether the parts of this URI are known.
+fn is_read(uri: &Uri<'_>) -> bool {
+    uri.scheme != Scheme::Other || uri.scheme_text.eq_ignore_ascii_case(b"urn")
+}
+
 fn of_uri(
     heap: &mut Heap,
     input: Text,
     part: impl for<'a> FnOnce(&Uri<'a>) -> Option<&'a [u8]>,
 ) -> Value {
     let shape = heap.shape(input);
-    part_of(heap, input, |bytes| part(&shape?.uri(bytes)))
+    part_or_null(heap, input, |bytes| {
+        let uri = shape?.uri(bytes);
+        is_read(&uri).then(|| part(&uri).unwrap_or_default())
+    })
 }
 
 fn of_address(
     heap: &Heap,
     input: Text,
-    part: impl for<'a> FnOnce(&NameAddr<'a>) -> Option<&'a [u8]>,
+    part: impl for<'a> FnOnce(&NameAddr<'a>, &Uri<'a>) -> Option<&'a [u8]>,
 ) -> Value {
-    part_of(heap, input, |bytes| part(&NameAddr::parse(bytes).ok()?))
+    part_or_null(heap, input, |bytes| {
+        let address = NameAddr::parse(bytes).ok()?;
+        let uri = Uri::parse(address.uri).ok().filter(is_read)?;
+        Some(part(&address, &uri).unwrap_or_default())
+    })
+}
+
+/// What stands before the first angle bracket outside of quotes, what stands in it, and how long
+/// both are; without one all of the text is the URI.
+fn name_addr(text: &[u8]) -> Option<(&[u8], &[u8], usize)> {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    let open = text.iter().position(|b| {
+        is_quoted ^= *b == b'"' && !is_escaped;
+        is_escaped = *b == b'\\' && is_quoted && !is_escaped;
+        *b == b'<' && !is_quoted
+    });
+    let Some(open) = open else {
+        return (!text.is_empty()).then_some((&[], text, text.len()));
+    };
+    let close = open + memchr::memchr(b'>', &text[open..])?;
+    Some((&text[..open], &text[open + 1..close], close + 1))
 }
 
 fn rebuilt(heap: &mut Heap, input: Text, write: fn(&Uri<'_>, &mut Vec<u8>)) -> Value {
     let shape = heap.shape(input);
-    heap.build(|heap, out| {
-        if let Some(shape) = shape {
-            write(&shape.uri(heap.bytes(input)), out);
-        }
+    built(heap, |heap, out| {
+        let uri = shape?.uri(heap.bytes(input));
+        is_read(&uri).then(|| write(&uri, out))
     })
 }
 
