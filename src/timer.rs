@@ -43,6 +43,8 @@ pub enum Timer {
     Parked(Key),
     /// The dispatcher's destinations are to be pinged (`dispatcher.ds_ping_interval`).
     Ping,
+    /// Names of the dispatcher's destinations are to be looked up (`dispatcher.ds_dns_interval`).
+    Names,
     /// A request of our own has waited too long for an address.
     Unresolved(Key),
     /// An item of a table of the script's has lived as long as it may (`htable` autoexpire).

@@ -31,6 +31,17 @@ pub enum Token {
     Run(Key),
     /// About a request of our own that waits for an address.
     Local(Key),
+    /// About the name of a destination of the dispatcher.
+    Destination(Named),
+}
+
+/// Names one destination of one list of the dispatcher: a reload makes a new one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Named {
+    /// Its place.
+    pub place: u32,
+    /// Which list.
+    pub version: u32,
 }
 
 /// One thing asked of the world.

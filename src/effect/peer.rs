@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use super::flow::Flow;
+use super::flow::{Flow, SocketId};
 use super::rpc::Value;
 use crate::slab::Key;
 
@@ -58,6 +58,9 @@ pub enum PeerMessage {
     },
     /// Something that scripts of all shards share has changed.
     Shared(Arc<SharedNews>),
+    /// A request of a script's own that bears a Call-ID of this shard: it is sent here, where its
+    /// answers come.
+    Request(Box<OwnRequest>),
     /// A script waits until another shard has done something to a transaction of its own.
     Transaction {
         /// The script.
@@ -72,6 +75,36 @@ pub enum PeerMessage {
         /// Whether there is such a transaction.
         is_found: bool,
     },
+}
+
+/// A request that a script has made (`uac_req_send`, `t_uac_send`). Values are as they stand on the
+/// wire.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OwnRequest {
+    /// The method.
+    pub method: Box<[u8]>,
+    /// The Request-URI.
+    pub uri: Box<[u8]>,
+    /// Where it goes instead: a URI.
+    pub next_hop: Option<Box<[u8]>>,
+    /// The socket to send from.
+    pub socket: Option<SocketId>,
+    /// The value of From.
+    pub from: Box<[u8]>,
+    /// The value of To.
+    pub to: Box<[u8]>,
+    /// The Call-ID.
+    pub call_id: Box<[u8]>,
+    /// The sequence number.
+    pub cseq: u32,
+    /// Further header fields: complete lines.
+    pub headers: Box<[u8]>,
+    /// The body.
+    pub body: Box<[u8]>,
+    /// User, realm and password for a challenge.
+    pub credential: Option<[Box<[u8]>; 3]>,
+    /// What `$uac_req` holds when `event_route[uac:reply]` runs: its texts and `evroute`.
+    pub event: Option<(Vec<Option<Box<[u8]>>>, i64)>,
 }
 
 /// What a script wants of a dialog that another shard has.

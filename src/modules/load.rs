@@ -81,7 +81,11 @@ pub fn load(request: Request<'_>, source: &mut dyn Source) -> Result<Loaded, Con
         program: Arc::new(program),
         started: WallTime::from_micros(0),
     };
-    warnings.extend(destinations(&mut setup, &list));
+    let complaints = destinations(&mut setup, &list);
+    if setup.config.dispatcher.refuses_bad_lines && !complaints.is_empty() {
+        return Err(ConfigErrors(complaints));
+    }
+    warnings.extend(complaints);
     Ok(Loaded { setup, warnings })
 }
 

@@ -18,10 +18,10 @@ use crate::modules::dialog::elsewhere::{self, Elsewhere};
 use crate::modules::dialog::life;
 use crate::modules::dialog::strings::Field;
 use crate::modules::dialog::{self, Happening, Route, peers};
-use crate::modules::dispatcher;
 use crate::modules::htable;
 use crate::modules::shared;
 use crate::modules::work::Work;
+use crate::modules::{dispatcher, uac};
 use crate::script::{Program, RouteId, RouteKind};
 use crate::sip::Message;
 use crate::slab::Key;
@@ -266,6 +266,7 @@ impl Shard {
             PeerMessage::NonceUse { run, told } => self.nonce_judged(step, run, told),
             PeerMessage::Decoded { flow, bytes } => self.decoded(step, flow, &bytes),
             PeerMessage::Shared(news) => shared::heard(&mut self.env(step), from, &news),
+            PeerMessage::Request(request) => uac::peer::heard(&mut self.env(step), *request),
             PeerMessage::Transaction { run, order } => {
                 let is_found = self.ordered(step, &order);
                 let answer = PeerMessage::Answered { run, is_found };

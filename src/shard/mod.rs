@@ -193,6 +193,7 @@ impl Shard {
         let now = Now::default();
         let out = &mut Outbox::default();
         dispatcher::ping::start(&mut shard.env(&mut Step { now, out }));
+        dispatcher::names::start(&mut shard.env(&mut Step { now, out }));
         shard
     }
 
@@ -212,9 +213,17 @@ impl Shard {
             Input::Routed(token, source) => self.routed(step, token, source),
             Input::SendFailed(Token::Branch(id), _) => self.not_sent(step, id),
             Input::Resolved(Token::Local(key), found) => self.local_resolved(step, key, found),
+            Input::Resolved(Token::Destination(named), found) => {
+                let hops = found.unwrap_or_default();
+                dispatcher::names::resolved(&mut self.env(step), named, &hops);
+            }
+            Input::Found(Token::Destination(named), found) => {
+                let records = found.unwrap_or_default();
+                dispatcher::names::found(&mut self.env(step), named, &records);
+            }
             Input::Resolved(Token::Branch(_), _)
             | Input::Found(Token::Branch(_) | Token::Local(_), _)
-            | Input::SendFailed(Token::Run(_) | Token::Local(_), _) => {
+            | Input::SendFailed(Token::Run(_) | Token::Local(_) | Token::Destination(_), _) => {
                 self.state.counters.stale_answers += 1;
             }
             // Nothing is kept per connection here; a response to a closed one falls back by its
@@ -259,6 +268,7 @@ impl Shard {
         self.state.tm.compares_call_id = kept.config.tm.callid_matching;
         self.state.setup = Arc::new(kept);
         dispatcher::ping::start(&mut self.env(step));
+        dispatcher::names::start(&mut self.env(step));
         // One line for the process, not one for each core.
         if self.state.id.0 > 0 {
             return;
@@ -361,7 +371,8 @@ impl Shard {
             let items = self.state.stores.tables.timer_count();
             let timers = self.state.wheel.len();
             let pings = usize::from(self.state.dispatcher.timer.is_some());
-            let all = dialogs + transfers + items + pings;
+            let names = usize::from(self.state.dispatcher.names_timer.is_some());
+            let all = dialogs + transfers + items + pings + names;
             assert_eq!(timers, all, "timers of an idle shard");
         }
     }

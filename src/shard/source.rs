@@ -65,7 +65,7 @@ impl Shard {
         match token {
             Token::Run(key) => self.run_routed(step, key, source),
             Token::Local(key) => self.local_routed(step, key, source),
-            Token::Branch(_) => self.state.counters.stale_answers += 1,
+            Token::Branch(_) | Token::Destination(_) => self.state.counters.stale_answers += 1,
         }
     }
 

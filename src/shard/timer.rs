@@ -67,6 +67,7 @@ impl Shard {
                 tm::serve::step(&mut self.env(step), key, server::Event::WaitOver, None);
             }
             Timer::Ping => dispatcher::ping::fired(&mut self.env(step)),
+            Timer::Names => dispatcher::names::fired(&mut self.env(step)),
             Timer::Item(item) => self.item_expired(step, item),
             Timer::Dialog(key) => dialog::fired(&mut self.env(step), key),
             Timer::Transfer(key) => dialog::transfer::fired(&mut self.env(step), key),
@@ -124,6 +125,7 @@ fn transaction_of(timer: Timer) -> Option<Key> {
         | Timer::AckWait(_)
         | Timer::Wait(_)
         | Timer::Ping
+        | Timer::Names
         | Timer::Item(_)
         | Timer::Dialog(_)
         | Timer::Transfer(_)

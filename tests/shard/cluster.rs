@@ -128,6 +128,8 @@ struct Cluster {
     /// Peer messages of a thousand that are lost, and as many that come twice.
     trouble: u32,
     in_flight: usize,
+    /// What was sent because of what other shards told.
+    sent: Vec<Sent>,
     log: Vec<String>,
     fault: Option<Fault>,
 }
@@ -160,7 +162,11 @@ impl Fault {
 
 impl Cluster {
     fn new(count: u16, seed: u64, trouble: u32) -> Cluster {
-        let setup = Arc::new(Setup::from_text(CFG, count).unwrap_or_else(|e| panic!("{e}")));
+        Cluster::with(CFG, count, seed, trouble)
+    }
+
+    fn with(cfg: &str, count: u16, seed: u64, trouble: u32) -> Cluster {
+        let setup = Arc::new(Setup::from_text(cfg, count).unwrap_or_else(|e| panic!("{e}")));
         let mut rng = Rng::new(seed);
         let shard = |id| Shard::new(ShardId(id), Arc::clone(&setup), rng.next_u64());
         Cluster {
@@ -173,6 +179,7 @@ impl Cluster {
             rng: Rng::new(seed),
             trouble,
             in_flight: 0,
+            sent: vec![],
             log: vec![],
             fault: None,
         }
@@ -293,7 +300,8 @@ impl Cluster {
                 Event::Wake(_) => {}
                 Event::Peer(shard, from, message) => {
                     self.in_flight -= 1;
-                    self.input(shard, Input::Peer(from, message));
+                    let sent = self.input(shard, Input::Peer(from, message));
+                    self.sent.extend(sent);
                 }
                 Event::Message(from, text) => drop(self.receive(from, &text)),
             }
@@ -690,5 +698,70 @@ fn an_order_that_comes_twice_is_obeyed_once() {
         let message = PeerMessage::Question(Box::new(question));
         cluster.input(usize::from(home.0), Input::Peer(stranger, message));
         assert_eq!(caller(&cluster), want, "{number}");
+    }
+}
+
+const OWN_REQUESTS: &str = r#"
+listen=udp:192.0.2.100:5060
+loadmodule "tm.so"
+loadmodule "sl.so"
+loadmodule "pv.so"
+loadmodule "xlog.so"
+loadmodule "textops.so"
+loadmodule "uac.so"
+request_route {
+    if (is_method("INFO")) {
+        $var(h) = "From: <sip:me@here.test>;tag=m\r\nTo: <sip:x@y.test>\r\nCall-ID: "
+            + $hdr(X-Call) + "\r\n";
+        $var(r) = t_uac_send("MESSAGE", "sip:x@192.0.2.2", "", "", "$var(h)", "");
+    } else {
+        $uac_req(all) = $null;
+        $uac_req(method) = "MESSAGE";
+        $uac_req(ruri) = "sip:x@192.0.2.2";
+        $uac_req(furi) = "sip:me@here.test";
+        $uac_req(callid) = $hdr(X-Call);
+        $uac_req(auser) = "me";
+        $uac_req(apasswd) = "secret";
+        $uac_req(evroute) = 1;
+        $uac_req(evparam) = "p";
+        $var(r) = uac_req_send();
+    }
+    xlog("sent $var(r)\n");
+}
+event_route[uac:reply] {
+    xlog("$uac_req(evcode) $uac_req(evparam) $uac_req(callid) $uac_req(furi)\n");
+}
+"#;
+
+#[test]
+fn a_request_of_a_script_leaves_where_its_answer_comes() {
+    for (method, has_event) in [("OPTIONS", true), ("INFO", false)] {
+        for n in 0..8 {
+            let mut cluster = Cluster::with(OWN_REQUESTS, 4, 3, 0);
+            let call = format!("own-{n}@x");
+            let header = format!("X-Call: {call}\r\n");
+            let mut sent = cluster.receive(ALICE, &request(method, "o", &header));
+            assert_eq!(cluster.log, ["sent 1"]);
+            cluster.run(Duration::from_millis(1));
+            sent.append(&mut cluster.sent);
+            assert_eq!(sent.len(), 1, "{call}");
+            assert_eq!(sent[0].get("Call-ID"), call);
+            // The shard of that Call-ID knows what the answer belongs to.
+            cluster.receive(BOB, &answer(&sent[0], 200, "b"));
+            let event = format!("200 p {call} sip:me@here.test");
+            let want: &[&str] = if has_event {
+                &["sent 1", &event]
+            } else {
+                &["sent 1"]
+            };
+            assert_eq!(cluster.log, want);
+            // Nothing is repeated.
+            cluster.run(Duration::from_secs(60));
+            assert!(cluster.sent.is_empty());
+            assert!(
+                cluster.shards.iter().all(|s| s.state().tm.len() == 0),
+                "{call}"
+            );
+        }
     }
 }

@@ -1,5 +1,8 @@
 //! Destinations on the wire: which one a request goes to, failover, pings and what they change.
 
+use dialcore::effect::{Lookup, NameRecord};
+use dialcore::modules::Setup;
+
 use super::{ALICE, BOB, CAROL, Proxy, Sent, answer, lines, request};
 
 const LIST: &str = "\
@@ -68,7 +71,7 @@ fn what_functions_return() {
         (r#"ds_select_routes("1=8", "z")"#, "-1"),
         ("ds_reload()", "1"),
         ("ds_load_update()", "1"),
-        ("ds_load_unset()", "1"),
+        ("ds_load_unset()", "-1"),
     ];
     for (call, want) in table {
         let got = said(&format!("$var(r) = {call}; xlog(\"$var(r)\\n\");"));
@@ -249,6 +252,153 @@ fn hashes_are_stable_and_turns_go_round() {
     };
     let turns: Vec<String> = (0..4).map(|n| turn(n, &mut p)).collect();
     assert_eq!(turns, ["192.0.2.4", "192.0.2.3", "192.0.2.2", "192.0.2.4"]);
+}
+
+#[test]
+fn only_an_invite_is_a_call() {
+    let list = "4 sip:192.0.2.2 0 0 duid=a\n4 sip:192.0.2.3 0 0 duid=b\n\
+                4 sip:192.0.2.4 0 0 duid=c;maxload=1\n";
+    let route = r#"request_route {
+        if (is_method("BYE")) { ds_load_update(); exit; }
+        if ($hdr(X) == "unset") { $var(r) = ds_load_unset(); xlog("$var(r)\n"); exit; }
+        ds_select_dst("4", "10");
+        if ($hdr(X) == "next") { ds_next_dst(); }
+        xlog("$(du{s.substr,-1,1}) $xavp(_dsctx_=>cnt) $xavp(_dsdst_=>dstid)\n");
+    }"#;
+    let mut p = proxy(route, "modparam(\"dispatcher\", \"ds_hash_size\", 4)", list);
+    // Method, Call-ID, X; what the original took, how many it listed, whose load it was.
+    let table = [
+        ("INVITE", "a", "", "4 3 c"),
+        ("INVITE", "b", "", "3 2 b"),
+        ("INVITE", "c", "", "2 2 a"),
+        ("INVITE", "d", "", "3 2 b"),
+        ("INVITE", "e", "next", "3 2 b"),
+        ("MESSAGE", "f", "", "4 3 <null>"),
+        ("BYE", "a", "", ""),
+        ("INVITE", "g", "", "4 3 c"),
+        ("MESSAGE", "b", "unset", "1"),
+        ("MESSAGE", "b", "unset", "-1"),
+        ("INVITE", "h", "", "2 2 a"),
+        ("INVITE", "i", "", "3 2 b"),
+    ];
+    for (method, call, x, want) in table {
+        let text = request(method, call, &format!("X: {x}\r\n"));
+        let text = text.replace("Call-ID: c1", &format!("Call-ID: {call}"));
+        p.log.clear();
+        p.receive(ALICE, &text);
+        let said = p.log.concat();
+        assert_eq!(said.trim_end(), want, "{method} {call} {x}");
+    }
+}
+
+#[test]
+fn where_a_default_socket_is_named() {
+    let route = r#"request_route { ds_select_dst("1", "8"); xlog("$fs\n"); }"#;
+    let named = "listen=udp:192.0.2.101:5070 name \"out\"\n";
+    let socket = "modparam(\"dispatcher\", \"ds_default_socket\", \"udp:192.0.2.100:5060\")\n";
+    let name = "modparam(\"dispatcher\", \"ds_default_sockname\", \"out\")\n";
+    let table = [
+        (String::new(), "<null>"),
+        (socket.to_owned(), "udp:192.0.2.100:5060"),
+        (name.to_owned(), "udp:192.0.2.101:5070"),
+        (format!("{socket}{name}"), "udp:192.0.2.101:5070"),
+    ];
+    for (params, want) in table {
+        let mut p = proxy(route, &format!("{named}{params}"), LIST);
+        p.receive(ALICE, &request("OPTIONS", "o", ""));
+        assert_eq!(p.log.concat().trim_end(), want, "{params}");
+    }
+}
+
+#[test]
+fn a_bad_line_may_be_an_error() {
+    let load = |mode: u8| {
+        let text = format!(
+            "#!KAMAILIO\nloadmodule \"tm.so\"\nloadmodule \"dispatcher.so\"\n\
+             modparam(\"dispatcher\", \"list_file\", \"list\")\n\
+             modparam(\"dispatcher\", \"ds_load_mode\", {mode})\nrequest_route {{ exit; }}\n"
+        );
+        Setup::from_files(
+            &[("cfg", &text), ("list", "1 sip:192.0.2.2\n1 rubbish\n")],
+            1,
+        )
+    };
+    let setup = load(0).expect("the other line counts");
+    assert_eq!(setup.config.dispatcher.sets.destinations().len(), 1);
+    let errors = load(1).expect_err("the line is an error").to_string();
+    assert!(errors.starts_with("list:2"), "{errors}");
+}
+
+/// The addresses that a name server gives.
+fn addresses(ips: &[&str]) -> Vec<NameRecord> {
+    let record = |ip: &&str| NameRecord::Address(ip.parse().unwrap());
+    ips.iter().map(record).collect()
+}
+
+const FROM_WHOM: &str = r#"request_route { $var(r) = ds_is_from_list(); xlog("$var(r)\n"); }"#;
+const NAMES: &str = "1 sip:a.test\n1 sip:b.test:5080 16\n1 sip:192.0.2.9\n";
+
+/// Whether a message from there comes from the list.
+fn is_from(p: &mut Proxy, source: &str) -> bool {
+    p.log.clear();
+    p.receive(source, &request("OPTIONS", source, ""));
+    p.log.concat().trim_end() == "1"
+}
+
+#[test]
+fn names_are_looked_up_ahead() {
+    let mut p = proxy(FROM_WHOM, "modparam(\"tm\", \"fr_timer\", 1000)", NAMES);
+    p.wait(0.1);
+    let asked: Vec<&Lookup> = p.lookups.iter().map(|(_, lookup)| lookup).collect();
+    // Flag 16: not this name.
+    assert_eq!(asked, [&Lookup::Addresses("a.test".into())]);
+    assert!(!is_from(&mut p, "192.0.2.2:5060"));
+    p.found(Ok(addresses(&["192.0.2.2", "192.0.2.3"])));
+    let table = [
+        ("192.0.2.2:5060", true),
+        ("192.0.2.3:5060", true),
+        ("192.0.2.3:5070", false),
+        ("192.0.2.9:5060", true),
+        ("192.0.2.4:5060", false),
+    ];
+    for (source, want) in table {
+        assert_eq!(is_from(&mut p, source), want, "{source}");
+    }
+    p.wait(10_000.0);
+    assert!(p.lookups.is_empty());
+}
+
+#[test]
+fn names_are_looked_up_again() {
+    let mode = |mode: &str| {
+        format!(
+            "modparam(\"dispatcher\", \"ds_dns_mode\", {mode})\n\
+                 modparam(\"dispatcher\", \"ds_dns_interval\", 60)\n\
+                 modparam(\"dispatcher\", \"ds_dns_ttl\", 30)\n"
+        )
+    };
+    // 4: by the clock; who no longer has the name is no longer of the list.
+    let mut p = proxy(FROM_WHOM, &mode("4"), NAMES);
+    p.wait(0.1);
+    p.found(Ok(addresses(&["192.0.2.2"])));
+    assert!(is_from(&mut p, "192.0.2.2:5060"));
+    p.wait(60.0);
+    p.found(Ok(addresses(&["192.0.2.3"])));
+    assert!(!is_from(&mut p, "192.0.2.2:5060") && is_from(&mut p, "192.0.2.3:5060"));
+    // 2: with a match, for the next one; again when ds_dns_ttl is over.
+    let mut p = proxy(FROM_WHOM, &mode("2"), NAMES);
+    p.wait(0.1);
+    assert!(p.lookups.is_empty() && !is_from(&mut p, "192.0.2.2:5060"));
+    p.found(Ok(addresses(&["192.0.2.2"])));
+    assert!(is_from(&mut p, "192.0.2.2:5060") && p.lookups.is_empty());
+    p.wait(31.0);
+    assert!(is_from(&mut p, "192.0.2.2:5060") && p.lookups.len() == 1);
+    // 8: by SRV, which names the port.
+    let mut p = proxy(FROM_WHOM, &mode("8"), NAMES);
+    p.wait(0.1);
+    assert!(p.lookups.is_empty());
+    p.resolve(Ok(&["192.0.2.2:5090"]));
+    assert!(is_from(&mut p, "192.0.2.2:5090") && !is_from(&mut p, "192.0.2.2:5060"));
 }
 
 #[test]

@@ -3,17 +3,21 @@
 //! States are the same in every shard, so shard 0, which pings, answers for all; what is set is
 //! set in every shard.
 
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::effect::Proto;
 use crate::effect::rpc::{Fault, Part, Value};
 use crate::modules::rpc::args::Args;
 use crate::modules::rpc::command::{
-    Changed, Command, Container, Fold, Run, Shards, Slice, Stop, Whom, stop,
+    Answer, Changed, Command, Container, Fold, Run, Shards, Slice, Stop, Whom, stop,
 };
 use crate::modules::rpc::desk::Desk;
 use crate::modules::setup::Setup;
 use crate::modules::state::Env;
+use crate::script::spread;
+use crate::sip::Uri;
 use crate::steer::ShardId;
 
 use super::functions::state_of;
@@ -21,11 +25,11 @@ use super::list::{Destination, Sets};
 use super::live::Condition;
 
 /// The commands.
-pub(super) const COMMANDS: [Command; 7] = [
+pub(super) const COMMANDS: [Command; 8] = [
     Command {
         name: "dispatcher.list",
         help: "Return the content of dispatcher sets.",
-        params: "",
+        params: "[short|full]",
         container: Container::Last,
         run: Run::Shards(Shards {
             whom: the_one_who_pings,
@@ -76,7 +80,7 @@ pub(super) const COMMANDS: [Command; 7] = [
     Command {
         name: "dispatcher.add",
         help: "Add a destination address in memory, until the next reload.",
-        params: "SET URI [FLAGS]",
+        params: "SET URI [FLAGS [PRIORITY [ATTRIBUTES]]]",
         container: Container::Last,
         run: Run::Change(add),
     },
@@ -86,6 +90,13 @@ pub(super) const COMMANDS: [Command; 7] = [
         params: "SET URI",
         container: Container::Last,
         run: Run::Change(remove),
+    },
+    Command {
+        name: "dispatcher.hash",
+        help: "Compute the hash of the values.",
+        params: "SLOTS VALUE [VALUE]",
+        container: Container::Last,
+        run: Run::Here(hash),
     },
 ];
 
@@ -104,7 +115,35 @@ fn fault(code: i32, text: &'static str) -> Part {
     }
 }
 
-fn list(env: &mut Env<'_>, _: &Args, _: Slice) -> Part {
+/// The hash of the algorithms 0 to 3, 5 and 7, and the place in a set of so many.
+fn hash(_: &mut Desk<'_>, args: &Args) -> Answer {
+    let invalid = |_| stop(500, INVALID);
+    let count = args.int(0).map_err(invalid)?;
+    let first = args.word(1).map_err(invalid)?;
+    let second = args.optional(2, Args::word).map_err(invalid)?;
+    let hash = spread(&[&first, &second.unwrap_or_default()]);
+    let slot = u32::try_from(count).ok().and_then(|n| hash.checked_rem(n));
+    Ok(vec![Value::members([
+        // As the original shows it, with a sign.
+        ("hashid", Value::Int((hash as i32).into())),
+        ("slot", Value::count(slot.unwrap_or(0).into())),
+    ])])
+}
+
+/// How much `dispatcher.list` shows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Detail {
+    Short,
+    Usual,
+    Full,
+}
+
+fn list(env: &mut Env<'_>, args: &Args, _: Slice) -> Part {
+    let detail = match args.text(0).as_deref() {
+        Ok(b"short") => Detail::Short,
+        Ok(b"full") => Detail::Full,
+        Ok(_) | Err(_) => Detail::Usual,
+    };
     let live = &env.state.dispatcher;
     if live.sets().sets().is_empty() {
         return fault(500, "No Destination Sets");
@@ -118,7 +157,10 @@ fn list(env: &mut Env<'_>, _: &Args, _: Slice) -> Part {
         .map(|(id, places): &(i64, Range<usize>)| {
             let targets = places.clone().map(|at| {
                 let destination = &live.sets().destinations()[at];
-                ("DEST", target(destination, live.condition(at), more))
+                let found = live.addresses(at).first().map(SocketAddr::ip);
+                let condition = live.condition(at);
+                let shown = target((destination, found), condition, detail, more);
+                ("DEST", shown)
             });
             let set = [
                 ("ID", Value::Int(*id)),
@@ -134,8 +176,9 @@ fn list(env: &mut Env<'_>, _: &Args, _: Slice) -> Part {
 
 /// A destination; with its latency and its load where the configuration says so.
 fn target(
-    destination: &Destination,
+    (destination, found): (&Destination, Option<IpAddr>),
     condition: Condition,
+    detail: Detail,
     (has_latency, has_load): (bool, bool),
 ) -> Value {
     let attrs = &destination.attrs;
@@ -144,7 +187,10 @@ fn target(
         ("FLAGS", Value::text(condition.letters())),
         ("PRIORITY", Value::Int(destination.priority)),
     ];
-    if !attrs.body.is_empty() {
+    if detail == Detail::Full {
+        members.extend(place(destination, found));
+    }
+    if !attrs.body.is_empty() && detail != Detail::Short {
         let text =
             |value: &Option<Box<[u8]>>| Value::text(value.as_deref().unwrap_or(b"<null string>"));
         let attrs = Value::members([
@@ -177,6 +223,33 @@ fn target(
     Value::members(members)
 }
 
+/// What is known of where it is.
+fn place(destination: &Destination, found: Option<IpAddr>) -> [(&'static str, Value); 6] {
+    let host = Uri::parse(&destination.uri).map_or(&b""[..], |uri| uri.host);
+    let ip = destination.ip.or(found);
+    let ip = ip.map_or_else(|| "0.0.0.0".to_owned(), |ip| ip.to_string());
+    let proto = match destination.proto {
+        None => 0,
+        Some(Proto::Udp) => 1,
+        Some(Proto::Tcp) => 2,
+        Some(Proto::Tls) => 3,
+        Some(Proto::Sctp) => 4,
+        Some(Proto::Ws) => 5,
+        Some(Proto::Wss) => 6,
+    };
+    [
+        ("HOST", Value::text(host)),
+        ("IPADDR", Value::text(ip)),
+        (
+            "PORT",
+            Value::count(destination.written_port.unwrap_or(0).into()),
+        ),
+        ("PROTOID", Value::Int(proto)),
+        ("DNSTIME_SEC", Value::Int(0)),
+        ("DNSTIME_USEC", Value::Int(0)),
+    ]
+}
+
 const INVALID: &str = "Invalid Parameters";
 
 /// Set and URI.
@@ -190,13 +263,21 @@ fn destination_of(args: &Args) -> Result<(i64, std::borrow::Cow<'_, [u8]>), Stop
 
 fn add(setup: &Setup, args: &Args) -> Changed {
     let (set, uri) = destination_of(args)?;
-    let flags = args.optional(2, Args::word);
-    let flags = flags.map_err(|_| stop(500, INVALID))?.unwrap_or_default();
-    let line = [set.to_string().as_bytes(), &uri, &flags].join(&b' ');
+    let mut words = vec![set.to_string().into_bytes(), uri.into_owned()];
+    // Flags, priority, attributes: each only behind the one before it.
+    for at in 2..5 {
+        match args
+            .optional(at, Args::word)
+            .map_err(|_| stop(500, INVALID))?
+        {
+            Some(word) => words.push(word.into_owned()),
+            None => break,
+        }
+    }
     // A blank or a line end in a parameter would be more than one word of the line.
-    let is_word = |w: &[u8]| !w.iter().any(|b| b.is_ascii_whitespace());
-    let sets = setup.config.dispatcher.sets.with(&line, setup);
-    let sets = sets.ok().filter(|_| is_word(&uri) && is_word(&flags));
+    let is_word = |w: &Vec<u8>| !w.iter().any(u8::is_ascii_whitespace);
+    let sets = setup.config.dispatcher.sets.with(&words.join(&b' '), setup);
+    let sets = sets.ok().filter(|_| words.iter().all(is_word));
     let sets = sets.ok_or_else(|| stop(500, "Adding dispatcher dst failed"))?;
     Ok(changed(setup, sets, "Ok. Dispatcher destination added."))
 }

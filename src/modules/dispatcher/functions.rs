@@ -1,22 +1,25 @@
 //! The functions of the module.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::effect::{Effect, Level, Proto};
+use crate::effect::{Effect, Level, Proto, SocketId};
 use crate::limits::DESTINATION_RULE_COUNT_MAX;
-use crate::modules::Call;
 use crate::modules::entry::{NO, YES, text_of, truth};
 use crate::modules::pv::avp::Stored;
+use crate::modules::pv::credential_of;
 use crate::modules::rewrite;
 use crate::modules::work::{Bytes, Target};
-use crate::script::{CallSite, Heap, Outcome, Value};
-use crate::sip::{Method, Uri};
-use crate::steer;
+use crate::modules::{Call, Setup};
+use crate::script::{CallSite, Heap, Outcome, Value, spread};
+use crate::sip::uri::Scheme;
+use crate::sip::{HeaderName, Message, Method, Uri};
 
 use super::list::flag;
 use super::live::Attempt;
 use super::named;
+use super::names;
 use super::select::{self, Start};
 
 /// What is done with the choice.
@@ -154,25 +157,28 @@ fn number(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite, index: usize) -
 
 fn start(call: &mut Call<'_>, heap: &mut Heap, algorithm: i64) -> Start {
     let message = Rc::clone(&call.work.message);
-    let hash = |text: &[u8]| Start::Hash(steer::hash(text));
+    let hash = |texts: &[&[u8]]| Start::Hash(spread(texts));
+    let of_uri = |uri: &[u8], user_only| Start::Hash(hash_of_uri(uri, user_only));
     let user_only = call.env.state.setup.config.dispatcher.flags & 1 != 0;
     match algorithm {
-        0 => hash(message.call_id()),
-        1 => hash(&identity(message.from().uri, user_only)),
-        2 => hash(&identity(message.to().uri, user_only)),
-        3 => hash(&identity(call.work.uri(), user_only)),
+        0 => hash(&[message.call_id()]),
+        1 => of_uri(message.from().uri, user_only),
+        2 => of_uri(message.to().uri, user_only),
+        3 => of_uri(call.work.uri(), user_only),
         4 => Start::RoundRobin,
         5 => {
-            let user = named::value(call, heap, b"au", None);
-            user.map_or(Start::RoundRobin, |user| hash(&user))
+            let user = user_of_credentials(&message);
+            user.map_or(Start::RoundRobin, |user| hash(&[&user]))
         }
         6 => Start::Random,
         7 => {
             let pattern = call.env.state.setup.config.dispatcher.hash_pvar.clone();
-            hash(&named::expand(call, heap, pattern.as_bytes()))
+            hash(&[&named::expand(call, heap, pattern.as_bytes())])
         }
         8 | PARALLEL => Start::First,
         9 => Start::Weight,
+        // Only an INVITE makes a call.
+        10 if message.method() != Method::Invite => Start::First,
         10 => Start::Load,
         11 => Start::RelativeWeight,
         13 => Start::Latency,
@@ -184,24 +190,40 @@ fn start(call: &mut Call<'_>, heap: &mut Heap, algorithm: i64) -> Start {
     }
 }
 
-/// What a URI is hashed by: user, host and port, or the user alone.
-fn identity(uri: &[u8], user_only: bool) -> Vec<u8> {
-    let Ok(uri) = Uri::parse(uri) else {
-        return uri.to_vec();
+/// The user of Proxy-Authorization, else of Authorization: without scheme and domain.
+fn user_of_credentials(message: &Message) -> Option<Vec<u8>> {
+    let names = [HeaderName::ProxyAuthorization, HeaderName::Authorization];
+    let header = names.iter().find_map(|name| message.first(*name))?;
+    let user = credential_of(message.text(header.value), b"username")?;
+    let name = user.strip_prefix(b"sip:").unwrap_or(user);
+    let end = name.iter().position(|b| *b == b'@').unwrap_or(name.len());
+    Some(name[..end].to_vec())
+}
+
+/// What the original takes for a URI without a user when only users count.
+const HASH_OF_NOBODY: u32 = 1;
+
+/// The hash of user, host and port, or of the user alone; a port that stands for none does not
+/// count. What cannot be read is hashed as it is.
+fn hash_of_uri(uri: &[u8], user_only: bool) -> u32 {
+    let Ok(parsed) = Uri::parse(uri) else {
+        return spread(&[uri]);
     };
-    let user = uri.user.unwrap_or_default();
-    if user_only && !user.is_empty() {
-        return user.to_vec();
+    let user = parsed.user.unwrap_or_default();
+    match (user_only, user.is_empty()) {
+        (true, true) => return HASH_OF_NOBODY,
+        (true, false) => return spread(&[user]),
+        (false, _) => {}
     }
-    let port = uri.port.unwrap_or(Proto::Udp.default_port()).to_string();
-    [
-        user,
-        b"@",
-        &uri.host.to_ascii_lowercase(),
-        b":",
-        port.as_bytes(),
-    ]
-    .concat()
+    let usual = if parsed.scheme == Scheme::Sips {
+        5061
+    } else {
+        5060
+    };
+    match parsed.port.filter(|port| *port != usual) {
+        Some(port) => spread(&[user, &[parsed.host, format!(":{port}").as_bytes()].concat()]),
+        None => spread(&[user, parsed.host]),
+    }
 }
 
 /// A call counts against the destination that it is sent to first.
@@ -253,14 +275,16 @@ fn remember(call: &mut Call<'_>, order: &[usize], has_load: bool) {
         avps.push_record(config.xavp_dst.as_bytes(), &fields);
     }
     let count = Stored::Int(order.len() as i64);
-    avps.push_record(config.xavp_ctx.as_bytes(), &[("cnt", count)]);
+    if config.xavp_ctx_mode & 1 == 0 {
+        avps.push_record(config.xavp_ctx.as_bytes(), &[("cnt", count)]);
+    }
 }
 
 /// Makes the destination the one that the request goes to.
 fn apply(call: &mut Call<'_>, place: usize, goal: Goal) -> bool {
     let sets = Arc::clone(call.env.state.dispatcher.sets());
     let d = &sets.destinations()[place];
-    let socket = d.socket.or_else(|| default_socket(call));
+    let socket = d.socket.or_else(|| default_socket(&call.env.state.setup));
     let target = call.work.target.clone();
     match directed(&target, call.work.message.uri(), &d.uri, goal) {
         Some(mut target) => {
@@ -274,12 +298,15 @@ fn apply(call: &mut Call<'_>, place: usize, goal: Goal) -> bool {
     }
 }
 
-pub(super) fn default_socket(call: &Call<'_>) -> Option<crate::effect::SocketId> {
-    let setup = &call.env.state.setup;
-    let text = setup.config.dispatcher.default_socket.as_bytes();
-    (!text.is_empty())
-        .then(|| setup.socket_written(text))
-        .flatten()
+/// `ds_default_sockname`, else `ds_default_socket`.
+pub(super) fn default_socket(setup: &Setup) -> Option<SocketId> {
+    let config = &setup.config.dispatcher;
+    let written = |text: &str| setup.socket_written(text.as_bytes());
+    match (&*config.default_socket_name, &*config.default_socket) {
+        ("", "") => None,
+        ("", text) => written(text),
+        (name, _) => setup.socket_called(name.as_bytes()),
+    }
 }
 
 fn directed(target: &Target, received: &[u8], uri: &[u8], goal: Goal) -> Option<Target> {
@@ -320,7 +347,7 @@ fn parallel(call: &mut Call<'_>, order: &[usize], goal: Goal) -> Outcome {
         let d = &sets.destinations()[*place];
         let base = call.work.target.clone();
         if let Some(mut target) = directed(&base, call.work.message.uri(), &d.uri, goal) {
-            target.socket = d.socket.or_else(|| default_socket(call));
+            target.socket = d.socket.or_else(|| default_socket(&call.env.state.setup));
             call.work.appended.push(target);
         }
     }
@@ -335,6 +362,14 @@ pub(super) fn next(call: &mut Call<'_>, goal: Goal) -> Outcome {
     if !call.work.avps.pop_record(name) {
         return NO;
     }
+    set(call, goal)
+}
+
+/// `ds_set_dst`, `ds_set_domain`: the record on top says where to.
+pub(super) fn set(call: &mut Call<'_>, goal: Goal) -> Outcome {
+    let setup = Arc::clone(&call.env.state.setup);
+    let config = &setup.config.dispatcher;
+    let name = config.xavp_dst.as_bytes();
     let place = current(call);
     if let Some(place) = place {
         if config.flags & 2 != 0 && call.env.state.dispatcher.remove_load(&call_id(call)) {
@@ -463,7 +498,8 @@ pub(super) fn is_active(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -
 pub(super) fn is_from_list(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
     let set = number(call, heap, site, 0).filter(|set| *set != -1);
     let mode = number(call, heap, site, 1).unwrap_or(2);
-    let (ip, port, proto) = match text_of(call, heap, site, 2) {
+    let uri = text_of(call, heap, site, 2).filter(|uri| !uri.is_empty());
+    let (ip, port, proto) = match uri {
         Some(text) => {
             let Some((ip, uri)) = Uri::parse(&text).ok().and_then(|u| Some((u.host_ip()?, u)))
             else {
@@ -477,6 +513,7 @@ pub(super) fn is_from_list(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite
             (flow.remote.ip(), flow.remote.port(), Some(flow.proto))
         }
     };
+    names::matched(&mut call.env);
     let live = &call.env.state.dispatcher;
     let range = match set {
         Some(set) => live.sets().set(set).unwrap_or_default(),
@@ -484,8 +521,9 @@ pub(super) fn is_from_list(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite
     };
     let found = range.into_iter().find(|at| {
         let d = &live.sets().destinations()[*at];
-        d.ip == Some(ip)
-            && (mode & 1 != 0 || d.port == port)
+        let is_port = |its: u16| mode & 1 != 0 || its == port;
+        let is_named = |a: &SocketAddr| a.ip() == ip && is_port(a.port());
+        (d.ip == Some(ip) && is_port(d.port) || live.addresses(*at).iter().any(is_named))
             && (mode & 2 != 0 || d.proto == proto)
             && (mode & 4 == 0 || live.condition(*at).is_usable())
     });
@@ -538,11 +576,10 @@ pub(super) fn load_update(call: &mut Call<'_>) -> Outcome {
     YES
 }
 
-/// `ds_load_unset()`.
+/// `ds_load_unset()`: false when the call does not count.
 pub(super) fn load_unset(call: &mut Call<'_>) -> Outcome {
     let call_id = call_id(call);
-    call.env.state.dispatcher.remove_load(&call_id);
-    YES
+    truth(call.env.state.dispatcher.remove_load(&call_id))
 }
 
 #[cfg(test)]
@@ -593,19 +630,21 @@ mod tests {
 
     #[test]
     fn what_a_uri_is_hashed_by() {
-        let table = [
-            ("sip:a@H.test", false, "a@h.test:5060"),
-            ("sip:a@h.test:5070;x=y", false, "a@h.test:5070"),
-            ("sip:a@h.test", true, "a"),
-            ("sip:h.test", true, "@h.test:5060"),
-            ("rubbish", true, "rubbish"),
+        let table: [(&str, bool, &[&str]); 8] = [
+            ("sip:a@H.test", false, &["a", "H.test"]),
+            ("sip:a@h.test:5060", false, &["a", "h.test"]),
+            ("sip:a@h.test:5070;x=y", false, &["a", "h.test:5070"]),
+            ("sips:a@h.test:5061", false, &["a", "h.test"]),
+            ("sips:a@h.test:5060", false, &["a", "h.test:5060"]),
+            ("sip:a@h.test", true, &["a"]),
+            ("sip:h.test", false, &["", "h.test"]),
+            ("rubbish", true, &["rubbish"]),
         ];
-        for (uri, user_only, want) in table {
-            assert_eq!(
-                identity(uri.as_bytes(), user_only),
-                want.as_bytes(),
-                "{uri}"
-            );
+        for (uri, user_only, texts) in table {
+            let texts: Vec<&[u8]> = texts.iter().map(|t| t.as_bytes()).collect();
+            let got = hash_of_uri(uri.as_bytes(), user_only);
+            assert_eq!(got, spread(&texts), "{uri}");
         }
+        assert_eq!(hash_of_uri(b"sip:h.test", true), HASH_OF_NOBODY);
     }
 }

@@ -21,6 +21,8 @@ pub mod flag {
     pub const DISABLED: u32 = 4;
     /// It is pinged.
     pub const PROBING: u32 = 8;
+    /// Its name is not looked up: no source address is one of it.
+    pub const NO_DNS: u32 = 16;
     /// It is never pinged.
     pub const NO_PING: u32 = 32;
     /// Those that change while the program runs.
@@ -36,10 +38,14 @@ pub struct Attrs {
     pub duid: Option<Box<[u8]>>,
     /// `maxload`: calls at a time; 0: any number.
     pub max_load: u32,
-    /// `weight`, for algorithm 9.
+    /// `weight`, for algorithm 9: 1 to 100, else 0.
     pub weight: u32,
-    /// `rweight`, for algorithm 11.
+    /// `rweight`, for algorithm 11: 1 to 100, else 0.
     pub relative_weight: u32,
+    /// `cc`: algorithms 11 and 13 go by how much slower than usual it answers.
+    pub counts_congestion: bool,
+    /// `latency`: milliseconds that it is known to take.
+    pub latency: Option<u32>,
     /// `socket` as written.
     pub socket: Option<Box<[u8]>>,
     /// `sockname` as written.
@@ -67,6 +73,10 @@ pub struct Destination {
     pub socket: Option<SocketId>,
     /// The address, when the URI has a numeric one.
     pub ip: Option<IpAddr>,
+    /// The name that is to be looked up, when it has none.
+    pub host: Option<Box<str>>,
+    /// The port that the URI names.
+    pub written_port: Option<u16>,
     /// The port of the URI, or the one that stands for none.
     pub port: u16,
     /// The transport, when the URI names one.
@@ -77,6 +87,8 @@ pub struct Destination {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Sets {
     destinations: Vec<Destination>,
+    /// Whether one of them has a name that is looked up.
+    has_names: bool,
     sets: Vec<(i64, Range<usize>)>,
 }
 
@@ -84,6 +96,11 @@ impl Sets {
     /// All destinations, set by set.
     pub fn destinations(&self) -> &[Destination] {
         &self.destinations
+    }
+
+    /// Whether one of them has a name that is looked up.
+    pub(super) fn has_names(&self) -> bool {
+        self.has_names
     }
 
     /// The sets by number, with the places of their destinations.
@@ -134,7 +151,11 @@ impl Sets {
                 Some(_) | None => sets.push((destination.set, at..at + 1)),
             }
         }
-        Sets { destinations, sets }
+        Sets {
+            has_names: destinations.iter().any(|d| d.host.is_some()),
+            destinations,
+            sets,
+        }
     }
 }
 
@@ -185,7 +206,12 @@ fn destination(line: &[u8], setup: &Setup) -> Result<Destination, &'static str> 
         Some(word) => number(Some(word)).ok_or("the priority is no number")?,
         None => 0,
     };
-    let attrs = attrs(words.next().unwrap_or_default());
+    let none: &[u8] = if setup.config.dispatcher.attrs_none {
+        b"none=yes"
+    } else {
+        b""
+    };
+    let attrs = attrs(words.next().unwrap_or(none));
     let parsed = Uri::parse(uri).map_err(|_| "the URI cannot be read")?;
     let socket = match (&attrs.socket, &attrs.socket_name) {
         (Some(text), _) => Some(
@@ -209,10 +235,19 @@ fn destination(line: &[u8], setup: &Setup) -> Result<Destination, &'static str> 
         priority,
         socket,
         ip: parsed.host_ip(),
+        host: host(&parsed, flags),
+        written_port: parsed.port,
         port: parsed.port.unwrap_or(default_port),
         proto,
         attrs,
     })
+}
+
+/// The name to look up; none for an address, and where the flags say so.
+fn host(uri: &Uri<'_>, flags: i64) -> Option<Box<str>> {
+    let is_wanted = uri.host_ip().is_none() && flags & i64::from(flag::NO_DNS) == 0;
+    let name = std::str::from_utf8(uri.host).ok()?;
+    is_wanted.then(|| name.into())
 }
 
 fn number(word: Option<&[u8]>) -> Option<i64> {
@@ -235,11 +270,14 @@ fn attrs(body: &[u8]) -> Attrs {
                 .and_then(|n| u32::try_from(n).ok())
                 .unwrap_or(0)
         };
+        let share = || Some(count()).filter(|n| (1..=100).contains(n)).unwrap_or(0);
         match name {
             b"duid" => attrs.duid = Some(value.into()),
             b"maxload" => attrs.max_load = count(),
-            b"weight" => attrs.weight = count(),
-            b"rweight" => attrs.relative_weight = count(),
+            b"weight" => attrs.weight = share(),
+            b"rweight" => attrs.relative_weight = share(),
+            b"cc" => attrs.counts_congestion = count() != 0,
+            b"latency" => attrs.latency = Some(count()),
             b"socket" => attrs.socket = Some(value.into()),
             b"sockname" => attrs.socket_name = Some(value.into()),
             b"obproxy" => attrs.outbound_proxy = Some(value.into()),
@@ -278,6 +316,10 @@ mod tests {
         assert_eq!(sets.place(2, b"sip:127.0.0.1:17072"), None);
         let two = &sets.destinations()[3];
         assert_eq!(
+            (&*two.attrs.body, two.host.is_none()),
+            (&b"duid=two;weight=30;x=y"[..], true)
+        );
+        assert_eq!(
             (two.attrs.weight, two.attrs.duid.as_deref()),
             (30, Some(&b"two"[..]))
         );
@@ -286,6 +328,31 @@ mod tests {
             (9, None)
         );
         assert_eq!(sets.destinations()[2].proto, Some(Proto::Udp));
+    }
+
+    #[test]
+    fn attributes_and_names() {
+        // Line: weight, rweight, cc, latency, the name that is looked up.
+        let table = [
+            (
+                "1 sip:a.test 0 0 weight=50;rweight=7;cc=1;latency=24",
+                (50, 7, true, Some(24)),
+                Some("a.test"),
+            ),
+            (
+                "1 sip:192.0.2.1 0 0 weight=101;rweight=0",
+                (0, 0, false, None),
+                None,
+            ),
+            ("1 sip:a.test 16 0 weight=-1", (0, 0, false, None), None),
+        ];
+        for (line, want, host) in table {
+            let (sets, _) = parse(line.as_bytes(), &setup());
+            let d = &sets.destinations()[0];
+            let a = &d.attrs;
+            let got = (a.weight, a.relative_weight, a.counts_congestion, a.latency);
+            assert_eq!((got, d.host.as_deref()), (want, host), "{line}");
+        }
     }
 
     #[test]

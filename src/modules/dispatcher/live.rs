@@ -5,11 +5,13 @@
 //! ping. Turns of the round robin and call loads are each shard's own.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ahash::RandomState;
 
 use crate::limits::CALL_LOAD_COUNT_MAX;
+use crate::rng::Rng;
 use crate::time::{Duration, Instant};
 use crate::wheel::TimerKey;
 
@@ -32,7 +34,27 @@ pub struct Latency {
     pub timeouts: u32,
 }
 
+/// As how many measurements the attribute `latency` counts.
+const KNOWN_COUNT: u32 = 10_000;
+
 impl Latency {
+    /// What the attribute `latency` says.
+    fn known(ms: u32) -> Latency {
+        let value = f64::from(ms);
+        Latency {
+            count: KNOWN_COUNT,
+            average: value,
+            estimate: value,
+            max: ms,
+            ..Latency::default()
+        }
+    }
+
+    /// Milliseconds that answers take longer than usual.
+    pub fn congestion(&self) -> f64 {
+        (self.estimate - self.average).max(0.0)
+    }
+
     fn add(&mut self, ms: u32, alpha: f64) {
         self.count = self.count.saturating_add(1);
         self.max = self.max.max(ms);
@@ -132,8 +154,12 @@ struct Load {
 pub struct Live {
     sets: Arc<Sets>,
     conditions: Vec<Condition>,
+    /// Where names lead, as far as name servers have said.
+    addresses: Vec<Vec<SocketAddr>>,
     /// Whose turn it is, by the place of the set.
     turns: Vec<usize>,
+    /// The draws by weight and by relative weight, by the place of the set.
+    draws: Vec<[Draw; 2]>,
     loads: HashMap<Box<[u8]>, Load, RandomState>,
     /// When calls whose time is over were looked for.
     swept: Option<Instant>,
@@ -147,6 +173,39 @@ pub struct Live {
     pub events: Vec<(Box<[u8]>, Turned)>,
     /// The timer of the pings.
     pub timer: Option<TimerKey>,
+    /// The timer of the names.
+    pub names_timer: Option<TimerKey>,
+    /// When names were asked for last.
+    pub asked: Option<Instant>,
+}
+
+/// A hundred lots that are drawn one after the other.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Draw {
+    /// Of which shares they were made.
+    shares: Vec<u32>,
+    lots: Vec<u16>,
+    next: usize,
+}
+
+impl Draw {
+    /// The next lot: the place of a share. New lots are mixed when the shares are others than
+    /// before; without any share the first is drawn.
+    pub fn draw(&mut self, rng: &mut Rng, shares: Vec<u32>) -> usize {
+        if self.shares != shares {
+            let of_place = |(place, share): (usize, &u32)| vec![place as u16; *share as usize];
+            self.lots = shares.iter().enumerate().flat_map(of_place).collect();
+            for at in (1..self.lots.len()).rev() {
+                self.lots.swap(at, rng.below(at as u32 + 1) as usize);
+            }
+            (self.shares, self.next) = (shares, 0);
+        }
+        let Some(lot) = self.lots.get(self.next) else {
+            return 0;
+        };
+        self.next = (self.next + 1) % self.lots.len();
+        usize::from(*lot)
+    }
 }
 
 impl Live {
@@ -155,7 +214,9 @@ impl Live {
         let mut live = Live {
             sets: Arc::default(),
             conditions: Vec::new(),
+            addresses: Vec::new(),
             turns: Vec::new(),
+            draws: Vec::new(),
             loads: HashMap::with_hasher(hasher),
             swept: None,
             reloaded: None,
@@ -163,6 +224,8 @@ impl Live {
             ping_active: 1,
             events: Vec::new(),
             timer: None,
+            names_timer: None,
+            asked: None,
         };
         live.adopt(sets);
         live
@@ -178,6 +241,7 @@ impl Live {
         let conditions = self.sets.destinations().iter().map(|d| {
             let fresh = Condition {
                 flags: d.flags & flag::STATE,
+                latency: d.attrs.latency.map(Latency::known).unwrap_or_default(),
                 ..Condition::default()
             };
             Condition {
@@ -186,7 +250,9 @@ impl Live {
             }
         });
         self.conditions = conditions.collect();
+        self.addresses = vec![Vec::new(); self.sets.destinations().len()];
         self.turns = vec![0; self.sets.sets().len()];
+        self.draws = vec![Default::default(); self.sets.sets().len()];
         self.loads.clear();
         self.version = self.version.wrapping_add(1);
     }
@@ -269,6 +335,23 @@ impl Live {
     /// Whose turn it is in a set of this many, and the one who follows is next.
     pub fn turn(&mut self, set: usize) -> &mut usize {
         &mut self.turns[set]
+    }
+
+    /// The draw by weight (0) or by relative weight (1) of a set.
+    pub fn draw(&mut self, set: usize, kind: usize) -> &mut Draw {
+        &mut self.draws[set][kind]
+    }
+
+    /// Where the name of a destination leads.
+    pub fn addresses(&self, place: usize) -> &[SocketAddr] {
+        self.addresses.get(place).map_or(&[], Vec::as_slice)
+    }
+
+    /// A name server has said where the name of a destination leads.
+    pub fn found(&mut self, place: usize, addresses: Vec<SocketAddr>) {
+        if let Some(known) = self.addresses.get_mut(place) {
+            *known = addresses;
+        }
     }
 
     /// Counts a call. False: it counts already, or too many do.
@@ -396,6 +479,30 @@ mod tests {
         assert_eq!(letters(2, "sip:192.0.2.1"), *b"AX");
         assert_eq!(letters(3, "sip:192.0.2.9"), *b"DX");
         assert_eq!(live.version(), 2);
+    }
+
+    #[test]
+    fn a_known_latency_weighs_as_much_as_ten_thousand() {
+        let mut live = live("1 sip:192.0.2.1 0 0 latency=100");
+        live.measured(0, Some(Duration::from_millis(24)), 0.9);
+        let latency = live.condition(0).latency;
+        let shown = [latency.average, latency.deviation(), latency.estimate];
+        let shown = shown.map(|n| format!("{n:.2}"));
+        // As the original showed it.
+        assert_eq!(shown, ["99.99", "0.76", "92.40"]);
+        assert_eq!((latency.max, latency.congestion()), (100, 0.0));
+    }
+
+    #[test]
+    fn lots_are_drawn_as_often_as_shares_say() {
+        let (mut draw, mut rng) = (Draw::default(), Rng::new(1));
+        let mut hits = [0; 3];
+        for _ in 0..200 {
+            hits[draw.draw(&mut rng, vec![60, 30, 10])] += 1;
+        }
+        assert_eq!(hits, [120, 60, 20]);
+        assert_eq!(draw.draw(&mut rng, vec![0, 0, 0]), 0);
+        assert_eq!(draw.draw(&mut rng, vec![0, 0, 5]), 2);
     }
 
     #[test]

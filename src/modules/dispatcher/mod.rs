@@ -3,7 +3,8 @@
 //! ```text
 //!   list.rs ─▶ Sets (one for all shards) ─▶ live.rs: states, turns, loads (each shard's own)
 //!                                              ▲   │
-//!   ping.rs: OPTIONS from shard 0 ─────────────┘   └─▶ select.rs ─▶ functions.rs: $du, $ru, xavp
+//!   ping.rs: OPTIONS from shard 0 ─────────────┤   └─▶ select.rs ─▶ functions.rs: $du, $ru, xavp
+//!   names.rs: where names lead ────────────────┘
 //! ```
 //!
 //! The file is read with the configuration, and again with it. Shard 0 sends the pings and tells
@@ -14,16 +15,18 @@ mod functions;
 pub mod list;
 pub mod live;
 mod named;
+pub mod names;
+mod params;
 pub mod ping;
 mod select;
 
 use std::sync::Arc;
 
 use crate::effect::{Effect, Level, PeerMessage};
-use crate::modules::entry::{function, is_on, number, optional, param, planned_param, words};
+use crate::modules::entry::{function, optional};
 use crate::modules::state::Env;
-use crate::modules::{Function, Module, Param, ParamError};
-use crate::script::{ParamKind, ParamType, RouteKinds, Setting};
+use crate::modules::{Function, Module};
+use crate::script::{ParamKind, RouteKinds};
 use crate::steer::ShardId;
 use crate::time::Duration;
 
@@ -33,8 +36,6 @@ use live::Thresholds;
 pub use live::{Live, Turned};
 pub use ping::Ping;
 
-const INT: ParamType = ParamType::Int;
-const STR: ParamType = ParamType::Str;
 const TEXT: ParamKind = ParamKind::Text;
 const NUM: ParamKind = ParamKind::Int;
 const ANY: RouteKinds = RouteKinds::ANY;
@@ -58,6 +59,8 @@ pub struct Config {
     pub xavp_dst_mode: i64,
     /// `xavp_ctx`.
     pub xavp_ctx: Box<str>,
+    /// `xavp_ctx_mode`: 1 no `cnt`.
+    pub xavp_ctx_mode: i64,
     /// `hash_pvar`.
     pub hash_pvar: Box<str>,
     /// `setid_pvname`: where `ds_is_from_list` writes the set.
@@ -92,6 +95,18 @@ pub struct Config {
     pub reload_delta: Duration,
     /// `ds_default_socket`.
     pub default_socket: Box<str>,
+    /// `ds_default_sockname`.
+    pub default_socket_name: Box<str>,
+    /// `ds_attrs_none`: attributes where a line has none.
+    pub attrs_none: bool,
+    /// `ds_load_mode`: a line that cannot be used is an error.
+    pub refuses_bad_lines: bool,
+    /// `ds_dns_mode`.
+    pub dns_mode: i64,
+    /// `ds_dns_interval`.
+    pub dns_interval: Duration,
+    /// `ds_dns_ttl`.
+    pub dns_ttl: Duration,
     /// `outbound_proxy`: where pings go.
     pub outbound_proxy: Box<str>,
 }
@@ -107,6 +122,7 @@ impl Default for Config {
             xavp_dst: "_dsdst_".into(),
             xavp_dst_mode: 0,
             xavp_ctx: "_dsctx_".into(),
+            xavp_ctx_mode: 0,
             hash_pvar: "".into(),
             setid_pvname: "".into(),
             attrs_pvname: "".into(),
@@ -124,6 +140,12 @@ impl Default for Config {
             load_check_interval: Duration::from_secs(30),
             reload_delta: Duration::from_secs(5),
             default_socket: "".into(),
+            default_socket_name: "".into(),
+            attrs_none: false,
+            refuses_bad_lines: false,
+            dns_mode: names::AT_START,
+            dns_interval: Duration::from_secs(600),
+            dns_ttl: Duration::ZERO,
             outbound_proxy: "".into(),
         }
     }
@@ -176,44 +198,6 @@ pub fn heard(env: &mut Env<'_>, set: i64, uri: &[u8], flags: u32) {
     }
 }
 
-/// `class=2;code=480`: ranges of statuses.
-fn reply_codes(setting: &Setting) -> Result<Vec<(u16, u16)>, ParamError> {
-    let wrong = ParamError("class=N or code=NNN, with semicolons between them");
-    let text = words(setting);
-    let parts = text
-        .split(';')
-        .map(str::trim)
-        .filter(|part| !part.is_empty());
-    let range = |part: &str| {
-        let (name, value) = part.split_once('=').ok_or(wrong)?;
-        let value: u16 = value.trim().parse().map_err(|_| wrong)?;
-        match (name.trim(), value) {
-            ("class", 1..=6) => Ok((value * 100, value * 100 + 99)),
-            ("code", 100..=699) => Ok((value, value)),
-            _ => Err(wrong),
-        }
-    };
-    parts.map(range).collect()
-}
-
-fn seconds(setting: &Setting) -> Result<Duration, ParamError> {
-    let wanted = "a number of seconds, at most 2^31";
-    number(setting, 0, 1 << 31, wanted).map(|n| Duration::from_secs(n as u64))
-}
-
-fn threshold(setting: &Setting) -> Result<u32, ParamError> {
-    number(setting, 1, 1 << 20, "a number above 0").map(|n| n as u32)
-}
-
-/// A variable that can be assigned, as it is written.
-fn named_variable(setting: &Setting) -> Result<Box<str>, ParamError> {
-    let written = words(setting);
-    if written.is_empty() || named::is_assignable(&written) {
-        return Ok(written);
-    }
-    Err(ParamError("a variable that can be assigned"))
-}
-
 /// The module's table.
 pub const MODULE: Module = Module {
     name: "dispatcher",
@@ -221,12 +205,12 @@ pub const MODULE: Module = Module {
     planned: false,
     functions: &FUNCTIONS,
     variables: &[],
-    params: &PARAMS,
+    params: &params::PARAMS,
     commands: &commands::COMMANDS,
     statistics: &[],
 };
 
-const FUNCTIONS: [Function; 14] = [
+const FUNCTIONS: [Function; 17] = [
     optional(
         function(
             "ds_select_dst",
@@ -290,6 +274,24 @@ const FUNCTIONS: [Function; 14] = [
             "The next of the list.",
         ),
     ),
+    function(
+        "ds_set_dst",
+        &[],
+        RouteKinds::REQUEST.or(RouteKinds::FAILURE),
+        (
+            |c, _, _| functions::set(c, Goal::NextHop),
+            "The first of the list as next hop.",
+        ),
+    ),
+    function(
+        "ds_set_domain",
+        &[],
+        RouteKinds::REQUEST.or(RouteKinds::FAILURE),
+        (
+            |c, _, _| functions::set(c, Goal::Domain),
+            "The first of the list as host.",
+        ),
+    ),
     optional(
         function(
             "ds_mark_dst",
@@ -319,6 +321,12 @@ const FUNCTIONS: [Function; 14] = [
         &[TEXT],
         ANY,
         (functions::exists, "Whether there is such a set."),
+    ),
+    function(
+        "ds_list_exist",
+        &[TEXT],
+        ANY,
+        (functions::exists, "The same."),
     ),
     optional(
         function(
@@ -351,292 +359,6 @@ const FUNCTIONS: [Function; 14] = [
         (
             |c, _, _| functions::reload(c),
             "Reads the list again, with the configuration.",
-        ),
-    ),
-];
-
-const PARAMS: [Param; 34] = [
-    param(
-        "list_file",
-        STR,
-        "",
-        (
-            |c, s| {
-                c.dispatcher.list_file = words(s);
-                Ok(())
-            },
-            "The file of destinations.",
-        ),
-    ),
-    planned_param("db_url", STR, "", "The database of destinations."),
-    planned_param("table_name", STR, "dispatcher", "Its table."),
-    planned_param("setid_col", STR, "setid", "A column."),
-    planned_param("destination_col", STR, "destination", "A column."),
-    planned_param("flags_col", STR, "flags", "A column."),
-    planned_param("priority_col", STR, "priority", "A column."),
-    planned_param("attrs_col", STR, "attrs", "A column."),
-    param(
-        "flags",
-        INT,
-        "0",
-        (
-            |c, s| number(s, 0, 3, "0 to 3").map(|n| c.dispatcher.flags = n),
-            "1 hash of the user only, 2 failover.",
-        ),
-    ),
-    param(
-        "force_dst",
-        INT,
-        "1",
-        (
-            |c, s| {
-                c.dispatcher.force_dst = is_on(s);
-                Ok(())
-            },
-            "Whether the next hop is overwritten.",
-        ),
-    ),
-    param(
-        "use_default",
-        INT,
-        "0",
-        (
-            |c, s| {
-                c.dispatcher.use_default = is_on(s);
-                Ok(())
-            },
-            "Whether the last destination is the default.",
-        ),
-    ),
-    param(
-        "xavp_dst",
-        STR,
-        "_dsdst_",
-        (
-            |c, s| {
-                c.dispatcher.xavp_dst = words(s);
-                Ok(())
-            },
-            "Records of the list.",
-        ),
-    ),
-    param(
-        "xavp_ctx",
-        STR,
-        "_dsctx_",
-        (
-            |c, s| {
-                c.dispatcher.xavp_ctx = words(s);
-                Ok(())
-            },
-            "The record of the choice.",
-        ),
-    ),
-    param(
-        "xavp_dst_mode",
-        INT,
-        "0",
-        (
-            |c, s| number(s, 0, 7, "0 to 7").map(|n| c.dispatcher.xavp_dst_mode = n),
-            "What records hold: 1 no attrs, 2 socket, 4 sockname.",
-        ),
-    ),
-    param(
-        "hash_pvar",
-        STR,
-        "",
-        (
-            |c, s| {
-                c.dispatcher.hash_pvar = words(s);
-                Ok(())
-            },
-            "What algorithm 7 hashes.",
-        ),
-    ),
-    param(
-        "setid_pvname",
-        STR,
-        "",
-        (
-            |c, s| named_variable(s).map(|name| c.dispatcher.setid_pvname = name),
-            "Where ds_is_from_list writes the set.",
-        ),
-    ),
-    param(
-        "attrs_pvname",
-        STR,
-        "",
-        (
-            |c, s| named_variable(s).map(|name| c.dispatcher.attrs_pvname = name),
-            "Where ds_is_from_list writes the attributes.",
-        ),
-    ),
-    param(
-        "ds_ping_method",
-        STR,
-        "OPTIONS",
-        (
-            |c, s| {
-                c.dispatcher.ping_method = words(s);
-                Ok(())
-            },
-            "The method of pings.",
-        ),
-    ),
-    param(
-        "ds_ping_from",
-        STR,
-        "sip:dispatcher@localhost",
-        (
-            |c, s| {
-                c.dispatcher.ping_from = words(s);
-                Ok(())
-            },
-            "From of pings.",
-        ),
-    ),
-    param(
-        "ds_ping_interval",
-        INT,
-        "0",
-        (
-            |c, s| seconds(s).map(|d| c.dispatcher.ping_interval = d),
-            "Seconds between two pings.",
-        ),
-    ),
-    param(
-        "ds_ping_reply_codes",
-        STR,
-        "",
-        (
-            |c, s| reply_codes(s).map(|codes| c.dispatcher.reply_codes = codes),
-            "What counts as alive.",
-        ),
-    ),
-    param(
-        "ds_ping_latency_stats",
-        INT,
-        "0",
-        (
-            |c, s| {
-                c.dispatcher.latency_stats = is_on(s);
-                Ok(())
-            },
-            "Whether latency is measured.",
-        ),
-    ),
-    param(
-        "ds_latency_estimator_alpha",
-        INT,
-        "900",
-        (
-            |c, s| number(s, 0, 999, "0 to 999").map(|n| c.dispatcher.latency_alpha = n),
-            "How it is smoothed.",
-        ),
-    ),
-    param(
-        "ds_probing_mode",
-        INT,
-        "0",
-        (
-            |c, s| number(s, 0, 3, "0 to 3").map(|n| c.dispatcher.probing_mode = n),
-            "Which destinations are pinged.",
-        ),
-    ),
-    param(
-        "ds_probing_threshold",
-        INT,
-        "1",
-        (
-            |c, s| threshold(s).map(|n| c.dispatcher.thresholds.down = n),
-            "Pings that must fail.",
-        ),
-    ),
-    param(
-        "ds_inactive_threshold",
-        INT,
-        "1",
-        (
-            |c, s| threshold(s).map(|n| c.dispatcher.thresholds.up = n),
-            "Pings that must succeed.",
-        ),
-    ),
-    param(
-        "ds_hash_size",
-        INT,
-        "0",
-        (
-            |c, s| {
-                c.dispatcher.shows_load = is_on(s);
-                Ok(())
-            },
-            "Whether dispatcher.list shows the load, which is always counted.",
-        ),
-    ),
-    param(
-        "ds_hash_expire",
-        INT,
-        "7200",
-        (
-            |c, s| seconds(s).map(|d| c.dispatcher.load_expire = d),
-            "Its lifetime.",
-        ),
-    ),
-    param(
-        "ds_hash_initexpire",
-        INT,
-        "7200",
-        (
-            |c, s| seconds(s).map(|d| c.dispatcher.load_init_expire = d),
-            "Its lifetime before the answer.",
-        ),
-    ),
-    param(
-        "ds_hash_check_interval",
-        INT,
-        "30",
-        (
-            |c, s| seconds(s).map(|d| c.dispatcher.load_check_interval = d),
-            "Seconds between two looks for calls that no longer count.",
-        ),
-    ),
-    param(
-        "ds_default_socket",
-        STR,
-        "",
-        (
-            |c, s| {
-                c.dispatcher.default_socket = words(s);
-                Ok(())
-            },
-            "The socket to send from.",
-        ),
-    ),
-    param(
-        "outbound_proxy",
-        STR,
-        "",
-        (
-            |c, s| {
-                c.dispatcher.outbound_proxy = words(s);
-                Ok(())
-            },
-            "Where pings go.",
-        ),
-    ),
-    planned_param(
-        "event_callback",
-        STR,
-        "",
-        "Function of an embedded language for events.",
-    ),
-    param(
-        "reload_delta",
-        INT,
-        "5",
-        (
-            |c, s| seconds(s).map(|d| c.dispatcher.reload_delta = d),
-            "Seconds between two ds_reload() of one core.",
         ),
     ),
 ];

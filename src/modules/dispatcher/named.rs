@@ -6,14 +6,15 @@
 use crate::modules::{Call, all};
 use crate::script::{Access, Heap, Index, InnerKind, Key, ModuleId, Value, VariableId};
 
-/// The text with its variables, `$name` or `$name(key)`, replaced by their values.
+/// The text with its variables, `$name` or `$name(key)`, replaced by their values; NULL is
+/// `<null>`.
 pub(super) fn expand(call: &mut Call<'_>, heap: &mut Heap, pattern: &[u8]) -> Vec<u8> {
     let mut out = vec![];
     let mut parts = pattern.split(|b| *b == b'$');
     out.extend_from_slice(parts.next().unwrap_or_default());
     for part in parts {
         let (name, key, rest) = split(part);
-        out.extend(value(call, heap, name, key).unwrap_or_default());
+        out.extend(value(call, heap, name, key).unwrap_or_else(|| b"<null>".to_vec()));
         out.extend_from_slice(rest);
     }
     out

@@ -12,6 +12,7 @@ use crate::time::Instant;
 use crate::timer::Timer;
 
 use super::Config;
+use super::functions::default_socket;
 use super::list::{Destination, flag};
 use super::live::Attempt;
 
@@ -89,12 +90,8 @@ fn send(env: &mut Env<'_>, config: &Config, destination: &Destination, ping: Pin
     let proxy = destination.attrs.outbound_proxy.as_deref();
     let proxy = proxy.unwrap_or(config.outbound_proxy.as_bytes());
     request.next_hop = (!proxy.is_empty()).then(|| proxy.into());
-    request.socket = destination.socket.or_else(|| {
-        let text = config.default_socket.as_bytes();
-        (!text.is_empty())
-            .then(|| env.state.setup.socket_written(text))
-            .flatten()
-    });
+    let usual = default_socket(&env.state.setup);
+    request.socket = destination.socket.or(usual);
     request.owner = Owner::Dispatcher(ping);
     local::send(env.state, request);
 }

@@ -5,6 +5,7 @@
 //! known and not done.
 
 mod auth;
+pub mod peer;
 pub mod replace;
 mod request;
 

@@ -5,12 +5,14 @@ use std::rc::Rc;
 use crate::effect::Level;
 use crate::modules::Call;
 use crate::modules::digest::Credential;
-use crate::modules::entry::{NO, some, text_of, word};
+use crate::modules::entry::{NO, YES, some, text_of, word};
 use crate::modules::state::State;
 use crate::modules::tm::local::{self, LocalRequest, Owner};
 use crate::modules::work::{Ask, Bytes};
 use crate::script::{Access, CallSite, Heap, Outcome, Value, WriteError};
 use crate::sip::{HeaderName, Message, NameAddr, Uri};
+
+use super::peer;
 
 /// The words in the parentheses of `$uac_req`, in the order of [`Word`].
 pub(super) const WORDS: [&str; 17] = [
@@ -50,6 +52,21 @@ pub struct Request {
     kind: i64,
 }
 
+impl Request {
+    /// From another shard.
+    pub(super) fn unpacked(given: Vec<Option<Box<[u8]>>>, wants_event: i64) -> Request {
+        let mut texts: [Option<Bytes>; TEXT_COUNT] = Default::default();
+        for (text, given) in texts.iter_mut().zip(given) {
+            *text = given.map(Bytes::from);
+        }
+        Request {
+            texts,
+            wants_event,
+            ..Request::default()
+        }
+    }
+}
+
 /// What `event_route[uac:reply]` is told of the request that it is about.
 #[derive(Clone, Debug, Default)]
 pub struct Sent {
@@ -57,6 +74,20 @@ pub struct Sent {
 }
 
 impl Sent {
+    /// Of this request.
+    pub(super) fn new(request: Request) -> Sent {
+        Sent { request }
+    }
+
+    /// For another shard.
+    pub(super) fn packed(&self) -> (Vec<Option<Box<[u8]>>>, i64) {
+        let text = |text: &Option<Bytes>| text.as_deref().map(Box::from);
+        let Request {
+            texts, wants_event, ..
+        } = &self.request;
+        (texts.iter().map(text).collect(), *wants_event)
+    }
+
     /// What `$uac_req` holds while the event route runs.
     pub fn answered(&self, status: u16, is_response: bool) -> Request {
         Request {
@@ -119,6 +150,9 @@ pub(super) fn req_send(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outco
 }
 
 fn send(call: &mut Call<'_>, request: LocalRequest) -> Outcome {
+    let Some(request) = peer::handed_on(&mut call.env, request) else {
+        return YES;
+    };
     if local::send(call.env.state, request) {
         return call.ask(Ask::SendLocals);
     }
@@ -170,7 +204,7 @@ fn compose(state: &mut State, request: &Request) -> Result<LocalRequest, &'stati
     }
     if request.wants_event > 0 {
         let request = request.clone();
-        local.owner = Owner::Uac(Rc::new(Sent { request }));
+        local.owner = Owner::Uac(Rc::new(Sent::new(request)));
     }
     has_way(&local)?;
     Ok(local)

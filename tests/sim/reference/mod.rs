@@ -103,8 +103,8 @@ impl Reference {
                 self.on_resolved(now, key, hops.unwrap_or_default(), out)
             }
             Input::SendFailed(Token::Run(key), _) => self.fail_branch(now, key, 477, out),
-            Input::Resolved(Token::Branch(_) | Token::Local(_), _)
-            | Input::SendFailed(Token::Branch(_) | Token::Local(_), _) => {
+            Input::Resolved(Token::Branch(_) | Token::Local(_) | Token::Destination(_), _)
+            | Input::SendFailed(Token::Branch(_) | Token::Local(_) | Token::Destination(_), _) => {
                 unreachable!("the reference names all that it asks as runs")
             }
             Input::Reload(_) | Input::Routed(..) | Input::Executed(..) => {}
