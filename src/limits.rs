@@ -20,6 +20,10 @@ pub const SPARE_MESSAGE_SIZE_MAX: usize = 4_096;
 /// Transactions whose memory is kept for the next, in one shard, for the same reason.
 pub const SPARE_TRANSACTION_COUNT_MAX: usize = 256;
 
+/// Entries of a table that may be moved or looked at to give memory back while it is in use: a
+/// millisecond's work. A table that was larger keeps its memory until it is empty.
+pub const GIVE_BACK_COUNT_MAX: usize = 1 << 17;
+
 /// Header fields of one message. RFC 3261 sets no bound; calls in the field carry 20 to 40.
 /// Above: 400, counted `parse_errors`.
 pub const HEADER_COUNT_MAX: usize = 256;
@@ -137,9 +141,13 @@ pub const ROUND_TIME_MAX: Duration = Duration::from_micros(800);
 /// these timers belong to each call; on their own each would wake its core.
 pub const LATE_TIMER_GRAIN: Duration = Duration::from_millis(50);
 
-/// INVITEs of new calls that wait in one core while it has other things to do; with all places
-/// taken the last one waits 13 ms where 10,000 calls/s are served, and 128 ms with a slow script.
-pub const WAITING_COUNT_MAX: usize = 128;
+/// INVITEs of new calls that wait in one core while it has other things to do: what comes in 50 ms
+/// at 10,000 calls/s, for which the core may have been taken away. Above: 503, counted
+/// `calls_refused`, or dropped, counted `calls_dropped`.
+pub const WAITING_COUNT_MAX: usize = 512;
+
+/// As many of one source wait before those of sources with more.
+pub const WAITING_FIRST_COUNT: usize = 8;
 
 /// 503s to new calls that one core sends in a second when more is offered than it can do; INVITEs
 /// beyond are dropped, counted `calls_dropped`. At 2 us for a datagram they are 1 % of its time.

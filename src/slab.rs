@@ -8,7 +8,10 @@
 //! A timer, a DNS answer or a database answer that arrives for something that has ended finds
 //! nothing; it never finds what took the place. Insert, look-up and removal are O(1).
 
+use hashbrown::HashTable;
 use slab::Slab;
+
+use crate::limits::GIVE_BACK_COUNT_MAX;
 
 /// Names one entry of one [`Table`] for as long as it lives.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -41,6 +44,20 @@ impl Key {
 /// millions of dialogs unused, and large blocks grow by being mapped anew, not by being copied.
 pub const fn growth(len: usize) -> usize {
     len / 8 + 1
+}
+
+/// Whether a table that holds `len` entries should give back what it has above them.
+pub const fn gives_back(len: usize, capacity: usize) -> bool {
+    len <= capacity / 4 && capacity <= GIVE_BACK_COUNT_MAX
+}
+
+/// Lets an index of keys give memory back, as [`Table::give_back`] does.
+pub fn give_back_index<T>(index: &mut HashTable<T>, hash: impl Fn(&T) -> u64) {
+    if index.is_empty() {
+        *index = HashTable::new();
+    } else if gives_back(index.len(), index.capacity()) {
+        index.shrink_to_fit(hash);
+    }
 }
 
 /// A slab whose removed entries cannot be reached by the keys they had.
@@ -155,9 +172,15 @@ impl<T> Table<T> {
         (found, (end < self.entries.capacity()).then_some(end))
     }
 
-    /// Gives memory back that a peak left behind.
-    pub fn shrink(&mut self) {
-        self.entries.shrink_to_fit();
+    /// Gives memory back that a peak left behind, when no more than a quarter is used: all behind
+    /// the last entry. At most linear in `limits::GIVE_BACK_COUNT_MAX`, or in the memory of an
+    /// empty table.
+    pub fn give_back(&mut self) {
+        if self.is_empty() {
+            self.entries = Slab::new();
+        } else if gives_back(self.entries.len(), self.entries.capacity()) {
+            self.entries.shrink_to_fit();
+        }
     }
 }
 
@@ -166,6 +189,40 @@ mod tests {
     use super::*;
     use crate::rng::Rng;
     use std::collections::HashMap;
+
+    #[test]
+    fn memory_of_a_peak_is_given_back_and_keys_stay() {
+        let mut table = Table::new();
+        let keys: Vec<Key> = (0..1_000).map(|n| table.insert(n)).collect();
+        keys[100..].iter().for_each(|key| drop(table.remove(*key)));
+        table.give_back();
+        assert!(table.entries.capacity() < 200);
+        assert!(keys[..100].iter().all(|key| table.contains(*key)));
+        assert!(!table.contains(keys[100]));
+        let new = table.insert(7);
+        assert!(!keys.contains(&new) && table.get(new) == Some(&7));
+        keys[..100].iter().for_each(|key| drop(table.remove(*key)));
+        table.remove(new);
+        table.give_back();
+        assert_eq!(table.entries.capacity(), 0);
+        let newer = table.insert(8);
+        assert!(!table.contains(new) && table.contains(newer));
+    }
+
+    #[test]
+    fn an_index_gives_back_and_finds_what_is_left() {
+        let mut index = HashTable::new();
+        for n in 0..1_000u64 {
+            index.insert_unique(n, n, |n| *n);
+        }
+        index.retain(|n| *n < 10);
+        give_back_index(&mut index, |n| *n);
+        assert!(index.capacity() < 50);
+        assert!((0..10).all(|n| index.find(n, |m| *m == n).is_some()));
+        index.clear();
+        give_back_index(&mut index, |n| *n);
+        assert_eq!(index.capacity(), 0);
+    }
 
     #[test]
     fn a_stale_key_finds_nothing() {

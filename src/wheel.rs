@@ -23,7 +23,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use crate::slab;
+use crate::slab::{self, gives_back};
 use crate::time::Instant;
 
 /// Nanoseconds of one tick, as a power of two.
@@ -205,9 +205,22 @@ impl<T: Copy> Wheel<T> {
         self.len == 0
     }
 
-    /// Gives memory back that a peak left behind: all behind the last running timer. Linear in the
-    /// memory held.
-    pub fn shrink(&mut self) {
+    /// Gives memory back that a peak left behind, when no more than a quarter is used: all behind
+    /// the last running timer. At most linear in `limits::GIVE_BACK_COUNT_MAX`; an empty wheel
+    /// gives all back at once.
+    pub fn give_back(&mut self) {
+        if self.is_empty() {
+            (self.entries, self.vacant) = (Vec::new(), NIL);
+            (self.due, self.stale) = (BinaryHeap::new(), 0);
+        } else if gives_back(self.len, self.entries.capacity()) {
+            self.shrink();
+        }
+        if gives_back(self.due.len(), self.due.capacity()) {
+            self.due.shrink_to_fit();
+        }
+    }
+
+    fn shrink(&mut self) {
         while self
             .entries
             .last()
@@ -222,7 +235,6 @@ impl<T: Copy> Wheel<T> {
             }
         }
         self.entries.shrink_to_fit();
-        self.due.shrink_to_fit();
     }
 
     /// Bytes held for timers, used or not.
@@ -470,7 +482,7 @@ mod tests {
                     }
                     13 => pair.advance(pair.now + Duration::from_nanos(rng.next_u64() >> 44)),
                     14 => pair.advance(pair.now + some_length(&mut rng) - Duration::from_secs(1)),
-                    _ => pair.wheel.shrink(),
+                    _ => pair.wheel.give_back(),
                 }
                 pair.check();
             }
@@ -516,7 +528,7 @@ mod tests {
         let new = wheel.start(at(2 * MS), 'b');
         assert_eq!((wheel.stop(old), wheel.len()), (false, 1));
         assert_eq!((wheel.stop(new), wheel.stop(new)), (true, false));
-        wheel.shrink();
+        wheel.give_back();
         assert_eq!((wheel.stop(new), wheel.size()), (false, 0));
     }
 
@@ -567,7 +579,7 @@ mod tests {
             }
         }
         assert_eq!((count, wheel.next_deadline()), (1_000_000, None));
-        wheel.shrink();
+        wheel.give_back();
         assert!(size > 32_000_000 && wheel.size() == 0);
     }
 }

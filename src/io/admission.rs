@@ -9,13 +9,15 @@
 //! ```text
 //!   responses, requests of calls ─────────────────────────────▶ handled at once
 //!   INVITEs of new calls ──▶ room ── nothing else to do ──────▶ handled
-//!                   │           └─── waited WAIT_TIME_MAX ─┐
-//!                   └─ no place, or more than its share ───┴──▶ 503, beyond its rate: dropped
+//!                   │           └─── waited WAIT_TIME_MAX ───────┐
+//!                   └─ no place, more than its share, or the ────┴──▶ 503, beyond its rate: dropped
+//!                      first has waited DELAY_MAX
 //! ```
 //!
 //! While the core keeps up the room is empty, and nobody waits. A source gets no more places than
-//! its share among those that wait, and a quarter stays free for others, so one that floods cannot
-//! lock out the rest. Refusals are sent at a bounded rate, beyond which INVITEs are dropped: their
+//! its share among those that wait, a quarter stays free for others, and the first few of each
+//! source come before the rest: so one that floods neither locks out nor delays the others.
+//! Refusals are sent at a bounded rate, beyond which INVITEs are dropped: their
 //! senders repeat them later, and a flood does not become a flood of answers. Costs: about 1 us
 //! for an INVITE that is dropped, most of it the kernel's copy.
 
@@ -25,15 +27,21 @@ use std::net::IpAddr;
 use ahash::RandomState;
 
 use crate::effect::Flow;
-use crate::limits::{REFUSAL_BURST_COUNT, REFUSAL_RATE_MAX, WAITING_COUNT_MAX};
+use crate::limits::{
+    REFUSAL_BURST_COUNT, REFUSAL_RATE_MAX, WAITING_COUNT_MAX, WAITING_FIRST_COUNT,
+};
 use crate::time::{Duration, Instant};
+
+/// Nobody comes in behind one that has waited so long. Whatever a script takes for a call, what is
+/// served has waited about as long, and is of use to its sender.
+const DELAY_MAX: Duration = Duration::from_millis(100);
 
 /// What waits longer is refused: half of T1, after which its sender repeats it (RFC 3261
 /// §17.1.1.2).
 const WAIT_TIME_MAX: Duration = Duration::from_millis(250);
 
-/// CANCELs wait behind the INVITEs of their calls, so that they do not overtake them. There is
-/// room for as many above the INVITEs; nobody needs more.
+/// CANCELs wait behind the INVITEs of their calls, and so behind all that wait, so that they do not
+/// overtake them. There is room for as many above the INVITEs; nobody needs more.
 const CANCEL_COUNT_MAX: usize = WAITING_COUNT_MAX;
 
 /// Sources are counted in so many slots; those that share one share its places.
@@ -67,7 +75,10 @@ pub(crate) struct Waiting {
 /// The room in which new calls of one core wait.
 #[derive(Debug)]
 pub(crate) struct Room {
-    queue: VecDeque<Waiting>,
+    /// The first few of each source.
+    first: VecDeque<Waiting>,
+    /// What comes behind them.
+    rest: VecDeque<Waiting>,
     cancel_count: usize,
     /// Places that each source has taken, and how many sources have any.
     counts: Box<[u16; SLOT_COUNT]>,
@@ -82,7 +93,8 @@ impl Room {
     /// Empty. The hasher is keyed, because peers choose their addresses.
     pub(crate) fn new(now: Instant, hasher: RandomState) -> Room {
         Room {
-            queue: VecDeque::new(),
+            first: VecDeque::new(),
+            rest: VecDeque::new(),
             cancel_count: 0,
             counts: Box::new([0; SLOT_COUNT]),
             source_count: 0,
@@ -93,11 +105,11 @@ impl Room {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+        self.first.is_empty() && self.rest.is_empty()
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.queue.len()
+        self.first.len() + self.rest.len()
     }
 
     /// An INVITE that begins a call, or a CANCEL, wants to wait. What may not is not kept.
@@ -108,15 +120,19 @@ impl Room {
         bytes: &[u8],
     ) -> Verdict {
         let is_cancel = bytes.starts_with(b"CANCEL ");
-        if is_cancel {
+        let queue = if is_cancel {
             if self.cancel_count >= CANCEL_COUNT_MAX {
                 return Verdict::Drop;
             }
             self.cancel_count += 1;
-        } else if !self.take_place(flow.remote.ip()) {
-            return self.turn_away(now);
-        }
-        self.queue.push_back(Waiting {
+            &mut self.rest
+        } else {
+            match self.take_place(now, flow.remote.ip()) {
+                Some(queue) => queue,
+                None => return self.turn_away(now),
+            }
+        };
+        queue.push_back(Waiting {
             flow,
             bytes: bytes.into(),
             is_steered,
@@ -128,7 +144,7 @@ impl Room {
 
     /// There is time for one: which, and whether it has not waited too long.
     pub(crate) fn leave(&mut self, now: Instant) -> Option<(Waiting, Verdict)> {
-        let waiting = self.queue.pop_front()?;
+        let waiting = self.first.pop_front().or_else(|| self.rest.pop_front())?;
         if waiting.is_cancel {
             self.cancel_count -= 1;
             return Some((waiting, Verdict::Take));
@@ -144,19 +160,24 @@ impl Room {
     }
 
     /// Three quarters of the places are shared by the sources that wait; the last one is for
-    /// sources that have none of these.
-    fn take_place(&mut self, source: IpAddr) -> bool {
+    /// sources that have none of these. Where this one may wait.
+    fn take_place(&mut self, now: Instant, source: IpAddr) -> Option<&mut VecDeque<Waiting>> {
         let slot = self.slot(source);
         let count = usize::from(self.counts[slot]);
         let source_count = self.source_count + usize::from(count == 0);
         let share = (WAITING_COUNT_MAX * 3 / 4 / source_count).max(1);
-        let is_free = self.queue.len() - self.cancel_count < WAITING_COUNT_MAX;
-        if !is_free || count >= share {
-            return false;
+        let is_free = self.len() - self.cancel_count < WAITING_COUNT_MAX;
+        let queue = match count {
+            ..WAITING_FIRST_COUNT => &mut self.first,
+            _ => &mut self.rest,
+        };
+        let is_late = |first: &Waiting| now.since(first.since) > DELAY_MAX;
+        if !is_free || count >= share || queue.front().is_some_and(is_late) {
+            return None;
         }
         self.counts[slot] += 1;
         self.source_count = source_count;
-        true
+        Some(queue)
     }
 
     fn slot(&self, source: IpAddr) -> usize {

@@ -51,6 +51,10 @@ const BELL: u64 = OTHER | u32::MAX as u64;
 /// Deadlines and answers handled in one round before the sockets get their turn.
 const ROUND_SIZE: usize = 1_024;
 
+/// How often a core that works looks whether a peak is over, and how long it has had nothing to do
+/// when it gives memory back.
+const GIVE_BACK_EVERY: Duration = Duration::from_secs(1);
+
 /// Batches of datagrams read before anything else has its turn: a core that is flooded reads half a
 /// millisecond, and then goes on with the rest.
 const DRAIN_COUNT: usize = 8;
@@ -105,6 +109,15 @@ pub(crate) struct Outside {
     pub(crate) events: std::sync::mpsc::Sender<Event>,
 }
 
+/// When the core has looked for the last time whether a peak is over.
+struct Peak {
+    looked: Instant,
+    /// What it had done then.
+    work_count: u64,
+    /// It has worked since it gave memory back.
+    is_owing: bool,
+}
+
 /// One core.
 pub(crate) struct Core {
     door: Door,
@@ -121,6 +134,7 @@ pub(crate) struct Core {
     part: Option<Part>,
     phase: Phase,
     pace: Pace,
+    peak: Peak,
     /// New calls that wait.
     room: Room,
     /// A socket has brought as much as could be read, and may have more.
@@ -154,6 +168,11 @@ impl Core {
             part: None,
             phase: Phase::Running,
             pace: Pace::new(round_max, outside.clock.mono()),
+            peak: Peak {
+                looked: outside.clock.mono(),
+                work_count: 0,
+                is_owing: false,
+            },
             room: Room::new(outside.clock.mono(), hasher),
             is_behind: false,
             outside,
@@ -203,6 +222,7 @@ impl Core {
             self.settle();
             self.answer_one();
             self.report_idle();
+            self.give_back();
             glommio::yield_if_needed().await;
         }
         Ok(())
@@ -234,9 +254,11 @@ impl Core {
             return Some(0);
         }
         let shard = self.door.shard.next_deadline().map(|(at, _)| at);
+        let look = (self.peak.is_owing).then(|| self.peak.looked + GIVE_BACK_EVERY);
         let at = shard
             .into_iter()
             .chain(self.streams.next_deadline())
+            .chain(look)
             .min()?;
         let left = at.since(self.door.clock.mono()).as_nanos();
         Some(u32::try_from(left.div_ceil(1_000_000)).unwrap_or(u32::MAX))
@@ -585,6 +607,25 @@ impl Core {
             // Nobody listens: then nobody waits for it.
             let _ = self.outside.events.send(Event::Idle(self.door.port.id()));
         }
+    }
+
+    /// Gives memory back that a peak left behind: of the shard's tables now and then, and of the
+    /// allocator once when nothing is left to do.
+    fn give_back(&mut self) {
+        let now = self.door.now.mono;
+        let (streams, datagrams) = (&self.streams.counters, &self.datagrams.counters);
+        let received = streams.stream_received + streams.http_received + datagrams.udp_received;
+        let work_count = received + self.door.counters.deadlines;
+        self.peak.is_owing |= work_count != self.peak.work_count;
+        if !self.peak.is_owing || now.since(self.peak.looked) < GIVE_BACK_EVERY {
+            return;
+        }
+        self.door.shard.give_memory_back();
+        if work_count == self.peak.work_count {
+            sys::give_memory_back();
+            self.peak.is_owing = false;
+        }
+        (self.peak.looked, self.peak.work_count) = (now, work_count);
     }
 
     /// Lets the shard answer one question, and measures how long it worked on that.

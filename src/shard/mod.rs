@@ -294,6 +294,25 @@ impl Shard {
         self.state.tm.is_empty() && self.runs.is_empty() && self.unresolved.is_empty()
     }
 
+    /// Gives memory back that a peak left behind: tables of which no more than a quarter is used,
+    /// and, when nothing is in flight, all that is kept for the next message. Costs at most a
+    /// millisecond, and next to nothing when there is nothing to give.
+    pub fn give_memory_back(&mut self) {
+        let state = &mut self.state;
+        state.wheel.give_back();
+        state.tm.give_back();
+        state.dialogs.table.give_back();
+        state.dialogs.profiles.give_back();
+        self.runs.give_back();
+        self.unresolved.give_back();
+        if self.is_idle() {
+            self.state.press = Press::default();
+            self.state.spare.give_back();
+            self.spare = Vec::new();
+            self.relays = Vec::new();
+        }
+    }
+
     /// What has been counted since the start.
     pub fn counters(&self) -> &Counters {
         &self.state.counters

@@ -27,6 +27,11 @@ impl Spare {
         }
     }
 
+    /// Gives all of it back.
+    pub fn give_back(&mut self) {
+        self.list = Vec::new();
+    }
+
     /// Keeps a message, if nobody else holds it and it is of a usual size.
     pub fn keep(&mut self, message: Rc<Message>) {
         let is_free = Rc::strong_count(&message) == 1 && Rc::weak_count(&message) == 0;

@@ -127,6 +127,20 @@ impl Profiles {
         }
     }
 
+    /// Gives memory back that a peak left behind. Values with many members keep what they have
+    /// until they are gone.
+    pub fn give_back(&mut self) {
+        for profile in &mut self.all {
+            profile.values.give_back();
+            let values = &profile.values;
+            let hash = |key: &Key| values.get(*key).map_or(0, |value| value.hash);
+            crate::slab::give_back_index(&mut profile.index, hash);
+        }
+        if self.news.is_empty() {
+            self.news = std::collections::VecDeque::new();
+        }
+    }
+
     /// Takes over what the configuration names. A profile that it no longer names keeps its
     /// members, so that calls in flight leave it properly; its place is never given away.
     pub fn configure(&mut self, specs: &[ProfileSpec]) {

@@ -290,6 +290,16 @@ impl Table {
         key
     }
 
+    /// Gives memory back that a peak left behind.
+    pub fn give_back(&mut self) {
+        self.entries.give_back();
+        let (entries, hasher) = (&self.entries, &self.hasher);
+        let by_call = |key: &Key| entries.get(*key).map_or(0, |d| d.hash);
+        slab::give_back_index(&mut self.by_call, by_call);
+        let by_id = |key: &Key| entries.get(*key).map_or(0, |d| hasher.hash_one(d.id));
+        slab::give_back_index(&mut self.by_id, by_id);
+    }
+
     /// Takes a dialog out.
     pub fn remove(&mut self, key: Key) -> Option<Dialog> {
         let dialog = self.entries.remove(key)?;

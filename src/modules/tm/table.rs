@@ -91,6 +91,16 @@ impl Table {
         self.entries.insert(Box::new(transaction))
     }
 
+    /// Gives memory back that a peak left behind; without a transaction, what is kept for the next
+    /// ones, too.
+    pub fn give_back(&mut self) {
+        if self.entries.is_empty() {
+            self.spare = Vec::new();
+        }
+        self.entries.give_back();
+        slab::give_back_index(&mut self.index, |(hash, _)| *hash);
+    }
+
     /// Memory for a new transaction.
     pub fn leftover(&mut self) -> Leftover {
         self.spare.pop().unwrap_or_default()
