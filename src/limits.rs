@@ -213,9 +213,9 @@ pub const MESH_QUEUE_MAX: usize = 8_192;
 /// Records waiting for the log writer. Above: dropped, counted `log_drops`.
 pub const LOG_QUEUE_MAX: usize = 16_384;
 
-/// Dialogs of one shard: at 1 KiB each 4 GiB. Above: `dlg_manage` fails and the call goes on
-/// untracked, counted `dialogs_refused`.
-pub const DIALOG_COUNT_MAX: usize = 1 << 22;
+/// Dialogs of one shard: at 1 KiB each 8 GiB; two cores hold ten million. Above: `dlg_manage`
+/// fails and the call goes on untracked, counted `dialogs_refused`.
+pub const DIALOG_COUNT_MAX: usize = 1 << 23;
 
 /// Dialogs of one Call-ID. One caller that sends ever new From tags under one Call-ID must not
 /// make every look-up long. Above: as [`DIALOG_COUNT_MAX`].
