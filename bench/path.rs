@@ -138,13 +138,15 @@ fn write(call: u64, text: &str, out: &mut Vec<u8>) {
     for (i, digit) in digits.iter_mut().enumerate() {
         *digit = b'0' + (call / 10u64.pow(7 - i as u32) % 10) as u8;
     }
-    let mut rest = text;
-    while let Some(at) = rest.find("@CALL@") {
-        out.extend_from_slice(&rest.as_bytes()[..at]);
-        out.extend_from_slice(&digits);
-        rest = &rest[at + 6..];
+    let mut done = 0;
+    for at in memchr::memchr_iter(b'@', text.as_bytes()) {
+        if text.as_bytes()[at..].starts_with(b"@CALL@") {
+            out.extend_from_slice(&text.as_bytes()[done..at]);
+            out.extend_from_slice(&digits);
+            done = at + 6;
+        }
     }
-    out.extend_from_slice(rest.as_bytes());
+    out.extend_from_slice(&text.as_bytes()[done..]);
 }
 
 /// A response to a request that came in, by its header fields.
@@ -153,13 +155,24 @@ pub(crate) fn respond(request: &[u8], status: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"SIP/2.0 ");
     out.extend_from_slice(status.as_bytes());
     out.extend_from_slice(b"\r\n");
-    for line in request.split_inclusive(|b| *b == b'\n').skip(1) {
-        let wanted: [&[u8]; 5] = [b"Via:", b"Record-Route:", b"From:", b"Call-ID:", b"CSeq:"];
+    let mut rest = request;
+    while let Some(end) = memchr::memchr(b'\n', rest) {
+        let (line, behind) = rest.split_at(end + 1);
+        rest = behind;
+        let wanted: &[&[u8]] = match line[0] {
+            b'V' => &[b"Via:"],
+            b'R' => &[b"Record-Route:"],
+            b'F' => &[b"From:"],
+            b'C' => &[b"Call-ID:", b"CSeq:"],
+            _ => &[],
+        };
         if wanted.iter().any(|name| line.starts_with(name)) {
             out.extend_from_slice(line);
         } else if line.starts_with(b"To:") {
+            let has_tag =
+                memchr::memchr_iter(b';', line).any(|at| line[at..].starts_with(b";tag="));
             out.extend_from_slice(&line[..line.len() - 2]);
-            if !line.windows(5).any(|w| w == b";tag=") {
+            if !has_tag {
                 out.extend_from_slice(b";tag=callee");
             }
             out.extend_from_slice(b"\r\n");

@@ -59,6 +59,9 @@ pub enum Effect {
     Route(Token, IpAddr),
     /// Let messages to this port of the peer's address take the connection, too (RFC 5923).
     Alias(ConnId, u16),
+    /// Give a message to the shard that owns its call, where the kernel should have brought it; it
+    /// gets `Input::Received`.
+    HandOver(ShardId, Flow, Box<[u8]>),
     /// Tell another shard; it gets `Input::Peer`, unless the message is lost.
     Peer(ShardId, PeerMessage),
     /// Write a line to the log.

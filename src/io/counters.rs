@@ -40,8 +40,6 @@ counters! {
     udp_send_errors,
     /// Datagrams not sent because too many waited for the kernel.
     udp_send_drops,
-    /// Datagrams without a Call-ID; they belong to the owner of the empty one.
-    no_call_id,
     /// Datagrams that the kernel brought to this core because it owns their call.
     kernel_steered,
     /// Messages received here and handed to the core that owns their call.

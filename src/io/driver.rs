@@ -501,6 +501,7 @@ impl Core {
                     }
                 }
                 Effect::Alias(conn, port) => self.streams.alias(conn, port),
+                Effect::HandOver(owner, flow, bytes) => self.door.hand_over(owner, flow, bytes),
                 Effect::Peer(shard, message) => {
                     let item = Item::Peer(self.door.port.id(), message);
                     if self.door.port.post(shard, item).is_err() {
@@ -705,9 +706,7 @@ impl Door {
     /// connection lives.
     fn take(&mut self, flow: Flow, brought: Brought<'_>) {
         match brought {
-            Brought::Message(bytes) => {
-                self.steer(flow, bytes);
-            }
+            Brought::Message(bytes) => self.steer(flow, bytes),
             Brought::Http(bytes) => self.handle(Input::Http { flow, bytes }),
         }
     }
@@ -734,26 +733,33 @@ impl Door {
 
     /// A datagram: to the core that owns its call, which the kernel has found if it steers.
     fn take_datagram(&mut self, is_steered: bool, flow: Flow, bytes: &[u8]) {
-        let is_here = self.steer(flow, bytes);
-        self.counters.kernel_steered += u64::from(is_steered && is_here);
-        self.counters.misrouted += u64::from(is_steered && !is_here);
+        if !is_steered {
+            return self.steer(flow, bytes);
+        }
+        let first = self.outbox.len();
+        self.handle(Input::Steered { flow, bytes });
+        let answer = self.outbox.as_slice().get(first);
+        let is_here = !matches!(answer, Some(Effect::HandOver(..)));
+        self.counters.kernel_steered += u64::from(is_here);
+        self.counters.misrouted += u64::from(!is_here);
     }
 
-    /// A message that arrived here: to its owner. Says whether that is this core.
-    fn steer(&mut self, flow: Flow, bytes: &[u8]) -> bool {
-        let call_id = scan::call_id(bytes);
-        self.counters.no_call_id += u64::from(call_id.is_none());
-        let owner = steer::owner(call_id.unwrap_or_default(), self.port.core_count());
+    /// A message that arrived here: to its owner.
+    fn steer(&mut self, flow: Flow, bytes: &[u8]) {
+        let call_id = scan::call_id(bytes).unwrap_or_default();
+        let owner = steer::owner(call_id, self.port.core_count());
         if owner == self.port.id() {
             self.handle(Input::Received { flow, bytes });
-            return true;
+        } else {
+            self.hand_over(owner, flow, bytes.into());
         }
-        let bytes = bytes.into();
+    }
+
+    fn hand_over(&mut self, owner: ShardId, flow: Flow, bytes: Box<[u8]>) {
         match self.port.post(owner, Item::Received { flow, bytes }) {
             Ok(()) => self.counters.handed_over += 1,
             Err(_) => self.counters.mesh_drops += 1,
         }
-        false
     }
 
     /// A message that another core found to belong here.

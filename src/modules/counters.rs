@@ -22,6 +22,8 @@ pub struct Counters {
     pub sent: u64,
     /// Messages that are not SIP.
     pub parse_errors: u64,
+    /// Messages without a Call-ID; they belong to the owner of the empty one.
+    pub no_call_id: u64,
     /// Requests refused because they break RFC 3261.
     pub violations: u64,
     /// Responses dropped because they break RFC 3261 or have no way to go.
@@ -101,6 +103,7 @@ impl Counters {
             ("received", self.received),
             ("sent", self.sent),
             ("parse_errors", self.parse_errors),
+            ("no_call_id", self.no_call_id),
             ("violations", self.violations),
             ("responses_dropped", self.responses_dropped),
             ("requests_forwarded", self.requests_forwarded),

@@ -212,6 +212,7 @@ pub(super) fn run_in(mut state: State, mut work: Work) -> Ran {
             Effect::Close(_)
             | Effect::Resolve(..)
             | Effect::Lookup(..)
+            | Effect::HandOver(..)
             | Effect::Peer(..)
             | Effect::RpcReply(..)
             | Effect::Route(..)

@@ -22,7 +22,7 @@ use crate::modules::tm::{self, branch};
 use crate::modules::work::{Bytes, Target, Work};
 use crate::modules::{dialog, dispatcher, event, uac};
 use crate::script::{End, RouteKind};
-use crate::sip::Message;
+use crate::sip::{Message, Uri};
 use crate::slab::Key;
 use crate::timer::{Branch, Timer};
 use crate::wheel::TimerKey;
@@ -60,7 +60,8 @@ impl Shard {
             return self.write_local(step, request, to, VecDeque::new());
         }
         let forced = request.socket.map(|s| self.state.setup.address(s).proto);
-        match relay::next_hop_of(&request.destination_uri(), forced) {
+        let uri = request.destination_uri();
+        match relay::next_hop_of(Uri::parse(&uri).ok(), forced) {
             Ok(NextHop::Known(hop)) => self.local_hops(step, request, VecDeque::from([hop])),
             Ok(NextHop::Name(query)) => {
                 if let Some(key) = self.let_wait(step, request, VecDeque::new()) {

@@ -59,7 +59,7 @@ use crate::modules::stores::Stores;
 use crate::modules::work::Bytes;
 use crate::modules::{Env, State, dispatcher, rpc, tm, uac};
 use crate::rng::Rng;
-use crate::sip::{Message, Press, Spare};
+use crate::sip::{HeaderName, Message, Press, Spare, scan};
 use crate::slab::{Key, Table};
 use crate::steer::{self, ShardId};
 use crate::time::{Instant, Now};
@@ -74,6 +74,14 @@ use run::Run;
 pub enum Input<'a> {
     /// A datagram, or one whole message cut from a stream.
     Received {
+        /// What it came in on.
+        flow: Flow,
+        /// The bytes, valid for this call only.
+        bytes: &'a [u8],
+    },
+    /// A datagram that the kernel has brought here because it takes this shard for the owner of its
+    /// call. If it is not, the message leaves as `Effect::HandOver`.
+    Steered {
         /// What it came in on.
         flow: Flow,
         /// The bytes, valid for this call only.
@@ -204,6 +212,7 @@ impl Shard {
         self.begin(step);
         match input {
             Input::Received { flow, bytes } => self.received(step, flow, bytes),
+            Input::Steered { flow, bytes } => self.steered(step, flow, bytes),
             Input::Refused { flow, bytes } => self.refused(step, flow, bytes),
             Input::Http { flow, bytes } => self.http(step, flow, bytes),
             Input::Deadline => self.deadlines(step),
@@ -418,12 +427,39 @@ impl Shard {
         self.read_message(step, flow, message);
     }
 
+    /// Reading a message finds its Call-ID and with it the owner: nobody has to look for it before.
+    fn steered(&mut self, step: &mut Step<'_>, flow: Flow, bytes: &[u8]) {
+        // What these bytes are, a route is to say first, and it runs where they belong as they are.
+        if self.state.setup.config.corex.intercepts {
+            let call_id = scan::call_id(bytes).unwrap_or_default();
+            return match steer::owner(call_id, self.state.setup.shard_count) {
+                owner if owner == self.state.id => self.received(step, flow, bytes),
+                owner => step.out.push(Effect::HandOver(owner, flow, bytes.into())),
+            };
+        }
+        let message = self.read(step, flow, bytes);
+        let owner = |m: &Rc<Message>| steer::owner_of(m.call(), self.state.setup.shard_count);
+        match message {
+            Some(message) if owner(&message) != self.state.id => {
+                let handed_over = Effect::HandOver(owner(&message), flow, bytes.into());
+                step.out.push(handed_over);
+                self.recycle(message);
+            }
+            Some(message) => {
+                self.state.counters.received += 1;
+                self.read_message(step, flow, message);
+            }
+            None => self.state.counters.received += 1,
+        }
+    }
+
     /// A message that can be read, of this shard unless the steering was misled.
     fn read_message(&mut self, step: &mut Step<'_>, flow: Flow, message: Rc<Message>) {
         let owner = steer::owner_of(message.call(), self.state.setup.shard_count);
         // The steering found another Call-ID than the parser did. A peer can cause this, so it is
         // counted and the message is handled here, where it is.
         self.state.counters.misrouted += u64::from(owner != self.state.id);
+        self.state.counters.no_call_id += u64::from(!message.has(HeaderName::CallId));
         let call = message.call();
         let what = What::Received(Line::of(&message), flow.proto, flow.remote);
         self.env(step).note(call, what);
@@ -460,6 +496,7 @@ impl Shard {
             Ok(message) => Some(message),
             Err(error) => {
                 self.state.counters.parse_errors += 1;
+                self.state.counters.no_call_id += u64::from(scan::call_id(bytes).is_none());
                 let text = format!("{} bytes from {}: {error}", bytes.len(), flow.remote);
                 self.env(step).log(Level::Dbg, text);
                 None

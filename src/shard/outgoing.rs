@@ -194,7 +194,7 @@ pub(super) fn stateless_reply_destination(
     if !is_advertised && !setup.is_myself(top.host, top.port) {
         return None;
     }
-    let below = response.values(HeaderName::Via).nth(1)?;
+    let below = response.vias_below().next()?;
     let below = via::parse_at(response.bytes(), below).ok()?;
     let proto = below.proto?;
     let host = below.received().unwrap_or(below.host);

@@ -164,7 +164,7 @@ impl Shard {
             self.state.setup.is_myself(via.host, via.port)
                 && own.loop_hash == *hash.get_or_insert_with(|| tm::identity::loop_hash(message))
         };
-        let mut below = message.values(HeaderName::Via).skip(1);
+        let mut below = message.vias_below();
         let read = |value| via::parse_at(message.bytes(), value);
         is_own(message.top_via()) || below.any(|value| read(value).is_ok_and(&mut is_own))
     }
@@ -231,21 +231,18 @@ impl Shard {
     fn next_target(&mut self, step: &mut Step<'_>, run: &mut Run, mut relay: Box<Relay>) -> Next {
         while let Some(target) = relay.targets.pop_front() {
             relay.target = target;
-            let next_hop = relay
-                .target
-                .next_hop
-                .clone()
-                .or_else(|| relay.target.uri.clone());
-            let uri = next_hop
-                .as_deref()
-                .unwrap_or_else(|| run.work.message.uri());
-            match next_hop_of(
+            let Target {
                 uri,
-                relay
-                    .target
-                    .socket
-                    .map(|s| self.state.setup.address(s).proto),
-            ) {
+                next_hop,
+                socket,
+                ..
+            } = &relay.target;
+            let uri = match next_hop.as_deref().or(uri.as_deref()) {
+                Some(text) => Uri::parse(text).ok(),
+                None => run.work.message.request_uri(),
+            };
+            let forced = socket.map(|s| self.state.setup.address(s).proto);
+            match next_hop_of(uri, forced) {
                 Ok(NextHop::Known(hop)) => {
                     relay.hops.clear();
                     relay.hops.push_back(hop);
@@ -645,8 +642,8 @@ pub(super) enum NextHop {
 
 /// RFC 3263 §4 up to the point where DNS has to be asked. `forced` is the transport of a socket
 /// that the script chose.
-pub(super) fn next_hop_of(text: &[u8], forced: Option<Proto>) -> Result<NextHop, i64> {
-    let uri = Uri::parse(text).map_err(|_| code::BAD_URI)?;
+pub(super) fn next_hop_of(uri: Option<Uri<'_>>, forced: Option<Proto>) -> Result<NextHop, i64> {
+    let uri = uri.ok_or(code::BAD_URI)?;
     let secure = match uri.scheme {
         Scheme::Sip => false,
         Scheme::Sips => true,

@@ -34,13 +34,20 @@ pub fn parse_at(bytes: &[u8], span: Span) -> Result<CSeq, Malformed> {
     let digits = cursor.take_while(|b| b.is_ascii_digit());
     let number = lex::number(digits.of(bytes)).ok_or(Malformed)?;
     let blank = cursor.take_while(lex::is_blank);
-    let method_span = cursor.take_while(lex::is_token);
-    if blank.is_empty() || method_span.is_empty() || !cursor.is_done() {
+    let method_span = Span {
+        start: cursor.at() as u16,
+        end: span.end,
+    };
+    let name = method_span.of(bytes);
+    let method = Method::from_bytes(name);
+    // A name that is known is a token; any other has to be looked at.
+    let is_token = method != Method::Other || name.iter().all(|b| lex::is_token(*b));
+    if blank.is_empty() || name.is_empty() || !is_token {
         return Err(Malformed);
     }
     Ok(CSeq {
         number,
-        method: Method::from_bytes(method_span.of(bytes)),
+        method,
         method_span,
         span,
     })

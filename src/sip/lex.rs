@@ -106,6 +106,18 @@ pub(super) fn find(text: &[u8], wanted: u8) -> Option<usize> {
     find_by(text, |word| zeros(word ^ eight(wanted)), |b| b == wanted)
 }
 
+/// [`find`] in sixteen bytes.
+#[inline]
+pub(super) fn find_in_window(window: &[u8; 16], wanted: u8) -> Option<usize> {
+    let both = u128::from_le_bytes(*window);
+    let head = zeros(both as u64 ^ eight(wanted));
+    if head != 0 {
+        return Some(first(head));
+    }
+    let tail = zeros((both >> 64) as u64 ^ eight(wanted));
+    (tail != 0).then(|| 8 + first(tail))
+}
+
 /// Where the first of either stands.
 #[inline]
 pub(super) fn find_either(text: &[u8], one: u8, other: u8) -> Option<usize> {
@@ -308,6 +320,14 @@ mod tests {
             let [a, b] = [(); 2].map(|()| near[rng.below(near.len() as u32) as usize]);
             let place = |is: &dyn Fn(u8) -> bool| text.iter().position(|b| is(*b));
             assert_eq!(find(&text, a), place(&|x| x == a), "{text:?} {a}");
+            if let Some(window) = text.first_chunk() {
+                let found = find_in_window(window, a);
+                assert_eq!(
+                    found,
+                    place(&|x| x == a).filter(|at| *at < 16),
+                    "{text:?} {a}"
+                );
+            }
             let either = find_either(&text, a, b);
             assert_eq!(either, place(&|x| x == a || x == b), "{text:?} {a} {b}");
             let is_uri_text = is_uri_text(&text);

@@ -15,6 +15,7 @@ use super::name::HeaderName;
 use super::param::Values;
 use super::parse::{self, Index, StartLine};
 use super::span::Span;
+use super::uri::Uri;
 use super::via::Via;
 use crate::limits;
 
@@ -85,19 +86,14 @@ impl Message {
             return Err(ParseError::TooLarge);
         }
         self.headers.reserve(HEADER_COUNT_USUAL);
-        match parse::parse(bytes, &mut self.headers) {
-            Ok(index) => {
-                self.bytes
-                    .extend_from_slice(&bytes[..usize::from(index.body.end)]);
-                self.index = index;
-                self.complete();
-                Ok(())
-            }
-            Err(error) => {
-                self.headers.clear();
-                Err(error)
-            }
+        if let Err(error) = parse::parse(bytes, &mut self.headers, &mut self.index) {
+            self.clear();
+            return Err(error);
         }
+        let end = usize::from(self.index.body.end);
+        self.bytes.extend_from_slice(&bytes[..end]);
+        self.complete();
+        Ok(())
     }
 
     /// Reads a request of HTTP, as one whole frame, into the memory of this one. A script is to
@@ -109,16 +105,11 @@ impl Message {
             self.clear();
             return Err(ParseError::TooLarge);
         }
-        match parse::parse_http(&self.bytes, &mut self.headers) {
-            Ok(index) => {
-                self.index = index;
-                Ok(())
-            }
-            Err(error) => {
-                self.clear();
-                Err(error)
-            }
+        let read = parse::parse_http(&self.bytes, &mut self.headers, &mut self.index);
+        if read.is_err() {
+            self.clear();
         }
+        read
     }
 
     /// Whether it is a request of HTTP.
@@ -196,6 +187,11 @@ impl Message {
         self.uri_span().of(&self.bytes)
     }
 
+    /// The Request-URI in its parts; `None` in a response, and when it cannot be read.
+    pub fn request_uri(&self) -> Option<Uri<'_>> {
+        self.index.uri.map(|parts| parts.view(&self.bytes))
+    }
+
     /// Where the Request-URI stands.
     pub fn uri_span(&self) -> Span {
         match self.index.start_line {
@@ -260,6 +256,18 @@ impl Message {
     pub fn values(&self, name: HeaderName) -> impl Iterator<Item = Span> + '_ {
         self.all(name)
             .flat_map(|header| Values::new(&self.bytes, header.value))
+    }
+
+    /// The values of Via below the topmost one.
+    pub fn vias_below(&self) -> impl Iterator<Item = Span> + '_ {
+        let mut fields = self.all(HeaderName::Via).map(|header| header.value);
+        let rest = fields.next().map(|first| Span {
+            start: self.top_via().value.end,
+            end: first.end,
+        });
+        rest.into_iter()
+            .chain(fields)
+            .flat_map(|span| Values::new(&self.bytes, span))
     }
 
     /// The bytes that a span of this message names.
@@ -416,7 +424,8 @@ fn touch_all(message: &Message) {
     assert_eq!(message.from_tag(), from.tag());
     assert_eq!(message.to_tag(), to.tag());
     assert!(!via.host.is_empty() && !via.transport.is_empty());
-    assert_eq!(message.values(HeaderName::Via).next(), Some(via.value));
+    let vias = [via.value].into_iter().chain(message.vias_below());
+    assert!(message.values(HeaderName::Via).eq(vias));
     assert!(message.max_forwards().is_some() == message.has(HeaderName::MaxForwards));
     if message.violation().is_none() {
         assert!(!from.uri.is_empty() && !to.uri.is_empty() && !message.call_id().is_empty());

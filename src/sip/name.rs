@@ -1,7 +1,7 @@
 //! Names of header fields: one table, long and compact forms (RFC 3261 §7.3.3, §20), any case.
 //!
-//! A lookup takes the first and the last eight bytes of a name as two integers, which choose one
-//! place of 256, and compares them with those of the only name that can stand there.
+//! A lookup takes the first sixteen bytes of a name as two integers, which choose one place of 256,
+//! and compares them with those of the only name that can stand there.
 
 /// The name of a header field that this program knows; [`HeaderName::Other`] for the rest.
 macro_rules! header_names {
@@ -115,39 +115,40 @@ header_names! {
 /// How many names the table knows.
 const COUNT: usize = TABLE.len();
 
-/// A place of the table: the first eight bytes of a name and its last eight, folded, the first byte
-/// lowest. They overlap or, in a name of more than 16 bytes, leave a gap.
+/// A place of the table.
 #[derive(Clone, Copy)]
 struct Slot {
-    head: u64,
-    tail: u64,
+    words: Words,
     length: u8,
     name: HeaderName,
 }
 
+/// The first and the second eight bytes of a name, folded, the first byte lowest; what is behind
+/// its end is zero.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Words(u64, u64);
+
 /// Drawn until no two names of the table had the same place; [`slots`] fails to compile when a new
 /// name shares one, and then another has to be drawn.
-const MULTIPLIER: u64 = 0xd79f_51ff_d1a1_3d9f;
+const MULTIPLIER: u64 = 0xbfc2_b467_cb4b_11f7;
 
 static SLOTS: [Slot; 256] = slots();
 const COMPACT: [HeaderName; 26] = compact();
 
 const fn slots() -> [Slot; 256] {
     let mut out = [Slot {
-        head: 0,
-        tail: 0,
+        words: Words(0, 0),
         length: 0,
         name: HeaderName::Other,
     }; 256];
     let mut i = 0;
     while i < COUNT {
         let long = TABLE[i].long.as_bytes();
-        let (head, tail) = ends(long);
-        let place = place(head, tail);
+        let words = Words::of(&window(long), long.len());
+        let place = words.place();
         assert!(out[place].length == 0, "two names in one place");
         out[place] = Slot {
-            head,
-            tail,
+            words,
             length: long.len() as u8,
             name: TABLE[i].name,
         };
@@ -156,10 +157,37 @@ const fn slots() -> [Slot; 256] {
     out
 }
 
-const fn place(head: u64, tail: u64) -> usize {
-    // In short names both are the same.
-    let both = head.wrapping_add(tail.rotate_left(25));
-    (both.wrapping_mul(MULTIPLIER) >> 56) as usize
+impl Words {
+    /// Of the name of `length` bytes with which `window` begins.
+    #[inline]
+    const fn of(window: &[u8; WINDOW_SIZE], length: usize) -> Words {
+        let both = u128::from_le_bytes(*window);
+        let (head, tail) = (both as u64, (both >> 64) as u64);
+        match length {
+            ..8 => Words(fold(head & ((1 << (8 * length)) - 1)), 0),
+            8..16 => Words(fold(head), fold(tail & ((1 << (8 * (length - 8))) - 1))),
+            16.. => Words(fold(head), fold(tail)),
+        }
+    }
+
+    #[inline]
+    const fn place(self) -> usize {
+        let both = self.0.wrapping_add(self.1.rotate_left(25));
+        (both.wrapping_mul(MULTIPLIER) >> 56) as usize
+    }
+}
+
+/// How many bytes a lookup looks at.
+pub(super) const WINDOW_SIZE: usize = 16;
+
+/// The first sixteen bytes of a name, of a shorter one all with zeros behind.
+const fn window(name: &[u8]) -> [u8; WINDOW_SIZE] {
+    let (mut out, mut i) = ([0; WINDOW_SIZE], 0);
+    while i < name.len() && i < WINDOW_SIZE {
+        out[i] = name[i];
+        i += 1;
+    }
+    out
 }
 
 const fn compact() -> [HeaderName; 26] {
@@ -174,28 +202,6 @@ const fn compact() -> [HeaderName; 26] {
     out
 }
 
-/// The first and the last eight bytes of a name, of a shorter one all of it twice.
-#[inline]
-const fn ends(name: &[u8]) -> (u64, u64) {
-    if let (Some(head), Some(tail)) = (name.first_chunk(), name.last_chunk()) {
-        return (
-            fold(u64::from_le_bytes(*head)),
-            fold(u64::from_le_bytes(*tail)),
-        );
-    }
-    if let (Some(head), Some(tail)) = (name.first_chunk::<4>(), name.last_chunk::<4>()) {
-        let (head, tail) = (u32::from_le_bytes(*head), u32::from_le_bytes(*tail));
-        let all = fold(head as u64 | (tail as u64) << 32);
-        return (all, all);
-    }
-    let (mut all, mut i) = (0, 0);
-    while i < name.len() {
-        all = all << 8 | name[i] as u64;
-        i += 1;
-    }
-    (fold(all), fold(all))
-}
-
 /// Makes eight letters lower case. It sets bit 5 where bit 6 is set: letters lose their case,
 /// the hyphen stays what it is, and nothing else becomes either.
 const fn fold(bytes: u64) -> u64 {
@@ -204,24 +210,28 @@ const fn fold(bytes: u64) -> u64 {
 
 impl HeaderName {
     /// The name in long or compact form and any case.
-    #[inline]
     pub fn from_bytes(name: &[u8]) -> HeaderName {
+        HeaderName::at(&window(name), name)
+    }
+
+    /// The same of the name with which `window` begins.
+    #[inline]
+    pub(super) fn at(window: &[u8; WINDOW_SIZE], name: &[u8]) -> HeaderName {
         match *name {
             [letter] if letter.is_ascii_alphabetic() => {
                 COMPACT[usize::from(letter.to_ascii_lowercase() - b'a')]
             }
-            _ => HeaderName::from_long(name),
+            _ => HeaderName::from_long(window, name),
         }
     }
 
     #[inline]
-    fn from_long(name: &[u8]) -> HeaderName {
-        let (head, tail) = ends(name);
-        let slot = &SLOTS[place(head, tail)];
-        let is_it = slot.head == head
-            && slot.tail == tail
+    fn from_long(window: &[u8; WINDOW_SIZE], name: &[u8]) -> HeaderName {
+        let words = Words::of(window, name.len());
+        let slot = &SLOTS[words.place()];
+        let is_it = slot.words == words
             && usize::from(slot.length) == name.len()
-            && (name.len() <= 16 || slot.name.as_bytes().eq_ignore_ascii_case(name));
+            && (name.len() <= WINDOW_SIZE || slot.name.as_bytes().eq_ignore_ascii_case(name));
         if is_it { slot.name } else { HeaderName::Other }
     }
 

@@ -152,7 +152,7 @@ fn value_end(bytes: &[u8], at: usize) -> usize {
         match bytes[i] {
             b',' => return i,
             b'"' => i = lex::quote_end(bytes, i).unwrap_or(bytes.len()),
-            b'<' => i = memchr::memchr(b'>', &bytes[i..]).map_or(bytes.len(), |n| i + n + 1),
+            b'<' => i = lex::find(&bytes[i..], b'>').map_or(bytes.len(), |n| i + n + 1),
             _ => i += 1,
         }
     }

@@ -16,7 +16,7 @@ use super::method::Method;
 use super::name::HeaderName;
 use super::param::Values;
 use super::span::Span;
-use super::uri::{Scheme, Uri};
+use super::uri::{self, Scheme, Uri};
 use super::via;
 use crate::limits;
 use crate::steer;
@@ -44,6 +44,8 @@ pub(super) enum StartLine {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Index {
     pub(super) start_line: StartLine,
+    /// The Request-URI, if it is one.
+    pub(super) uri: Option<uri::Parts>,
     pub(super) headers_start: u16,
     pub(super) headers_end: u16,
     pub(super) body: Span,
@@ -71,6 +73,7 @@ impl Index {
                 status: 0,
                 reason: NONE,
             },
+            uri: None,
             headers_start: 0,
             headers_end: 0,
             body: NONE,
@@ -101,11 +104,14 @@ pub(super) fn skip_line_ends(bytes: &[u8]) -> &[u8] {
     &bytes[start.unwrap_or(bytes.len())..]
 }
 
-/// Reads `bytes`, which are at most `limits::MESSAGE_SIZE_MAX`, into `headers` and an index.
-pub(super) fn parse(bytes: &[u8], headers: &mut Vec<Header>) -> Result<Index, ParseError> {
-    let mut index = Index::new();
+/// Reads `bytes`, which are at most `limits::MESSAGE_SIZE_MAX`, into `headers` and a new index.
+pub(super) fn parse(
+    bytes: &[u8],
+    headers: &mut Vec<Header>,
+    index: &mut Index,
+) -> Result<(), ParseError> {
     let line_end = memchr(b'\n', bytes).ok_or(ParseError::StartLine)?;
-    start_line(bytes, chomp(bytes, line_end), &mut index)?;
+    start_line(bytes, chomp(bytes, line_end), index)?;
     index.headers_start = (line_end + 1) as u16;
     let mut reader = Reader {
         bytes,
@@ -117,13 +123,16 @@ pub(super) fn parse(bytes: &[u8], headers: &mut Vec<Header>) -> Result<Index, Pa
     reader.read_via()?;
     reader.read_mandatory();
     reader.read_body();
-    Ok(reader.index)
+    Ok(())
 }
 
 /// The same of a request of HTTP that [`super::http`] has written: nothing of SIP is mandatory.
 /// Its method is none of SIP's, whatever its name: nothing here is to take it for an INVITE.
-pub(super) fn parse_http(bytes: &[u8], headers: &mut Vec<Header>) -> Result<Index, ParseError> {
-    let mut index = Index::new();
+pub(super) fn parse_http(
+    bytes: &[u8],
+    headers: &mut Vec<Header>,
+    index: &mut Index,
+) -> Result<(), ParseError> {
     let line_end = memchr(b'\n', bytes).ok_or(ParseError::StartLine)?;
     let line = &bytes[..chomp(bytes, line_end)];
     let first = memchr(b' ', line).ok_or(ParseError::StartLine)?;
@@ -144,7 +153,7 @@ pub(super) fn parse_http(bytes: &[u8], headers: &mut Vec<Header>) -> Result<Inde
     reader.read_fields(line_end + 1)?;
     reader.read_via()?;
     reader.read_body();
-    Ok(reader.index)
+    Ok(())
 }
 
 /// The end of a line without the CR before its LF.
@@ -182,8 +191,11 @@ fn start_line(bytes: &[u8], end: usize, index: &mut Index) -> Result<(), ParseEr
         && usize::from(version.end) == end;
     if !is_exact {
         index.blame(Violation::StartLine);
-    } else if let Some(violation) = uri_violation(uri.of(bytes)) {
-        index.blame(violation);
+    } else {
+        match read_uri(uri.of(bytes)) {
+            Ok(parts) => index.uri = Some(uri::Parts::of(parts, bytes)),
+            Err(violation) => index.blame(violation),
+        }
     }
     Ok(())
 }
@@ -204,16 +216,16 @@ fn version(line: &[u8], method_end: usize) -> Option<Span> {
     is_version(version.of(line)).then_some(version)
 }
 
-fn uri_violation(uri: &[u8]) -> Option<Violation> {
+fn read_uri(uri: &[u8]) -> Result<Uri<'_>, Violation> {
     match Uri::parse(uri) {
-        Err(UriError::TooLong) => Some(Violation::UriTooLong),
-        Err(UriError::Byte) if uri.iter().any(|b| lex::is_blank(*b)) => Some(Violation::StartLine),
-        Err(_) => Some(Violation::Uri),
+        Err(UriError::TooLong) => Err(Violation::UriTooLong),
+        Err(UriError::Byte) if uri.iter().any(|b| lex::is_blank(*b)) => Err(Violation::StartLine),
+        Err(_) => Err(Violation::Uri),
         // A URN names a service (RFC 5031): the script finds out who provides it.
         Ok(uri) if uri.scheme == Scheme::Other && !uri.scheme_text.eq_ignore_ascii_case(b"urn") => {
-            Some(Violation::UriScheme)
+            Err(Violation::UriScheme)
         }
-        Ok(_) => None,
+        Ok(uri) => Ok(uri),
     }
 }
 
@@ -262,7 +274,7 @@ struct Seen {
 struct Reader<'a> {
     bytes: &'a [u8],
     headers: &'a mut Vec<Header>,
-    index: Index,
+    index: &'a mut Index,
     seen: Seen,
 }
 
@@ -384,6 +396,17 @@ impl Reader<'_> {
     }
 
     fn tag(&self, parts: addr::Parts) -> Option<Span> {
+        // Nearly all have no other parameter, and a token in it.
+        let params = parts.params.of(self.bytes);
+        if let Some(tag @ [_, ..]) = params.strip_prefix(b"tag=")
+            && tag.iter().all(|b| is_token(*b))
+        {
+            let start = parts.params.start + (params.len() - tag.len()) as u16;
+            return Some(Span {
+                start,
+                end: parts.params.end,
+            });
+        }
         let tag = parts.view(self.bytes).tag()?;
         Span::within(self.bytes, tag)
     }
@@ -446,12 +469,21 @@ pub(super) fn field_end(bytes: &[u8], at: usize) -> Option<usize> {
 #[inline(always)]
 pub(super) fn field(bytes: &[u8], at: usize, end: usize) -> Option<Header> {
     let line = &bytes[at..end];
-    let colon = lex::find(line, b':')?;
+    // The names that count have their colon there; the window may reach into the next line.
+    let window = bytes[at..].first_chunk();
+    let near = window.and_then(|window| lex::find_in_window(window, b':'));
+    let colon = match near.filter(|colon| *colon < line.len()) {
+        Some(colon) => colon,
+        None => lex::find(line, b':')?,
+    };
     let mut name = &line[..colon];
     while let [rest @ .., b' ' | b'\t'] = name {
         name = rest;
     }
-    let known = HeaderName::from_bytes(name);
+    let known = match window {
+        Some(window) => HeaderName::at(window, name),
+        None => HeaderName::from_bytes(name),
+    };
     // A name of the table is a token; any other has to be looked at.
     if known == HeaderName::Other && (name.is_empty() || !name.iter().all(|b| is_token(*b))) {
         return None;

@@ -48,6 +48,53 @@ pub struct Uri<'a> {
     pub rest: &'a [u8],
 }
 
+/// A [`Uri`] as offsets.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Parts {
+    scheme: Scheme,
+    user: Option<Span>,
+    password: Option<Span>,
+    host: Span,
+    port: Option<u16>,
+    params: Span,
+    headers: Span,
+    scheme_text: Span,
+    rest: Span,
+}
+
+impl Parts {
+    /// Where the parts stand in `bytes`, of which the URI is a part.
+    pub(super) fn of(uri: Uri<'_>, bytes: &[u8]) -> Parts {
+        let place = |part| Span::within(bytes, part).unwrap_or_default();
+        Parts {
+            scheme: uri.scheme,
+            user: uri.user.map(place),
+            password: uri.password.map(place),
+            host: place(uri.host),
+            port: uri.port,
+            params: place(uri.params),
+            headers: place(uri.headers),
+            scheme_text: place(uri.scheme_text),
+            rest: place(uri.rest),
+        }
+    }
+
+    #[inline]
+    pub(super) fn view(self, bytes: &[u8]) -> Uri<'_> {
+        Uri {
+            scheme: self.scheme,
+            user: self.user.map(|span| span.of(bytes)),
+            password: self.password.map(|span| span.of(bytes)),
+            host: self.host.of(bytes),
+            port: self.port,
+            params: self.params.of(bytes),
+            headers: self.headers.of(bytes),
+            scheme_text: self.scheme_text.of(bytes),
+            rest: self.rest.of(bytes),
+        }
+    }
+}
+
 impl<'a> Uri<'a> {
     /// Reads a URI; white space around it is not part of it and an error.
     pub fn parse(text: &'a [u8]) -> Result<Uri<'a>, UriError> {

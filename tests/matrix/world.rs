@@ -416,6 +416,7 @@ impl World {
             Effect::Peer(to, message) => self.queue.push_back(Event::Peer(to, shard, message)),
             // Nobody asks over HTTP here, and no script for a reload.
             Effect::Command(_)
+            | Effect::HandOver(..)
             | Effect::Reload
             | Effect::Lookup(..)
             | Effect::Route(..)

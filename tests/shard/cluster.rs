@@ -215,6 +215,7 @@ impl Cluster {
                 Effect::Peer(to, message) => self.carry(shard, to, message),
                 Effect::Log(record) => self.log.push(record.text.trim_end().to_owned()),
                 Effect::Close(_)
+                | Effect::HandOver(..)
                 | Effect::Resolve(..)
                 | Effect::Lookup(..)
                 | Effect::RpcReply(..)

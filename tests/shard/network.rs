@@ -108,3 +108,43 @@ fn the_shard_of_the_decoded_call_handles_it() {
     assert_eq!(answers, 1);
     assert_eq!(shards[usize::from(away.0)].counters().misrouted, 0);
 }
+
+/// The kernel has been misled: the shard sees whose call it is when it reads the message.
+#[test]
+fn what_the_kernel_has_brought_to_the_wrong_shard_is_handed_over() {
+    const PLAIN: &str = "listen=udp:192.0.2.100:5060\nloadmodule \"sl.so\"\n\
+                         request_route { sl_send_reply(\"200\", \"OK\"); }";
+    for text in [PLAIN, CFG] {
+        let setup = Arc::new(Setup::from_text(text, 2).unwrap_or_else(|e| panic!("{e}")));
+        let mut shards = [0, 1].map(|n| Shard::new(ShardId(n), Arc::clone(&setup), 1));
+        let message = request("OPTIONS", "1", "");
+        let home = owner(b"c1", 2);
+        let away = ShardId(1 - home.0);
+        let flow = Flow {
+            socket: SocketId(0),
+            proto: Proto::Udp,
+            remote: ALICE.parse().expect("an address"),
+            conn: None,
+        };
+        let now = Now::default();
+        let mut out = Outbox::new();
+        let bytes = message.as_bytes();
+        let input = || Input::Steered { flow, bytes };
+        shards[usize::from(away.0)].handle(now, input(), &mut out);
+        let effects: Vec<Effect> = out.drain().collect();
+        let [Effect::HandOver(to, same, passed)] = &effects[..] else {
+            panic!("{effects:?}");
+        };
+        assert_eq!((*to, *same, &passed[..]), (home, flow, bytes));
+        let counters = shards[usize::from(away.0)].counters();
+        assert_eq!((counters.received, counters.misrouted), (0, 0));
+
+        shards[usize::from(home.0)].handle(now, input(), &mut out);
+        let is_handed = out.drain().any(|e| matches!(e, Effect::HandOver(..)));
+        let counters = shards[usize::from(home.0)].counters();
+        assert_eq!(
+            (is_handed, counters.received, counters.misrouted),
+            (false, 1, 0)
+        );
+    }
+}

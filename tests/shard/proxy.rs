@@ -250,7 +250,8 @@ impl Proxy {
                 Effect::Route(token, to) => self.routes.push((token, to)),
                 Effect::Exec(run, command) => self.commands.push((run, command)),
                 Effect::Alias(conn, port) => self.aliases.push((conn, port)),
-                Effect::Close(_) | Effect::Peer(..) | Effect::Command(_) => {}
+                Effect::Close(_) | Effect::HandOver(..) | Effect::Peer(..) | Effect::Command(_) => {
+                }
             }
         }
         sent

@@ -408,8 +408,9 @@ impl World {
                 }
             }
             Effect::Peer(to, message) if !is_failing => self.carry_to_peer(shard, to, message),
-            // Nobody asks in a simulated world.
-            Effect::Peer(..)
+            // The world finds the owners, and nobody asks.
+            Effect::HandOver(..)
+            | Effect::Peer(..)
             | Effect::RpcReply(..)
             | Effect::Command(_)
             | Effect::Reload

@@ -55,20 +55,16 @@ impl Strings {
     /// Sets some of them. False: together they would exceed 65,535 bytes, and nothing is changed.
     #[must_use]
     pub fn set(&mut self, changes: &[(Field, &[u8])]) -> bool {
-        let new_of = |index: usize| {
-            changes
-                .iter()
-                .rev()
-                .find(|(f, _)| *f as usize == index)
-                .map(|(_, text)| *text)
-        };
         let mut parts: [&[u8]; COUNT] = [&[]; COUNT];
-        let (mut start, mut size) = (0, 0);
-        for (index, part) in parts.iter_mut().enumerate() {
-            let end = usize::from(self.ends[index]);
-            *part = new_of(index).unwrap_or(&self.bytes[start..end]);
-            (start, size) = (end, size + part.len());
+        let mut start = 0;
+        for (part, end) in parts.iter_mut().zip(self.ends) {
+            *part = &self.bytes[start..usize::from(end)];
+            start = usize::from(end);
         }
+        for (field, text) in changes {
+            parts[*field as usize] = text;
+        }
+        let size = parts.iter().map(|part| part.len()).sum();
         if size > usize::from(u16::MAX) {
             return false;
         }

@@ -84,7 +84,13 @@ pub fn loose_route(setup: &Setup, work: &mut Work, heeds_strict: bool) -> Found 
     };
     // §16.4: a Request-URI of ours in a dialog was put there by a strict router.
     work.rr.has_next_route = false;
-    if heeds_strict && message.to_tag().is_some() && is_ours(setup, work.uri()) {
+    let is_target_ours = || match &work.target.uri {
+        Some(text) => is_ours(setup, text),
+        None => message
+            .request_uri()
+            .is_some_and(|uri| setup.is_myself(uri.host, uri.port)),
+    };
+    if heeds_strict && message.to_tag().is_some() && is_target_ours() {
         return after_strict_router(&message, &routes, work);
     }
     let ours = own_routes(setup, &message, &routes, work);
@@ -124,6 +130,11 @@ fn own_routes(setup: &Setup, message: &Message, routes: &Routes, work: &mut Work
 /// The second Route of a double entry of ours, when it names no socket: where the request leaves
 /// is then left to its next hop.
 pub fn strange_second(setup: &Setup, message: &Message) -> Option<Bytes> {
+    let mut fields = message.all(HeaderName::Route);
+    let field = fields.next()?;
+    if fields.next().is_none() && memchr::memchr(b',', message.text(field.value)).is_none() {
+        return None;
+    }
     let mut routes = message.values(HeaderName::Route);
     let (first, second) = (routes.next()?, routes.next()?);
     let first = uri_of(message, first)?;

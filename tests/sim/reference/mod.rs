@@ -114,6 +114,7 @@ impl Reference {
             | Input::Rpc(_)
             | Input::Found(..)
             | Input::Http { .. } => {}
+            Input::Steered { .. } => unreachable!("the world finds the owners"),
             Input::Refused { .. } => unreachable!("the world is never too busy"),
             Input::Drain => {
                 if self.is(Fault::SpeaksAtRest) {
