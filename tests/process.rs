@@ -221,3 +221,125 @@ fn what_has_no_effect_is_named_once_in_the_log() {
         server.said
     );
 }
+
+/// How a program ends with these arguments, in the folder of its configurations.
+fn end_of(program: &str, args: &str, dir: &Path) -> Option<i32> {
+    let mut command = Command::new(program);
+    if program.ends_with("kamailio") {
+        command.args(["-m", "64", "-M", "8", "-Y", dir.to_str().unwrap()]);
+    }
+    let output = command
+        .args(args.split_whitespace())
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .output();
+    output.expect("it starts").status.code()
+}
+
+/// Where Debian's Kamailio is installed it says whether the expectations are its own.
+#[test]
+fn the_command_line_ends_as_the_originals_does() {
+    const KAMAILIO: &str = "/usr/sbin/kamailio";
+    let dir = std::env::temp_dir().join(format!("process-line-{}", std::process::id()));
+    fs::create_dir_all(&dir).unwrap();
+    let write = |name: &str, text: &str| {
+        let text = format!("#!KAMAILIO\nlisten=udp:127.0.0.1:5060\nauto_aliases=no\n{text}\n");
+        fs::write(dir.join(name), text).unwrap();
+    };
+    write("good.cfg", "request_route { exit; }");
+    write("bad.cfg", "request_route { nothing(); }");
+    write(
+        "defined.cfg",
+        "#!ifdef WANTED\nrequest_route { exit; }\n#!else\n{\n#!endif",
+    );
+    write(
+        "replaced.cfg",
+        "loadmodule \"MODULE.so\"\nrequest_route { exit; }",
+    );
+    write("number.cfg", "max_branches=NUMBER\nrequest_route { exit; }");
+    write(
+        "loaded.cfg",
+        "request_route { sl_send_reply(\"200\", \"OK\"); }",
+    );
+    let (good, bad) = (Some(0), Some(255));
+    let rows = [
+        ("-f good.cfg -c", good),
+        ("-c -f good.cfg", good),
+        ("-f bad.cfg -c", bad),
+        ("-f nowhere.cfg -c", bad),
+        ("-f defined.cfg -c", bad),
+        ("-f defined.cfg -c -A WANTED", good),
+        ("-f defined.cfg -c -A WANTED=yes", good),
+        ("-f replaced.cfg -c", bad),
+        ("-f replaced.cfg -c --subst=/MODULE/sl/", good),
+        ("-f replaced.cfg -c --substdef=/MODULE/sl/", good),
+        ("-f number.cfg -c --substdef=/NUMBER/12/", good),
+        ("-f number.cfg -c", bad),
+        ("-f loaded.cfg -c", bad),
+        ("-f loaded.cfg -c --loadmodule=sl", good),
+        ("-f loaded.cfg -c --loadmodule=nowhere", bad),
+        (
+            "-f loaded.cfg -c --loadmodule=sl --modparam=sl:default_code:i:500",
+            good,
+        ),
+        (
+            "-f loaded.cfg -c --loadmodule=sl --modparam=sl:default_code:s:x",
+            bad,
+        ),
+        (
+            "-f loaded.cfg -c --loadmodule=sl --modparam=sl:nothing:i:1",
+            bad,
+        ),
+        ("-f good.cfg -c --alias=x.test:5060 --server-id=7", good),
+        ("-f good.cfg -c -l udp:127.0.0.1:5070", good),
+        ("-f good.cfg -c -l 127.0.0.1:5070 -T -S", good),
+        ("-f good.cfg -c -DD -E -e -d -d --debug=2", good),
+        ("-f good.cfg -c -n 2 -N 2 -m 64 -M 8", good),
+        ("-f good.cfg -c -a no -r -R -K", good),
+        ("-f good.cfg -c -W poll -O 8 -b 65536 -x fm -X fm", good),
+        ("-f good.cfg -c --log-engine=json --atexit=no", good),
+        ("-f good.cfg -c -P pid -G group -w . -u root -g root", good),
+        ("-f good.cfg -c -L /nowhere", good),
+        ("-f good.cfg -c -a maybe", bad),
+        ("-f good.cfg -c -W nothing", bad),
+        ("-q", bad),
+        ("--nothing", bad),
+        ("-v", good),
+        ("-V", good),
+        ("--version", good),
+        ("-I", good),
+        ("-h", good),
+    ];
+    let mut wrong = String::new();
+    for (args, want) in rows {
+        let found = end_of(env!("CARGO_BIN_EXE_dialcore"), args, &dir);
+        if found != want {
+            wrong += &format!("{args}: {found:?}, not {want:?}\n");
+        }
+        if Path::new(KAMAILIO).exists() {
+            let judged = end_of(KAMAILIO, args, &dir);
+            if judged != want {
+                wrong += &format!("{args}: Kamailio {judged:?}, not {want:?}\n");
+            }
+        }
+    }
+    let _ = fs::remove_dir_all(&dir);
+    assert!(wrong.is_empty(), "\n{wrong}");
+}
+
+#[test]
+fn signals_end_it_well_or_not_at_all() {
+    for signal in ["-TERM", "-INT"] {
+        let mut server = Server::start(&format!("signal{signal}"), "", &[]);
+        for harmless in ["-PIPE", "-USR1", "-HUP"] {
+            let id = server.child.id().to_string();
+            let sent = Command::new("kill").args([harmless, &id]).status();
+            assert!(sent.is_ok_and(|s| s.success()));
+            assert_eq!(server.ask(server.port()), "SIP/2.0 200 OK", "{harmless}");
+        }
+        let id = server.child.id().to_string();
+        let sent = Command::new("kill").args([signal, &id]).status();
+        assert!(sent.is_ok_and(|s| s.success()));
+        assert_eq!(server.child.wait().unwrap().code(), Some(0), "{signal}");
+    }
+}

@@ -358,15 +358,22 @@ fn mark(call: &mut Call<'_>, heap: &mut Heap) -> Option<Box<str>> {
     Some(String::from_utf8_lossy(heap.str(value)?).into())
 }
 
-fn level(call: &mut Call<'_>, heap: &mut Heap, (site, index): (&CallSite, usize)) -> Level {
-    // A variable without a value counts as 0.
-    Level::from_number(site.int(index, call, heap).unwrap_or(0))
+/// A variable without a value is no level: there is no line.
+fn level(call: &mut Call<'_>, heap: &mut Heap, (site, index): (&CallSite, usize)) -> Option<Level> {
+    let number = site.int(index, call, heap);
+    if number.is_none() {
+        let text = format!("line {} logs at a level that has no value", site.at.line);
+        call.env.log(Level::Err, text);
+    }
+    number.map(Level::from_number)
 }
 
 /// The text is the last argument, the level stands before it, a facility before that.
 fn at_level(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite, place: Place) -> Outcome {
     let text = site.args.len() - 1;
-    let level = level(call, heap, (site, text - 1));
+    let Some(level) = level(call, heap, (site, text - 1)) else {
+        return NO;
+    };
     if text < 2 {
         return write(call, heap, (site, text), (level, place));
     }

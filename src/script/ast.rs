@@ -60,6 +60,8 @@ pub(super) struct RouteItem {
     pub(super) kind: RouteKind,
     /// `0` for the unnamed one.
     pub(super) name: String,
+    /// Whether the name was written.
+    pub(super) is_named: bool,
     pub(super) body: Vec<Statement>,
     pub(super) at: Position,
 }

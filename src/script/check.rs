@@ -334,11 +334,7 @@ fn flag(compiler: &mut Compiler<'_>, name: String, number: Option<i64>, at: Posi
     if flags.iter().any(|(known, _)| **known == *name) {
         return error(compiler, at, ErrorKind::FlagTwice(name));
     }
-    let free = || {
-        (0..32)
-            .rev()
-            .find(|n| flags.iter().all(|(_, taken)| taken != n))
-    };
+    let free = || (0..32).find(|n| flags.iter().all(|(_, taken)| taken != n));
     match number.map(u8::try_from) {
         Some(Ok(n @ 0..=31)) => compiler.program.flags.push((name.into(), n)),
         Some(_) => {
@@ -356,8 +352,8 @@ fn route(compiler: &mut Compiler<'_>, item: &RouteItem) {
     let id = compiler
         .route_id(item.kind, item.name.as_bytes())
         .expect("all names were collected before");
-    // The unnamed blocks may be written in several parts.
-    let appends = item.name == "0";
+    // The unnamed blocks may be written in several parts; under its number one stands first.
+    let appends = item.name == "0" && (!item.is_named || item.kind == RouteKind::Reply);
     if compiler.is_defined(id) && !appends {
         let (kind, name) = (item.kind, item.name.clone());
         error(compiler, item.at, ErrorKind::RouteTwice { kind, name });

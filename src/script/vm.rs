@@ -112,6 +112,9 @@ struct Frame {
     waiting: Option<(Use, bool)>,
 }
 
+/// What the call of a route that is not there is worth.
+const NO_ROUTE: i64 = -10;
+
 /// The state of one run of a script.
 #[derive(Debug)]
 pub struct Vm {
@@ -455,8 +458,7 @@ impl Vm {
     fn label_holds(&mut self, label: Label, value: Value, program: &Program) -> bool {
         match label {
             Label::Int(n) => self.heap.as_int(value) == n,
-            // NULL is 0 among numbers, and nothing among strings.
-            Label::Text(_) | Label::Regex(_) if value.is_null() => false,
+            // NULL is 0 among numbers, and empty among strings.
             Label::Text(text) => {
                 let value = self.heap.as_text(value);
                 self.heap.bytes(value) == self.heap.bytes(text)
@@ -570,8 +572,11 @@ impl Vm {
                 let name = String::from_utf8_lossy(self.heap.bytes(name));
                 let at = self.here(program);
                 host.log(Level::Err, format_args!("{at}: there is no route[{name}]"));
-                self.heap.rc = -1;
-                self.deliver(-1, wanted);
+                // A statement leaves `$rc` as it was.
+                if !matches!(wanted, Use::Nothing) {
+                    self.heap.rc = 0;
+                    self.deliver(NO_ROUTE, wanted);
+                }
                 self.count(program, host)
             }
         }

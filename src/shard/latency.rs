@@ -39,7 +39,7 @@ impl Shard {
         let took = run
             .began
             .map_or(Duration::ZERO, |began| step.now.mono.since(began));
-        if took >= limit {
+        if took > Duration::ZERO && took >= limit {
             write(&mut self.env(step), level, took, || name.to_owned());
         }
     }

@@ -331,7 +331,7 @@ mod tests {
                 "$ru|$rU|$rd|$rp",
                 "<null>|<null>|<null>|<null>",
             ),
-            ("$ru = \"sips:x.test\";", "$rp|$rP", "5061|UDP"),
+            ("$ru = \"sips:x.test\";", "$rp|$rP", "5060|UDP"),
             ("$ru = \"sip:x.test;transport=tls\";", "$rp|$rP", "5061|tls"),
             (
                 "$ru = \"tel:+1-23;x=1\";",

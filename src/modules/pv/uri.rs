@@ -10,7 +10,7 @@ use crate::modules::entry::{
 use crate::modules::rewrite::{self, Part};
 use crate::modules::work::{Bytes, Target};
 use crate::script::{Access, Heap, InnerKind, Value, WriteError};
-use crate::sip::{Scheme, Uri};
+use crate::sip::Uri;
 
 /// The part of a URI that a variable reads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,16 +46,13 @@ pub(super) fn piece(heap: &mut Heap, text: &[u8], piece: Piece) -> Value {
     }
 }
 
-/// The port, or the one that stands for none (RFC 3261 §19.1.2).
+/// The port, or the one that stands for none (RFC 3261 §19.1.2). The scheme `sips` alone does not
+/// make it that of TLS: it does not name a transport.
 fn port(uri: &Uri<'_>) -> u16 {
     let is_tls = uri
         .transport()
         .is_some_and(|t| t.eq_ignore_ascii_case(b"tls"));
-    let default = if uri.scheme == Scheme::Sips || is_tls {
-        Proto::Tls
-    } else {
-        Proto::Udp
-    };
+    let default = if is_tls { Proto::Tls } else { Proto::Udp };
     uri.port.unwrap_or(default.default_port())
 }
 

@@ -489,8 +489,9 @@ impl Parser<'_> {
     }
 
     fn route(&mut self, word: &str, kind: RouteKind, at: Position) -> Parsed<RouteItem> {
-        let named = kind != RouteKind::Reply && word != "request_route";
-        let name = if named && self.accept("[") {
+        let may_be_named = kind != RouteKind::Reply && word != "request_route";
+        let is_named = may_be_named && self.accept("[");
+        let name = if is_named {
             let name = match self.peek() {
                 TokenKind::Word(word) => word.clone(),
                 TokenKind::Number(n) => n.to_string(),
@@ -518,6 +519,7 @@ impl Parser<'_> {
         Ok(RouteItem {
             kind,
             name,
+            is_named,
             body,
             at,
         })
