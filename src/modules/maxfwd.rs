@@ -42,7 +42,9 @@ const PROCESS: Function = function(
 const LOWER: Function = function(
     "is_maxfwd_lt",
     &[ParamKind::Int],
-    RouteKinds::REQUEST,
+    RouteKinds::REQUEST
+        .or(RouteKinds::BRANCH)
+        .or(RouteKinds::FAILURE),
     (is_lower, "Whether fewer hops than this are left."),
 );
 

@@ -47,6 +47,8 @@ pub(super) struct Relay {
     options: RelayOptions,
     /// Targets still to be served.
     targets: VecDeque<Target>,
+    /// The appended ones of them, which branch_routes see all the time.
+    appended: Vec<Target>,
     /// The target being served.
     target: Target,
     /// Where it can be reached.
@@ -78,6 +80,7 @@ impl Relay {
             key,
             options,
             targets,
+            appended: Vec::new(),
             target: Target::default(),
             hops: VecDeque::new(),
             query: None,
@@ -129,8 +132,9 @@ impl Shard {
         self.begin_leg(step, run, key, options);
         let mut targets = VecDeque::with_capacity(1 + run.work.appended.len());
         targets.push_back(run.work.target.clone());
-        targets.extend(run.work.appended.drain(..));
-        let relay = Relay::new(Some(key), options, targets);
+        targets.extend(run.work.appended.iter().cloned());
+        let mut relay = Relay::new(Some(key), options, targets);
+        relay.appended = std::mem::take(&mut run.work.appended);
         self.next_target(step, run, relay)
     }
 
@@ -389,6 +393,7 @@ impl Shard {
         remember(run, &mut relay);
         run.work.target = relay.target.clone();
         run.work.branch = Some(index as u8);
+        run.work.appended.clone_from(&relay.appended);
         Shard::enter(run, RouteKind::Branch, route, Then::Branch(relay));
         Served::Elsewhere(Next::Run)
     }
@@ -402,6 +407,7 @@ impl Shard {
         end: End,
     ) -> Next {
         relay.target = run.work.target.clone();
+        run.work.appended.clear();
         if end == End::Drop {
             restore(run, &mut relay);
             return self.next_target(step, run, relay);

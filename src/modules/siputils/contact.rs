@@ -35,7 +35,7 @@ pub(super) const FUNCTIONS: [Function; 7] = [
     function(
         "decode_contact_header",
         &[],
-        BOTH,
+        BOTH.or(RouteKinds::FAILURE),
         (decode, "Takes that back in Contact."),
     ),
     function(

@@ -83,6 +83,7 @@ fn field(slot: &mut Box<str>, setting: &Setting) -> Result<(), ParamError> {
 const TEXT: ParamKind = ParamKind::Text;
 const ANY: RouteKinds = RouteKinds::ANY;
 const REQUEST: RouteKinds = RouteKinds::REQUEST;
+const WITH_URI: RouteKinds = REQUEST.or(RouteKinds::BRANCH).or(RouteKinds::FAILURE);
 
 const FUNCTIONS: [Function; total(&PARTS)] = join(&PARTS);
 
@@ -137,7 +138,7 @@ const OWN: [Function; 25] = [
         function(
             "uri_param",
             &[TEXT, TEXT],
-            REQUEST,
+            WITH_URI,
             (
                 uri_param,
                 "Whether the Request-URI has the parameter with this value, or without one.",
@@ -160,7 +161,7 @@ const OWN: [Function; 25] = [
     function(
         "uri_param_rm",
         &[TEXT],
-        REQUEST,
+        WITH_URI,
         (
             contact::remove_uri_param,
             "Takes a parameter from the Request-URI.",

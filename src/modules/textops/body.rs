@@ -31,7 +31,7 @@ pub(super) const FUNCTIONS: [Function; 2] = [
     ),
 ];
 
-const CHANGEABLE: RouteKinds = RouteKinds::REQUEST.or(RouteKinds::REPLY);
+const CHANGEABLE: RouteKinds = RouteKinds::REQUEST.or(REPLIES);
 
 const REPLIES: RouteKinds = RouteKinds::ONREPLY.or(RouteKinds::REPLY);
 
