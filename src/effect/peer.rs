@@ -77,6 +77,9 @@ pub enum PeerMessage {
     },
 }
 
+/// A text of a script, which may not be set.
+pub type MaybeText = Option<Box<[u8]>>;
+
 /// A request that a script has made (`uac_req_send`, `t_uac_send`). Values are as they stand on the
 /// wire.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -86,7 +89,7 @@ pub struct OwnRequest {
     /// The Request-URI.
     pub uri: Box<[u8]>,
     /// Where it goes instead: a URI.
-    pub next_hop: Option<Box<[u8]>>,
+    pub next_hop: MaybeText,
     /// The socket to send from.
     pub socket: Option<SocketId>,
     /// The value of From.
@@ -104,7 +107,7 @@ pub struct OwnRequest {
     /// User, realm and password for a challenge.
     pub credential: Option<[Box<[u8]>; 3]>,
     /// What `$uac_req` holds when `event_route[uac:reply]` runs: its texts and `evroute`.
-    pub event: Option<(Vec<Option<Box<[u8]>>>, i64)>,
+    pub event: Option<(Vec<MaybeText>, i64)>,
 }
 
 /// What a script wants of a dialog that another shard has.
