@@ -9,9 +9,9 @@
 //! ```text
 //!   responses, requests of calls ─────────────────────────────▶ handled at once
 //!   INVITEs of new calls ──▶ room ── nothing else to do ──────▶ handled
-//!                   │           └─── waited WAIT_TIME_MAX ───────┐
-//!                   └─ no place, more than its share, or the ────┴──▶ 503, beyond its rate: dropped
-//!                      first has waited DELAY_MAX
+//!                   │           └─── waited WAIT_TIME_MAX ─┐
+//!                   └─ no place, more than its share, or ──┴──▶ 503, above a rate: dropped
+//!                      the first has waited DELAY_MAX
 //! ```
 //!
 //! While the core keeps up the room is empty, and nobody waits. A source gets no more places than

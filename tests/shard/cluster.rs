@@ -760,7 +760,7 @@ fn a_request_of_a_script_leaves_where_its_answer_comes() {
             cluster.run(Duration::from_secs(60));
             assert!(cluster.sent.is_empty());
             assert!(
-                cluster.shards.iter().all(|s| s.state().tm.len() == 0),
+                cluster.shards.iter().all(|s| s.state().tm.is_empty()),
                 "{call}"
             );
         }
