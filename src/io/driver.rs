@@ -202,6 +202,11 @@ impl Core {
         let mut batch = ReceiveBatch::new();
         let mut scratch = vec![0; self.streams.read_size()];
         let mut items = Vec::new();
+        // What a script does at the start is done now, not with the first message.
+        self.door.now = self.door.clock.now();
+        self.door.handle(Input::Deadline);
+        self.perform();
+        self.settle();
         while self.phase != Phase::Stopped {
             self.wait(&mut ready)?;
             self.door.now = self.door.clock.now();

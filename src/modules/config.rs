@@ -182,6 +182,8 @@ pub struct Core {
     pub udp_mtu_try_proto: Proto,
     /// What is written about scripts that take long.
     pub latency: Latency,
+    /// `received_route_mode`: `event_route[core:msg-received]` hears of each message.
+    pub announces_messages: bool,
     /// `tcp_accept_aliases`: the parameter `alias` of a Via is obeyed.
     pub accepts_aliases: bool,
 }
@@ -387,6 +389,7 @@ impl Default for Core {
             udp_mtu: 0,
             udp_mtu_try_proto: Proto::Udp,
             latency: Latency::default(),
+            announces_messages: false,
             accepts_aliases: false,
         }
     }

@@ -54,7 +54,7 @@ use crate::modules::counters::Counters;
 use crate::modules::dialog::Dialogs;
 use crate::modules::dialog::event::{Kinds, Observer, ObserverId, RegisterError};
 use crate::modules::journal::{Journal, Line, What};
-use crate::modules::pv::Variables;
+use crate::modules::pv::{Avps, Variables};
 use crate::modules::stores::Stores;
 use crate::modules::work::Bytes;
 use crate::modules::{Env, State, dispatcher, rpc, tm, uac};
@@ -147,6 +147,8 @@ pub struct Shard {
     has_begun: bool,
     /// What the last `event_route[network:msg]` has made of its bytes.
     intercepted: Option<Bytes>,
+    /// What `core:msg-received` has set, for the message that follows.
+    carried: Option<Avps>,
     /// How many scripts wait for a route inside of one of their functions.
     depth: usize,
 }
@@ -196,6 +198,7 @@ impl Shard {
             nothing: Rc::default(),
             has_begun: false,
             intercepted: None,
+            carried: None,
             depth: 0,
         };
         let now = Now::default();
@@ -476,6 +479,12 @@ impl Shard {
             return self.http_message(step, message, flow);
         }
         self.state.counters.count(&message);
+        if let Some((message, flow)) = self.announce(step, message, flow) {
+            self.route_message(step, message, flow);
+        }
+    }
+
+    fn route_message(&mut self, step: &mut Step<'_>, message: Rc<Message>, flow: Flow) {
         if message.is_request() {
             self.request(step, message, flow);
         } else {
@@ -499,6 +508,7 @@ impl Shard {
                 self.state.counters.no_call_id += u64::from(scan::call_id(bytes).is_none());
                 let text = format!("{} bytes from {}: {error}", bytes.len(), flow.remote);
                 self.env(step).log(Level::Dbg, text);
+                self.unreadable(step, flow);
                 None
             }
         }

@@ -12,7 +12,7 @@ use crate::modules::{sl, tm};
 use crate::script::RouteKind;
 use crate::sip::{Message, Method};
 
-use super::run::{Next, Run, Then};
+use super::run::{Next, Run};
 use super::{Shard, Step};
 
 impl Shard {
@@ -43,16 +43,16 @@ impl Shard {
             return self.refuse(step, &message, flow, 503, "Service Unavailable");
         }
         let program = Arc::clone(&self.state.setup.program);
-        let Some(route) = program.main(RouteKind::Request) else {
+        if program.main(RouteKind::Request).is_none() {
             let text = "no request_route in the configuration: a request is dropped";
             self.env(step).log(Level::Err, text);
             return self.recycle(message);
-        };
+        }
         let mut run = self.run_about(program, (RouteKind::Request, message, flow));
         run.work.force_rport = self.state.setup.config.core.force_rport;
         run.work.local_rport = self.state.setup.config.core.local_rport;
-        Shard::enter(&mut run, RouteKind::Request, route, Then::Request);
-        self.drive(step, run);
+        let next = self.enter_main(step, &mut run, RouteKind::Request);
+        self.go_on(step, run, next);
     }
 
     /// RFC 5923 §6: `alias` in the Via offers the connection for requests the other way.

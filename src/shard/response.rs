@@ -41,13 +41,9 @@ impl Shard {
             return self.recycle(message);
         }
         let program = Arc::clone(&self.state.setup.program);
-        let mut run = self.run_about(Arc::clone(&program), (RouteKind::Reply, message, flow));
-        let Some(route) = program.main(RouteKind::Reply) else {
-            let next = self.match_response(step, &mut run);
-            return self.go_on(step, run, next);
-        };
-        Shard::enter(&mut run, RouteKind::Reply, route, Then::CoreReply);
-        self.drive(step, run);
+        let mut run = self.run_about(program, (RouteKind::Reply, message, flow));
+        let next = self.enter_main(step, &mut run, RouteKind::Reply);
+        self.go_on(step, run, next);
     }
 
     /// The reply_route is over; dropping there keeps the response from the transaction.
@@ -69,7 +65,7 @@ impl Shard {
         }
     }
 
-    fn match_response(&mut self, step: &mut Step<'_>, run: &mut Run) -> Next {
+    pub(super) fn match_response(&mut self, step: &mut Step<'_>, run: &mut Run) -> Next {
         let message = Rc::clone(&run.work.message);
         let Some(own) = self.state.tm.find_branch(&message) else {
             return self.stray_response(step, run);

@@ -30,6 +30,11 @@ use super::{Shard, Step};
 pub(super) enum Then {
     /// A request_route: answer what the script left open.
     Request,
+    /// `event_route[core:msg-received]`: the message has its turn, unless it was dropped.
+    Announced(Box<(Rc<Message>, Flow)>),
+    /// `event_route[core:pre-routing]`: go on to the main route of this kind, unless it was
+    /// dropped.
+    PreRouting(RouteKind),
     /// A branch_route: send the branch, unless it was dropped.
     Branch(Box<Relay>),
     /// An event route that only looks, such as `uac:reply`, or that no message has caused: nothing.
@@ -206,6 +211,8 @@ impl Shard {
         self.script_took(step, run);
         match run.then.pop() {
             Some(Then::Request) => self.request_ended(step, run),
+            Some(Then::Announced(message)) => self.announced(step, run, (*message, end)),
+            Some(Then::PreRouting(kind)) => self.pre_routing_ended(step, run, (kind, end)),
             Some(Then::Branch(relay)) => self.branch_route_ended(step, run, relay, end),
             Some(Then::Onsend(relay)) => self.onsend_route_ended(step, run, relay, end),
             Some(Then::OnsendReply(held)) => self.onsend_reply_ended(step, run, *held, end),

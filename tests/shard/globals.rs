@@ -1,6 +1,6 @@
 //! Global parameters whose effect the wire or the log shows.
 
-use super::proxy::{ALICE, Proxy, Sent, request};
+use super::proxy::{ALICE, CAROL, Proxy, Sent, request};
 
 /// What a request_route says and answers under some global parameters.
 fn run(globals: &str, body: &str) -> (Vec<String>, Vec<Sent>) {
@@ -115,4 +115,52 @@ fn the_prefix_is_made_once_or_for_each_line() {
         let (log, _) = run(globals, body);
         assert_eq!(log, want, "{globals}");
     }
+}
+
+/// A proxy with the events of the core in front of a request_route that answers.
+fn with_events(globals: &str) -> Proxy {
+    Proxy::from_text(&format!(
+        "#!KAMAILIO\nlisten=udp:192.0.2.100:5060\n{globals}\n\
+         loadmodule \"sl.so\"\nloadmodule \"pv.so\"\nloadmodule \"xlog.so\"\n\
+         event_route[core:worker-one-init] {{ xlog(\"begin\"); }}\n\
+         event_route[core:msg-received] {{\n\
+             xlog(\"received $rm from $si\"); $avp(a) = $si; if ($si == \"192.0.2.3\") drop;\n\
+         }}\n\
+         event_route[core:pre-routing] {{ xlog(\"pre $rm\"); if ($rm == \"INFO\") drop; exit; }}\n\
+         event_route[core:receive-parse-error] {{ xlog(\"broken from $si\"); }}\n\
+         request_route {{ xlog(\"$rm [$avp(a)]\"); sl_send_reply(\"200\", \"OK\"); }}\n\
+         reply_route {{ xlog(\"reply $rs\"); }}\n"
+    ))
+}
+
+#[test]
+fn events_come_before_the_message() {
+    let mut p = with_events("");
+    assert_eq!(p.receive(ALICE, &request("OPTIONS", "o", "")).len(), 1);
+    assert_eq!(p.receive(ALICE, &request("INFO", "i", "")).len(), 0);
+    assert_eq!(p.receive(ALICE, "nonsense\r\n\r\n").len(), 0);
+    let want = [
+        "begin",
+        "pre OPTIONS",
+        "OPTIONS [<null>]",
+        "pre INFO",
+        "broken from 192.0.2.1",
+    ];
+    assert_eq!(p.log, want);
+}
+
+#[test]
+fn a_message_may_be_dropped_before_it_is_looked_at() {
+    let mut p = with_events("received_route_mode=1");
+    assert_eq!(p.receive(ALICE, &request("MESSAGE", "m", "")).len(), 1);
+    assert_eq!(p.receive(CAROL, &request("MESSAGE", "n", "")).len(), 0);
+    let want = [
+        "begin",
+        // It sees a request of nobody, and what it sets goes on to the message.
+        "received OPTIONS from 192.0.2.1",
+        "pre MESSAGE",
+        "MESSAGE [192.0.2.1]",
+        "received OPTIONS from 192.0.2.3",
+    ];
+    assert_eq!(p.log, want);
 }

@@ -46,7 +46,7 @@ const fn core(name: &'static str, kind: GlobalKind, set: Store, doc: &'static st
     global(name, kind, set, doc)
 }
 
-const HONOURED: [Global; 22] = [
+const HONOURED: [Global; 23] = [
     core(
         "debug",
         INT,
@@ -193,6 +193,15 @@ const HONOURED: [Global; 22] = [
         INT,
         |c, v| number(v, 1, 65_535, "a port").map(|n| c.core.port = n as u16),
         "For listen without a port.",
+    ),
+    core(
+        "received_route_mode",
+        INT,
+        |c, v| {
+            c.core.announces_messages = is_on(v);
+            Ok(())
+        },
+        "1: event_route[core:msg-received] hears of each message, and may drop it.",
     ),
     core(
         "latency_limit_action",

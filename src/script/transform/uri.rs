@@ -18,6 +18,9 @@ pub(super) const TABLE: &[TransformSig] = &[
     plain("uri.host", |heap, input, _| {
         of_uri(heap, input, |u| Some(u.host))
     }),
+    plain("uri.domain", |heap, input, _| {
+        of_uri(heap, input, |u| Some(u.host))
+    }),
     plain("uri.port", |heap, input, _| {
         let shape = heap.shape(input);
         let uri = shape.map(|shape| shape.uri(heap.bytes(input)));
