@@ -103,6 +103,8 @@ impl<'a> Compiler<'a> {
         self.kind = item.kind;
         self.names.route = match (item.kind, &*item.name) {
             (RouteKind::Request, "0") => "DEFAULT_ROUTE".into(),
+            (RouteKind::Reply, "0") => "DEFAULT_ONREPLY".into(),
+            (RouteKind::Onsend, "0") => "DEFAULT_SEND".into(),
             (_, name) => name.into(),
         };
         let start = self.here();

@@ -347,7 +347,10 @@ impl<'a> Names<'a> {
                     Some(text) => Value::Str(self.intern(&text)),
                 })
             }
-            ("env", Some(name)) => match self.source.env(&lossy(name)) {
+            ("env" | "envn", Some(env)) => match self.source.env(&lossy(env)) {
+                Some(text) if name == "envn" => {
+                    Target::Constant(Value::Int(parse_int(text.as_bytes()).unwrap_or(0)))
+                }
                 Some(text) => Target::Constant(Value::Str(self.intern(text.as_bytes()))),
                 None => Target::Constant(Value::Null),
             },

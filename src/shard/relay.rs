@@ -48,6 +48,8 @@ pub(super) struct Relay {
     options: RelayOptions,
     /// Targets still to be served.
     targets: VecDeque<Target>,
+    /// The appended ones of them, which branch_routes see all the time.
+    appended: Vec<Target>,
     /// The target being served.
     target: Target,
     /// Where it can be reached.
@@ -127,7 +129,8 @@ impl Shard {
         let mut relay = self.relays.pop().unwrap_or_default();
         (relay.key, relay.options) = (Some(key), options);
         relay.targets.push_back(run.work.target.clone());
-        relay.targets.extend(run.work.appended.drain(..));
+        relay.targets.extend(run.work.appended.iter().cloned());
+        relay.appended = take(&mut run.work.appended);
         self.next_target(step, run, relay)
     }
 
@@ -390,6 +393,7 @@ impl Shard {
         remember(run, &mut relay);
         run.work.target = relay.target.clone();
         run.work.branch = Some(index as u8);
+        run.work.appended.clone_from(&relay.appended);
         Shard::enter(run, RouteKind::Branch, route, Then::Branch(relay));
         Served::Elsewhere(Next::Run)
     }
@@ -403,6 +407,7 @@ impl Shard {
         end: End,
     ) -> Next {
         relay.target = run.work.target.clone();
+        run.work.appended.clear();
         if end == End::Drop {
             restore(run, &mut relay);
             return self.next_target(step, run, relay);

@@ -239,7 +239,7 @@ impl Pattern<'_> {
 
 fn expired(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value {
     let Some((key, value)) = &call.env.state.stores.tables.expired else {
-        return Value::Null;
+        return Value::Str(Text::EMPTY);
     };
     match crate::modules::entry::word(access) {
         0 => heap.string(key),

@@ -210,10 +210,16 @@ fn get(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value {
 }
 
 fn all(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value {
-    let mut joined = vec![];
     let key = heap.bytes(access.key.text());
     let name = call.env.state.setup.config.pv.avp(key);
-    for (i, value) in call.work.avps.all(name).enumerate() {
+    let values = joined(call.work.avps.all(name));
+    values.map_or(Value::Null, |text| heap.string(&text))
+}
+
+/// All values as one text, if there are any.
+pub(super) fn joined<'a>(values: impl Iterator<Item = &'a Stored>) -> Option<Vec<u8>> {
+    let mut joined = vec![];
+    for (i, value) in values.enumerate() {
         if i > 0 {
             joined.extend_from_slice(b", ");
         }
@@ -222,11 +228,7 @@ fn all(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value {
             Stored::Text(text) => joined.extend_from_slice(text),
         }
     }
-    if joined.is_empty() {
-        Value::Null
-    } else {
-        heap.string(&joined)
-    }
+    (!joined.is_empty()).then_some(joined)
 }
 
 fn set(

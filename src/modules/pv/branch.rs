@@ -14,15 +14,15 @@ macro_rules! flags {
         [
             writable(
                 variable($number, |c, _, _| Value::Int(i64::from(*$flags(c))), $doc),
-                |c, h, _, v| set(c, h, v, $flags),
+                |c, _, _, v| set(c, v, $flags),
             ),
             writable(
                 variable(
                     $hex,
-                    |c, h, _| formatted(h, format_args!("{:08X}", *$flags(c))),
+                    |c, h, _| formatted(h, format_args!("{:08x}", *$flags(c))),
                     $doc,
                 ),
-                |c, h, _, v| set(c, h, v, $flags),
+                |c, _, _, v| set(c, v, $flags),
             ),
         ]
     };
@@ -66,12 +66,20 @@ pub(super) const VARIABLES: [Variable; 8] = [
             InnerKind::OneOf(&ATTRIBUTES),
             |c, h, a| {
                 let target = c.env.state.variables.branch.clone();
-                shown(c, h, &target, word(a))
+                match (&target.uri, word(a)) {
+                    (None, _) => Value::Null,
+                    (Some(_), COUNT) => Value::Int(0),
+                    (Some(_), Q) if target.q.is_none() => Value::Int(0),
+                    (Some(_), which) => shown(c, h, &target, which),
+                }
             },
             "The static branch of this core, kept from message to message.",
         ),
         |c, h, a, v| {
             let mut target = c.env.state.variables.branch.clone();
+            if target.uri.is_none() && word(a) != 0 {
+                return Err(WriteError::NotHere);
+            }
             change(c, h, &mut target, (word(a), v))?;
             c.env.state.variables.branch = target;
             Ok(())
@@ -79,7 +87,7 @@ pub(super) const VARIABLES: [Variable; 8] = [
     ),
 ];
 
-const ATTRIBUTES: [&str; 10] = [
+const ATTRIBUTES: [&str; 11] = [
     "uri",
     "dst_uri",
     "path",
@@ -90,22 +98,23 @@ const ATTRIBUTES: [&str; 10] = [
     "ruid",
     "location_ua",
     "otcpid",
+    "instance",
 ];
 
-fn set(call: &mut Call<'_>, heap: &Heap, value: Value, flags: Flags) -> Result<(), WriteError> {
-    let number = match value {
-        Value::Str(text) => from_hex(heap.bytes(text)),
-        Value::Null | Value::Int(_) => heap.number(value),
-    };
-    *flags(call) = number
-        .and_then(|n| u32::try_from(n).ok())
-        .ok_or(WriteError::Invalid)?;
-    Ok(())
-}
+/// Places in that list.
+const Q: usize = 3;
+const COUNT: usize = 5;
+/// Of a connection; branches of a script have none.
+const OTCPID: usize = 9;
 
-/// `$mF` reads as hexadecimal digits, so that is how text is written back.
-fn from_hex(text: &[u8]) -> Option<i64> {
-    i64::from_str_radix(std::str::from_utf8(text).ok()?, 16).ok()
+fn set(call: &mut Call<'_>, value: Value, flags: Flags) -> Result<(), WriteError> {
+    match value {
+        Value::Null => *flags(call) = 0,
+        // The lower 32 bits.
+        Value::Int(n) => *flags(call) = n as u32,
+        Value::Str(_) => return Err(WriteError::Invalid),
+    }
+    Ok(())
 }
 
 fn place(call: &Call<'_>, index: Index) -> Option<usize> {
@@ -120,7 +129,7 @@ fn place(call: &Call<'_>, index: Index) -> Option<usize> {
 
 fn attribute(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value {
     let which = word(access);
-    if ATTRIBUTES.get(which) == Some(&"count") {
+    if which == COUNT {
         return match call.work.appended.len() {
             0 => Value::Null,
             n => Value::Int(n as i64),
@@ -147,6 +156,7 @@ fn shown(call: &Call<'_>, heap: &mut Heap, target: &Target, which: usize) -> Val
             None => Value::Null,
         },
         6 => Value::Int(target.flags.into()),
+        OTCPID => Value::Int(0),
         _ => Value::Null,
     }
 }

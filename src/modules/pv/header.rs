@@ -19,7 +19,7 @@ const HDR: Variable = keyed(
     "A header field of this name, in any form and case.",
 );
 
-pub(super) const VARIABLES: [Variable; 52] = [
+pub(super) const VARIABLES: [Variable; 55] = [
     RM,
     alias(RM, "method"),
     variable(
@@ -36,7 +36,22 @@ pub(super) const VARIABLES: [Variable; 52] = [
         "The version of the protocol.",
     ),
     variable("rs", |c, _, _| status(c), "The status code of a response."),
+    variable(
+        "rsi",
+        |c, _, _| Value::Int(c.work.status().into()),
+        "The status code of a response; 0 in a request.",
+    ),
     variable("rr", |c, h, _| reason(c, h), "Its reason phrase."),
+    variable(
+        "ruid",
+        |_, _, _| Value::Null,
+        "The binding of the first branch: there are none.",
+    ),
+    variable(
+        "location_ua",
+        |_, _, _| Value::Null,
+        "User-Agent of that binding.",
+    ),
     variable(
         "mt",
         |c, _, _| Value::Int(2 - i64::from(c.work.message.is_request())),
@@ -161,14 +176,7 @@ pub(super) const VARIABLES: [Variable; 52] = [
         |c, h, _| uri_of(c, h, HeaderName::ReferTo, Piece::Whole),
         "Refer-To: URI.",
     ),
-    variable(
-        "rb",
-        |c, h, _| match c.work.message.is_http() {
-            true => h.string(c.work.message.body()),
-            false => filled(h, c.work.message.body()),
-        },
-        "The body.",
-    ),
+    variable("rb", |c, h, _| h.string(c.work.message.body()), "The body."),
     variable(
         "bs",
         |c, _, _| Value::Int(c.work.message.body().len() as i64),
@@ -273,7 +281,10 @@ pub(super) const VARIABLES: [Variable; 52] = [
     ),
     variable(
         "AU",
-        |c, h, _| piece(h, c.work.message.from().uri, Piece::User),
+        |c, h, _| match Uri::parse(c.work.message.from().uri) {
+            Ok(uri) => h.string(uri.user.unwrap_or_default()),
+            Err(_) => Value::Null,
+        },
         "Its user.",
     ),
 ];
@@ -315,7 +326,7 @@ fn first(call: &Call<'_>, heap: &mut Heap, name: HeaderName) -> Value {
 
 fn length(call: &Call<'_>, heap: &mut Heap) -> Value {
     match first(call, heap, HeaderName::ContentLength) {
-        Value::Null => Value::Int(0),
+        Value::Null => Value::Null,
         value => Value::Int(heap.as_int(value)),
     }
 }
@@ -432,7 +443,8 @@ fn msg(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value {
     let message = &call.work.message;
     let (start, end) = (
         usize::from(message.headers_start()),
-        usize::from(message.headers_end()),
+        // Without the empty line.
+        usize::from(message.headers_end()) - 2,
     );
     let bytes = message.bytes();
     let line = bytes[..start].trim_ascii_end();
@@ -560,9 +572,7 @@ fn caller(call: &Call<'_>, heap: &mut Heap) -> Value {
     let user = uri.user.unwrap_or_default();
     heap.build(|_, out| {
         out.extend_from_slice(user);
-        if !user.is_empty() {
-            out.push(b'@');
-        }
+        out.push(b'@');
         out.extend_from_slice(uri.host);
     })
 }

@@ -311,7 +311,7 @@ mod tests {
             ),
             ("$tn|$tt|$ft", "\"B\"|2|1"),
             ("$T_branch_idx|$T_reply_code", "-1|180"),
-            ("$rb|$cl", "<null>|0"),
+            ("$rb|$cl", "|0"),
         ];
         for (format, want) in table {
             assert_eq!(value("", format, RESPONSE), want, "{format}");

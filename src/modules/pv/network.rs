@@ -31,12 +31,15 @@ const SEND_TO: Variable = keyed(
     "In an onsend_route: where the request goes.",
 );
 
-pub(super) const VARIABLES: [Variable; 29] = [
-    variable(
-        "si",
-        |c, h, _| formatted(h, format_args!("{}", flow(c).remote.ip())),
-        "Source address.",
-    ),
+const SOURCE: Variable = variable(
+    "si",
+    |c, h, _| formatted(h, format_args!("{}", flow(c).remote.ip())),
+    "Source address.",
+);
+
+pub(super) const VARIABLES: [Variable; 30] = [
+    SOURCE,
+    alias(SOURCE, "src_ip"),
     variable(
         "sp",
         |c, _, _| Value::Int(flow(c).remote.port().into()),
@@ -125,8 +128,8 @@ pub(super) const VARIABLES: [Variable; 29] = [
     ),
     variable(
         "fsp",
-        forced_proto,
-        "The transport of the socket to send from.",
+        forced_port,
+        "The port of the socket to send from; 0 when there is none.",
     ),
     keyed(
         "rcv",
@@ -137,7 +140,7 @@ pub(super) const VARIABLES: [Variable; 29] = [
     keyed(
         "K",
         InnerKind::OneOf(&CONSTANTS),
-        |_, _, a| Value::Int(CONSTANT_VALUES[word(a).min(7)]),
+        |_, _, a| Value::Int(CONSTANT_VALUES[word(a).min(8)]),
         "Constants.",
     ),
     SEND_TO,
@@ -150,8 +153,10 @@ pub(super) const VARIABLES: [Variable; 29] = [
     ),
 ];
 
-const CONSTANTS: [&str; 8] = ["IPv4", "IPv6", "UDP", "TCP", "TLS", "SCTP", "WS", "WSS"];
-const CONSTANT_VALUES: [i64; 8] = [2, 10, 1, 2, 3, 4, 5, 6];
+const CONSTANTS: [&str; 9] = [
+    "IPv4", "IPv6", "UDP", "TCP", "TLS", "SCTP", "WS", "WSS", "INET",
+];
+const CONSTANT_VALUES: [i64; 9] = [2, 10, 1, 2, 3, 4, 5, 6, 2];
 const SENDING: [&str; 7] = ["ip", "port", "proto", "af", "buf", "len", "sproto"];
 const RECEIVED: [&str; 7] = [
     "srcip", "srcport", "rcvip", "rcvport", "proto", "buf", "len",
@@ -286,8 +291,9 @@ fn forced_name(call: &mut Call<'_>, heap: &mut Heap, _: &Access<'_>) -> Value {
     filled(heap, name.as_bytes())
 }
 
-fn forced_proto(call: &mut Call<'_>, heap: &mut Heap, _: &Access<'_>) -> Value {
-    forced_address(call).map_or(Value::Null, |a| text(heap, a.proto.lower()))
+fn forced_port(call: &mut Call<'_>, _: &mut Heap, _: &Access<'_>) -> Value {
+    let port = forced_address(call).map_or(0, |a| a.local.port());
+    Value::Int(port.into())
 }
 
 fn set_forced(

@@ -275,13 +275,14 @@ fn share(
     access: &Access<'_>,
     value: Value,
 ) -> Result<(), WriteError> {
-    let (name, stored) = (heap.bytes(access.key.text()), Stored::of(heap, value));
+    let name = heap.bytes(access.key.text());
+    // NULL leaves an empty text behind.
+    let stored = Stored::of(heap, value).unwrap_or_else(|| Stored::Text(Box::default()));
     let change = match &stored {
-        None => ItemChange::Remove,
-        Some(Stored::Int(n)) => ItemChange::Number(*n),
-        Some(Stored::Text(text)) => ItemChange::Text(text.clone()),
+        Stored::Int(n) => ItemChange::Number(*n),
+        Stored::Text(text) => ItemChange::Text(text.clone()),
     };
-    share_change(call, name, (stored, change))
+    share_change(call, name, (Some(stored), change))
 }
 
 fn share_change(

@@ -10,7 +10,7 @@ use crate::modules::entry::{
 use crate::modules::rewrite::{self, Part};
 use crate::modules::work::{Bytes, Target};
 use crate::script::{Access, Heap, InnerKind, Value, WriteError};
-use crate::sip::Uri;
+use crate::sip::{HeaderName, Message, Uri, via};
 
 /// The part of a URI that a variable reads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -193,14 +193,33 @@ fn next_hop(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value 
         Piece::Port,
         Piece::Proto,
     ];
+    let way_back;
     let uri = if call.work.message.is_request() {
         call.work.next_hop()
     } else {
-        &[]
+        way_back = response_hop(&call.work.message);
+        way_back.as_bytes()
     };
-    which
-        .get(word(access))
-        .map_or(Value::Null, |which| piece(heap, uri, *which))
+    match which.get(word(access)) {
+        // A destination that is no URI is shown all the same.
+        Some(Piece::Whole) if call.work.target.next_hop.is_some() => heap.string(uri),
+        Some(which) => piece(heap, uri, *which),
+        None => Value::Null,
+    }
+}
+
+/// Where a response goes on to, as its second Via says (RFC 3261 §18.2.2); empty without one.
+fn response_hop(message: &Message) -> String {
+    let second = message.values(HeaderName::Via).nth(1);
+    let Some(via) = second.and_then(|span| via::parse_at(message.bytes(), span).ok()) else {
+        return String::new();
+    };
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    let host = text(via.received().unwrap_or(via.host));
+    let port = via.rport().filter(|port| !port.is_empty()).map(text);
+    let port = port.unwrap_or_else(|| via.port.unwrap_or(5060).to_string());
+    let transport = text(via.transport).to_ascii_lowercase();
+    format!("sip:{host}:{port};transport={transport}")
 }
 
 fn set_uri(call: &mut Call<'_>, heap: &mut Heap, value: Value) -> Result<(), WriteError> {

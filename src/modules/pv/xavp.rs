@@ -58,7 +58,7 @@ struct Path<'a> {
     name: &'a [u8],
     at: Index,
     field: &'a [u8],
-    field_at: usize,
+    field_at: Index,
 }
 
 impl Path<'_> {
@@ -69,10 +69,6 @@ impl Path<'_> {
             None => (key, &b""[..]),
         };
         let ((name, at), (field, field_at)) = (indexed(left), indexed(right));
-        let field_at = match field_at {
-            Index::At(n) => usize::try_from(n).unwrap_or(usize::MAX),
-            Index::None | Index::All => 0,
-        };
         Path {
             name,
             at,
@@ -141,21 +137,25 @@ impl Records {
     }
 
     fn place(&self, kind: Kind, path: &Path<'_>) -> Option<usize> {
-        let n = match path.at {
-            Index::None | Index::All => 0,
-            Index::At(n) => usize::try_from(n).ok()?,
-        };
-        self.places(kind, path.name).nth(n)
+        let count = || self.places(kind, path.name).count();
+        self.places(kind, path.name).nth(nth(path.at, count)?)
     }
 
     fn find(&self, kind: Kind, path: &Path<'_>) -> Option<&Stored> {
-        let record = &self.0[self.place(kind, path)?];
-        let fields = record
-            .fields
+        let n = nth(path.field_at, || self.values(kind, path).count())?;
+        self.values(kind, path).nth(n)
+    }
+
+    /// The values of a field, the newest first.
+    fn values(&self, kind: Kind, path: &Path<'_>) -> impl Iterator<Item = &Stored> {
+        let fields = self
+            .place(kind, path)
+            .map_or(&[][..], |at| &self.0[at].fields);
+        let named = fields
             .iter()
             .rev()
-            .filter(|(f, _)| kind.same(f, path.field));
-        fields.map(|(_, value)| value).nth(path.field_at)
+            .filter(move |(f, _)| kind.same(f, path.field));
+        named.map(|(_, value)| value)
     }
 
     pub(super) fn push(&mut self, name: &[u8], fields: &[(&str, Stored)]) -> bool {
@@ -253,7 +253,7 @@ impl Records {
             name,
             at: Index::None,
             field,
-            field_at: 0,
+            field_at: Index::None,
         };
         self.remove(kind, &path);
     }
@@ -325,7 +325,9 @@ impl Records {
             return Err(WriteError::Full);
         }
         let field = (path.field.into(), value);
-        let place = self.place(kind, path);
+        // To read, a negative index counts from the end; to write, it names nothing.
+        let is_negative = matches!(path.at, Index::At(..0));
+        let place = self.place(kind, path).filter(|_| !is_negative);
         match (path.at, kind) {
             (Index::None, Kind::Stack | Kind::Folded) => {
                 self.0.push(Record {
@@ -347,7 +349,11 @@ impl Records {
             },
             (Index::At(_) | Index::All, Kind::Stack | Kind::Folded) => {
                 let at = place.ok_or(WriteError::NotHere)?;
-                self.0[at].fields.push(field);
+                let fields = &mut self.0[at].fields;
+                match field_place(kind, fields, path) {
+                    Some(old) => fields[old] = field,
+                    None => fields.push(field),
+                }
             }
         }
         Ok(())
@@ -366,10 +372,32 @@ impl Records {
             return;
         }
         let fields = &mut self.0[at].fields;
-        if let Some(field) = fields.iter().rposition(|(f, _)| kind.same(f, path.field)) {
+        if path.field_at == Index::All {
+            fields.retain(|(f, _)| !kind.same(f, path.field));
+        } else if let Some(field) = fields.iter().rposition(|(f, _)| kind.same(f, path.field)) {
             fields.remove(field);
         }
     }
+}
+
+/// The place that an index names; `count` of them are there.
+fn nth(index: Index, count: impl FnOnce() -> usize) -> Option<usize> {
+    match index {
+        Index::None | Index::All => Some(0),
+        Index::At(n @ 0..) => usize::try_from(n).ok(),
+        Index::At(n) => count().checked_sub(usize::try_from(n.unsigned_abs()).ok()?),
+    }
+}
+
+/// The value of a field that is written over, when an index says which.
+fn field_place(kind: Kind, fields: &[(Box<[u8]>, Stored)], path: &Path<'_>) -> Option<usize> {
+    let Index::At(n @ 0..) = path.field_at else {
+        return None;
+    };
+    let mut places = (0..fields.len())
+        .rev()
+        .filter(|i| kind.same(&fields[*i].0, path.field));
+    places.nth(usize::try_from(n).ok()?)
 }
 
 macro_rules! records {
@@ -398,8 +426,12 @@ pub(super) const VARIABLES: [Variable; 3] = [
 
 fn get(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>, kind: Kind) -> Value {
     let path = Path::of(heap.bytes(access.key.text()));
-    let found = kind.of(&mut call.work.avps).find(kind, &path);
-    match found {
+    let records = kind.of(&mut call.work.avps);
+    if path.field_at == Index::All {
+        let values = super::avp::joined(records.values(kind, &path));
+        return values.map_or(Value::Null, |text| heap.string(&text));
+    }
+    match records.find(kind, &path) {
         Some(stored) => stored.value(heap),
         None => Value::Null,
     }

@@ -92,10 +92,10 @@ pub(super) const FUNCTIONS: [Function; 9] = [
             RouteKinds::ON_WAY,
             (
                 set_multipart,
-                "A body of one part: content, type, boundary.",
+                "A body of one part: content, type, boundary; -1 without a type.",
             ),
         ),
-        2,
+        1,
     ),
     function(
         "set_reply_body",

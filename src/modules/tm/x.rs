@@ -5,12 +5,13 @@ use crate::modules::entry::{
 };
 use crate::modules::{Call, Function, Module, Variable};
 use crate::script::{
-    Access, CallSite, Heap, InnerKind, Outcome, ParamKind, RouteKind, RouteKinds, Value,
+    Access, CallSite, Heap, InnerKind, Outcome, ParamKind, RouteKind, RouteKinds, Text, Value,
 };
+use crate::sip::Method;
 
-use super::Transaction;
 use super::branch::{self, Which};
 use super::upstream;
+use super::{Key, Transaction};
 
 /// The module's table.
 pub const MODULE: Module = Module {
@@ -118,7 +119,7 @@ const VARIABLES: [Variable; 10] = [
     ),
     variable(
         "T_reply_ruid",
-        |_, _, _| Value::Null,
+        |_, _, _| Value::Str(Text::EMPTY),
         "The binding of the branch: there are none.",
     ),
     keyed(
@@ -166,8 +167,21 @@ const ATTRIBUTES: [&str; 10] = [
     "id",
 ];
 
+/// The transaction at work, or the one that the message belongs to.
+fn key(call: &Call<'_>) -> Option<Key> {
+    let (work, tm) = (&call.work, &call.env.state.tm);
+    work.transaction.or_else(|| match work.kind {
+        RouteKind::Request => match work.message.method() {
+            Method::Ack => tm.find(&work.message, Method::Invite),
+            method => tm.find(&work.message, method),
+        },
+        RouteKind::Reply => Some(tm.find_branch(&work.message)?.branch.transaction),
+        _ => None,
+    })
+}
+
 fn transaction<'a>(call: &'a Call<'_>) -> Option<&'a Transaction> {
-    call.env.state.tm.get(call.work.transaction?)
+    call.env.state.tm.get(key(call)?)
 }
 
 fn is(call: &Call<'_>, kind: RouteKind) -> Outcome {
@@ -232,12 +246,12 @@ fn reuse_branch(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
 fn branch_index(call: &mut Call<'_>, _: &mut Heap, _: &Access<'_>) -> Value {
     let count = transaction(call).map_or(0, |t| t.branches.len() as i64);
     match call.work.kind {
-        RouteKind::Branch | RouteKind::Onreply | RouteKind::Onsend => call
+        RouteKind::Branch | RouteKind::Onreply => call
             .work
             .branch
             .map_or(Value::Null, |index| Value::Int(index.into())),
         RouteKind::Failure => Value::Int(count),
-        RouteKind::Reply => Value::Int(-1),
+        RouteKind::Reply | RouteKind::Onsend => Value::Int(-1),
         RouteKind::Request => Value::Int(0),
         RouteKind::Event => Value::Int(call.work.branch.map_or(0, i64::from)),
     }
@@ -245,9 +259,9 @@ fn branch_index(call: &mut Call<'_>, _: &mut Heap, _: &Access<'_>) -> Value {
 
 fn reply_code(call: &Call<'_>) -> Value {
     let status = match call.work.kind {
-        RouteKind::Reply | RouteKind::Onreply => call.work.message.status(),
+        RouteKind::Reply | RouteKind::Onreply | RouteKind::Onsend => call.work.message.status(),
         RouteKind::Failure | RouteKind::Event => call.work.reply_status,
-        RouteKind::Request | RouteKind::Branch | RouteKind::Onsend => {
+        RouteKind::Request | RouteKind::Branch => {
             let sent = transaction(call).and_then(|t| t.last_reply.as_ref());
             sent.map_or(0, |reply| reply.status)
         }
@@ -263,7 +277,7 @@ fn reply_reason(call: &mut Call<'_>, heap: &mut Heap, _: &Access<'_>) -> Value {
     match chosen(call) {
         Some(message) => heap.string(message.reason()),
         None if status > 0 => heap.string(upstream::local_reason(status).as_bytes()),
-        None => Value::Null,
+        None => Value::Str(Text::EMPTY),
     }
 }
 
@@ -279,7 +293,7 @@ fn last_reply(call: &Call<'_>) -> Value {
     let branch = index.and_then(|i| transaction(call)?.branches.get(i));
     match (branch, call.work.kind) {
         (Some(branch), RouteKind::Onreply) => Value::Int(branch.status.into()),
-        _ => Value::Null,
+        _ => Value::Str(Text::EMPTY),
     }
 }
 
@@ -299,8 +313,10 @@ fn of_message(
     value
 }
 
+/// Of a response: in routes of requests the request is the message itself.
 fn request(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value {
-    let message = transaction(call).map(|t| std::rc::Rc::clone(&t.request));
+    let of_response = transaction(call).filter(|_| !call.work.message.is_request());
+    let message = of_response.map(|t| std::rc::Rc::clone(&t.request));
     of_message(call, heap, access, message)
 }
 
@@ -310,33 +326,34 @@ fn response(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value 
 }
 
 fn invite(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value {
-    let key = call
-        .env
-        .state
-        .tm
-        .find(&call.work.message, crate::sip::Method::Invite);
+    let (tm, message) = (&call.env.state.tm, &call.work.message);
+    let is_cancel = message.is_request() && message.method() == Method::Cancel;
+    let key = is_cancel
+        .then(|| tm.find(message, Method::Invite))
+        .flatten();
     let found = key.and_then(|key| call.env.state.tm.get(key));
     let message = found.map(|t| std::rc::Rc::clone(&t.request));
     of_message(call, heap, access, message)
 }
 
 fn attribute(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value {
-    let Some(key) = call.work.transaction else {
+    match word(access) {
+        4 => return reply_code(call),
+        6 => return branch_index(call, heap, access),
+        _ => {}
+    }
+    let Some(key) = key(call) else {
         return Value::Null;
     };
     let (index, label) = super::script_identity(call.env.state, key);
     match word(access) {
         0 | 2 => Value::Int(index),
         1 | 3 => Value::Int(label),
-        4 => reply_code(call),
         5 => {
-            let last = transaction(call).and_then(|t| t.last_reply.as_ref());
-            Value::Int(last.is_some().into())
+            // Whether the response that a failure route is about was made here.
+            let is_own = call.work.kind == RouteKind::Failure && chosen(call).is_none();
+            Value::Int(is_own.into())
         }
-        6 => call
-            .work
-            .branch
-            .map_or(Value::Null, |b| Value::Int(b.into())),
         7 => match transaction(call) {
             Some(t) => heap.string(t.request.method_name()),
             None => Value::Null,
@@ -355,6 +372,7 @@ fn branch_attribute(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -
     };
     match word(access) {
         0 => Value::Int(branch.target.flags.into()),
+        _ if call.work.kind == RouteKind::Failure => Value::Null,
         // A target without a URI of its own has the request's.
         _ => heap.string(
             branch
@@ -395,7 +413,7 @@ mod tests {
             (
                 "t_newtran();",
                 "$T(method)|$T_req($rU)|$T_branch_idx",
-                "INVITE|bob;x=y|0",
+                "INVITE|<null>|0",
             ),
             (
                 "t_newtran(); t_reply(180, \"Ringing\");",
