@@ -11,6 +11,7 @@
 pub mod auth;
 pub mod call;
 pub mod cfgutils;
+mod comparison;
 pub mod config;
 pub mod core;
 pub mod corex;

@@ -130,7 +130,7 @@ impl Shard {
         (relay.key, relay.options) = (Some(key), options);
         relay.targets.push_back(run.work.target.clone());
         relay.targets.extend(run.work.appended.iter().cloned());
-        relay.appended = std::mem::take(&mut run.work.appended);
+        relay.appended = take(&mut run.work.appended);
         self.next_target(step, run, relay)
     }
 

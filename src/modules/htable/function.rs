@@ -2,10 +2,11 @@
 
 use crate::effect::Level;
 use crate::limits::TABLE_WALK_COUNT_MAX;
+use crate::modules::comparison::Comparison;
 use crate::modules::entry::{NO, YES, function, text_of, truth};
 use crate::modules::pv::Stored;
 use crate::modules::{Call, Function};
-use crate::script::{self, CallSite, Heap, Outcome, ParamKind, RouteKinds};
+use crate::script::{CallSite, Heap, Outcome, ParamKind, RouteKinds};
 
 use super::{Item, Life, Walk, assign, change_of, open, table, table_mut, take, tell};
 
@@ -189,45 +190,21 @@ fn remove(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
     YES
 }
 
-/// How a text is compared.
-enum Match<'a> {
-    Equal(&'a [u8]),
-    Different(&'a [u8]),
-    Begins(&'a [u8]),
-    Regex(regex::bytes::Regex),
+/// How keys or values are compared; complains when it cannot be said.
+fn comparison<'a>(call: &mut Call<'_>, operator: &[u8], text: &'a [u8]) -> Option<Comparison<'a>> {
+    let found = Comparison::of(operator, text).filter(|_| operator != b"in");
+    if found.is_none() {
+        let text = format!("no such way to compare: {}", operator.escape_ascii());
+        call.env.log(Level::Warn, text);
+    }
+    found
 }
 
-impl Match<'_> {
-    fn of<'a>(call: &mut Call<'_>, operator: &[u8], text: &'a [u8]) -> Option<Match<'a>> {
-        let found = match operator {
-            b"eq" => Some(Match::Equal(text)),
-            b"ne" => Some(Match::Different(text)),
-            b"sw" => Some(Match::Begins(text)),
-            b"re" => script::compile_regex(text).map(Match::Regex),
-            _ => None,
-        };
-        if found.is_none() {
-            let text = format!("no such way to compare: {}", operator.escape_ascii());
-            call.env.log(Level::Warn, text);
-        }
-        found
-    }
-
-    fn holds(&self, text: &[u8]) -> bool {
-        match self {
-            Match::Equal(want) => text == *want,
-            Match::Different(want) => text != *want,
-            Match::Begins(want) => text.starts_with(want),
-            Match::Regex(regex) => regex.is_match(text),
-        }
-    }
-
-    fn is_item(&self, item: &Item, by_key: bool) -> bool {
-        match (&item.value, by_key) {
-            (_, true) => self.holds(&item.key),
-            (Stored::Text(text), false) => self.holds(text),
-            (Stored::Int(_), false) => false,
-        }
+fn is_item(wanted: &Comparison<'_>, item: &Item, by_key: bool) -> bool {
+    match (&item.value, by_key) {
+        (_, true) => wanted.holds(&item.key),
+        (Stored::Text(text), false) => wanted.holds(text),
+        (Stored::Int(_), false) => false,
     }
 }
 
@@ -243,8 +220,8 @@ fn remove_where(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite, by_key: b
     } else {
         &operator
     };
-    match Match::of(call, operator, &text) {
-        Some(wanted) => remove_all(call, at, |item| wanted.is_item(item, by_key)),
+    match comparison(call, operator, &text) {
+        Some(wanted) => remove_all(call, at, |item| is_item(&wanted, item, by_key)),
         None => NO,
     }
 }
@@ -265,8 +242,8 @@ fn remove_matching(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite, by_key
     let Some(at) = by_name(call, text[..split].trim_ascii()) else {
         return NO;
     };
-    match Match::of(call, b"re", &text[split + 2..]) {
-        Some(wanted) => remove_all(call, at, |item| wanted.is_item(item, by_key)),
+    match comparison(call, b"re", &text[split + 2..]) {
+        Some(wanted) => remove_all(call, at, |item| is_item(&wanted, item, by_key)),
         None => NO,
     }
 }
@@ -436,11 +413,11 @@ fn has(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite, by_key: bool) -> O
     let Some(at) = named(call, heap, site, 0) else {
         return NO;
     };
-    let Some(wanted) = Match::of(call, &operator, &text) else {
+    let Some(wanted) = comparison(call, &operator, &text) else {
         return NO;
     };
     let mut all = table(call.env.state, at).iter();
-    truth(all.any(|item| wanted.is_item(item, by_key)))
+    truth(all.any(|item| is_item(&wanted, item, by_key)))
 }
 
 #[cfg(test)]

@@ -39,8 +39,7 @@ pub const MODULE: Module = Module {
     ..super::EMPTY
 };
 
-const FUNCTION_PARTS: [&[Function]; 3] =
-    [&function::FUNCTIONS, &record::FUNCTIONS, &record::PLANNED];
+const FUNCTION_PARTS: [&[Function]; 2] = [&function::FUNCTIONS, &record::FUNCTIONS];
 const FUNCTIONS: [Function; total(&FUNCTION_PARTS)] = join(&FUNCTION_PARTS);
 
 const PARTS: [&[Variable]; 11] = [

@@ -2,7 +2,7 @@
 
 use crate::effect::Level;
 use crate::limits::AVP_COUNT_MAX;
-use crate::modules::entry::{NO, YES, function, optional, planned_function, text_of, truth};
+use crate::modules::entry::{NO, YES, function, optional, text_of, truth};
 use crate::modules::{Call, Function};
 use crate::script::{CallSite, Heap, Outcome, ParamKind, RouteKinds, Value};
 use crate::sip::param;
@@ -22,7 +22,7 @@ macro_rules! of_kind {
     };
 }
 
-pub(super) const FUNCTIONS: [Function; 18] = [
+pub(super) const FUNCTIONS: [Function; 19] = [
     optional(
         function(
             "xavp_copy",
@@ -164,15 +164,25 @@ pub(super) const FUNCTIONS: [Function; 18] = [
             "Sets the $var that are named as the fields of a record.",
         ),
     ),
+    function(
+        "pv_evalx",
+        &[OUTPUT, TEXT],
+        ANY,
+        (
+            evaluate_again,
+            "Refused: what a variable holds is not read as a script.",
+        ),
+    ),
 ];
 
-/// Known, and not done.
-pub(super) const PLANNED: [Function; 1] = [planned_function(
-    "pv_evalx",
-    &[OUTPUT, TEXT],
-    2,
-    (ANY, "Text whose variables hold variables, evaluated twice."),
-)];
+fn evaluate_again(call: &mut Call<'_>, _: &mut Heap, site: &CallSite) -> Outcome {
+    let text = format!(
+        "pv_evalx() in line {} is refused: what a variable holds is not read as a script",
+        site.at.line
+    );
+    call.env.log(Level::Err, text);
+    NO
+}
 
 fn copy(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
     let (from, to) = (text_of(call, heap, site, 0), text_of(call, heap, site, 2));

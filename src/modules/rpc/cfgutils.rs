@@ -10,12 +10,12 @@ use super::desk::Desk;
 
 /// The commands.
 pub const COMMANDS: [Command; 9] = [
-    here(
+    Command::here(
         "cfgutils.check_config_hash",
         "Check if the current config file hash differs from the original.",
         check_hash,
     ),
-    here(
+    Command::here(
         "cfgutils.get_config_hash",
         "Get the hash of the config file at start.",
         |desk, _| Ok(vec![Value::text(&*desk.setup.config.cfgutils.hash)]),
@@ -85,20 +85,6 @@ pub const COMMANDS: [Command; 9] = [
         }),
     ),
 ];
-
-const fn here(
-    name: &'static str,
-    help: &'static str,
-    run: fn(&mut Desk<'_>, &Args) -> Answer,
-) -> Command {
-    Command {
-        name,
-        help,
-        params: "",
-        container: Container::Last,
-        run: Run::Here(run),
-    }
-}
 
 type Check = fn(&Desk<'_>, &Args) -> Result<Whom, Stop>;
 type Answers = fn(&mut Env<'_>, &Args, Slice) -> Part;

@@ -25,6 +25,24 @@ pub struct Command {
     pub run: Run,
 }
 
+impl Command {
+    /// A command without parameters that is answered where it arrives; JSON-RPC gets the last of
+    /// its values.
+    pub(super) const fn here(
+        name: &'static str,
+        help: &'static str,
+        run: fn(&mut Desk<'_>, &Args) -> Answer,
+    ) -> Command {
+        Command {
+            name,
+            help,
+            params: "",
+            container: Container::Last,
+            run: Run::Here(run),
+        }
+    }
+}
+
 /// How JSON-RPC holds the values of an answer. Binary RPC writes them one after another.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Container {

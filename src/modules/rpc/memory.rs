@@ -11,7 +11,7 @@ use super::desk::Desk;
 
 /// The commands.
 pub const MEMORY: [Command; 4] = [
-    here(
+    Command::here(
         "shm.info",
         "Name of the allocator, and the memory of the machine.",
         |desk, _| {
@@ -22,12 +22,12 @@ pub const MEMORY: [Command; 4] = [
             ])])
         },
     ),
-    here(
+    Command::here(
         "shm.stats",
         "Memory in bytes: total is the machine's, used what the process holds.",
         |desk, _| Ok(vec![memory(&(desk.look)(), 0)]),
     ),
-    here(
+    Command::here(
         "pkg.info",
         "Name of the allocator; threads have no memory of their own.",
         |_, _| {
@@ -45,20 +45,6 @@ pub const MEMORY: [Command; 4] = [
         run: Run::Here(pools),
     },
 ];
-
-const fn here(
-    name: &'static str,
-    help: &'static str,
-    run: fn(&mut Desk<'_>, &Args) -> Answer,
-) -> Command {
-    Command {
-        name,
-        help,
-        params: "",
-        container: Container::Last,
-        run: Run::Here(run),
-    }
-}
 
 fn pools(desk: &mut Desk<'_>, _: &Args) -> Answer {
     let threads = (desk.look)().threads.into_iter().enumerate();

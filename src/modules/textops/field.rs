@@ -1,5 +1,6 @@
 //! Header fields: whether they are there, adding and removing.
 
+use crate::modules::comparison::Comparison;
 use crate::modules::entry::{NO, YES, function, optional, text_of, truth};
 use crate::modules::{Call, Function};
 use crate::script::calendar::Moment;
@@ -356,48 +357,20 @@ fn remove_except(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outco
     remove_where(call, &chosen)
 }
 
-/// How `remove_hf_match` compares.
-enum Match {
-    Equal,
-    Different,
-    Has,
-    Matches(regex::bytes::Regex),
-}
-
-impl Match {
-    fn of(operator: &[u8], text: &[u8]) -> Option<Match> {
-        match operator {
-            b"eq" => Some(Match::Equal),
-            b"ne" => Some(Match::Different),
-            b"in" => Some(Match::Has),
-            b"re" => compile_regex(text).map(Match::Matches),
-            _ => None,
-        }
-    }
-
-    fn holds(&self, value: &[u8], text: &[u8]) -> bool {
-        match self {
-            Match::Equal => value == text,
-            Match::Different => value != text,
-            Match::Has => memchr::memmem::find(value, text).is_some(),
-            Match::Matches(regex) => regex.is_match(value),
-        }
-    }
-}
-
 fn remove_match(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
     let [Some(name), Some(operator), Some(text)] =
         [0, 1, 2].map(|index| text_of(call, heap, site, index))
     else {
         return NO;
     };
-    let Some(wanted) = Match::of(&operator, &text) else {
+    let wanted = Comparison::of(&operator, &text).filter(|_| *operator != *b"sw");
+    let Some(wanted) = wanted else {
         return NO;
     };
     let work = &mut *call.work;
     let mut is_there = false;
     for header in work.message.named(&name) {
-        if wanted.holds(work.message.text(header.value), &text) {
+        if wanted.holds(work.message.text(header.value)) {
             work.edits.remove(header.line);
             is_there = true;
         }

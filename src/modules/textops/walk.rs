@@ -25,7 +25,10 @@ pub(super) const FUNCTIONS: [Function; 13] = [
         "hf_iterator_start",
         &[TEXT],
         ANY,
-        (start_fields, "Begins a walk over the header fields."),
+        (
+            |c, h, s| begin(c, h, s, |walks| &mut walks.fields),
+            "Begins a walk over the header fields.",
+        ),
     ),
     function(
         "hf_iterator_next",
@@ -76,7 +79,10 @@ pub(super) const FUNCTIONS: [Function; 13] = [
         "bl_iterator_start",
         &[TEXT],
         ANY,
-        (start_lines, "Begins a walk over the lines of the body."),
+        (
+            |c, h, s| begin(c, h, s, |walks| &mut walks.lines),
+            "Begins a walk over the lines of the body.",
+        ),
     ),
     function(
         "bl_iterator_next",
@@ -196,32 +202,20 @@ fn too_many(call: &mut Call<'_>, name: &[u8]) -> Outcome {
     NO
 }
 
-fn start_fields(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+/// The walks of one kind.
+type Kind<T> = fn(&mut Walks) -> &mut Vec<Walk<T>>;
+
+fn begin<T>(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite, kind: Kind<T>) -> Outcome {
     let Some(name) = text_of(call, heap, site, 0) else {
         return NO;
     };
-    match start(&mut call.work.walks.fields, Rc::clone(&name)) {
+    match start(kind(&mut call.work.walks), Rc::clone(&name)) {
         true => YES,
         false => too_many(call, &name),
     }
 }
 
-fn start_lines(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
-    let Some(name) = text_of(call, heap, site, 0) else {
-        return NO;
-    };
-    match start(&mut call.work.walks.lines, Rc::clone(&name)) {
-        true => YES,
-        false => too_many(call, &name),
-    }
-}
-
-fn end<T>(
-    call: &mut Call<'_>,
-    heap: &mut Heap,
-    site: &CallSite,
-    kind: fn(&mut Walks) -> &mut Vec<Walk<T>>,
-) -> Outcome {
+fn end<T>(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite, kind: Kind<T>) -> Outcome {
     let Some(name) = text_of(call, heap, site, 0) else {
         return NO;
     };
@@ -265,12 +259,18 @@ fn previous_field(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outc
     YES
 }
 
-/// The field that the walk is at.
-fn field(call: &mut Call<'_>, name: &[u8]) -> Option<Header> {
-    match find(&mut call.work.walks.fields, name)?.place {
-        Place::At(n) => call.work.message.headers().nth(n),
+/// What a walk is at.
+fn at<T: Copy>(walks: &mut [Walk<T>], name: &[u8]) -> Option<T> {
+    match find(walks, name)?.place {
+        Place::At(item) => Some(item),
         Place::Before | Place::Behind => None,
     }
+}
+
+/// The field that the walk is at.
+fn field(call: &mut Call<'_>, name: &[u8]) -> Option<Header> {
+    let n = at(&mut call.work.walks.fields, name)?;
+    call.work.message.headers().nth(n)
 }
 
 fn field_part(
@@ -335,10 +335,7 @@ fn next_line(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
 
 /// The line that the walk is at.
 fn line(call: &mut Call<'_>, name: &[u8]) -> Option<Span> {
-    match find(&mut call.work.walks.lines, name)?.place {
-        Place::At(line) => Some(line),
-        Place::Before | Place::Behind => None,
-    }
+    at(&mut call.work.walks.lines, name)
 }
 
 fn line_value(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value {

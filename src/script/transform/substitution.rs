@@ -28,8 +28,8 @@ pub(in crate::script) enum Piece {
     Variable(Variable),
 }
 
-/// Reads a variable at the beginning of a text, and says how long its name was.
-type ReadVariable<'a> = &'a mut dyn FnMut(&[u8]) -> Option<(Piece, usize)>;
+/// Reads the variable at the beginning of a text, and says how long its name is.
+pub(in crate::script) type ReadVariable<'a> = dyn FnMut(&[u8]) -> Option<(Piece, usize)> + 'a;
 
 /// What the variables of a replacement hold, in their order.
 pub type Inserts = Vec<Vec<u8>>;
@@ -43,10 +43,10 @@ impl Substitution {
         Substitution::parse_with(text, &mut text_only)
     }
 
-    /// The same, with variables in the replacement.
+    /// The same; `variable` reads one at the beginning of a text and says how long its name was.
     pub(in crate::script) fn parse_with(
         text: &[u8],
-        variable: ReadVariable<'_>,
+        variable: &mut ReadVariable<'_>,
     ) -> Result<Substitution, String> {
         let (expression, replacement, flags) = split(text)?;
         if let Some(&flag) = flags.iter().find(|f| !matches!(f, b'g' | b'i' | b's')) {
@@ -174,7 +174,7 @@ fn field(text: &[u8], separator: u8) -> Result<(Vec<u8>, &[u8]), String> {
     ))
 }
 
-fn pieces(replacement: &[u8], variable: ReadVariable<'_>) -> Box<[Piece]> {
+fn pieces(replacement: &[u8], variable: &mut ReadVariable<'_>) -> Box<[Piece]> {
     let (mut pieces, mut text) = (vec![], vec![]);
     let mut rest = replacement;
     while let [first, tail @ ..] = rest {
