@@ -65,7 +65,7 @@ fn place(text: &str, run_dir: &str) -> Option<Place> {
     Place::parse(text, run_dir, Some(BINRPC_PORT))
 }
 
-const PARAMS: [Param; 6] = [
+const PARAMS: [Param; 9] = [
     param(
         "binrpc",
         ParamType::Str,
@@ -91,6 +91,42 @@ const PARAMS: [Param; 6] = [
                 Ok(())
             },
             "No effect: the old protocol of lines; binrpc and jsonrpcs serve operators.",
+        ),
+    ),
+    param(
+        "binrpc_buffer_size",
+        ParamType::Int,
+        "1024",
+        (
+            |c, _| {
+                c.is_idle = true;
+                Ok(())
+            },
+            "No effect: answers on streams have any length.",
+        ),
+    ),
+    param(
+        "binrpc_max_body_size",
+        ParamType::Int,
+        "4",
+        (
+            |c, _| {
+                c.is_idle = true;
+                Ok(())
+            },
+            "No effect: answers on streams have any length.",
+        ),
+    ),
+    param(
+        "binrpc_struct_max_body_size",
+        ParamType::Int,
+        "4",
+        (
+            |c, _| {
+                c.is_idle = true;
+                Ok(())
+            },
+            "No effect: structures have any length.",
         ),
     ),
     param(

@@ -22,7 +22,7 @@ use super::rpc::statistic::{Statistic, counter};
 use super::state::{Env, State};
 use super::tm::functions::{answer, error_status};
 use super::tm::upstream::local_reason;
-use super::work::{Ask, Bytes};
+use super::work::{Ask, Bytes, Target};
 use super::{Call, Function, Module, Param, Variable, tm, xhttp};
 
 /// The module's table.
@@ -44,6 +44,8 @@ pub struct Config {
     pub default_code: u16,
     /// Its phrase.
     pub default_reason: Box<str>,
+    /// `rich_redirect`: 1 a 3xx tells the flags of branches.
+    pub rich_redirect: i64,
 }
 
 impl Default for Config {
@@ -51,6 +53,7 @@ impl Default for Config {
         Config {
             default_code: 500,
             default_reason: "Internal Server Error".into(),
+            rich_redirect: 0,
         }
     }
 }
@@ -156,7 +159,7 @@ const VARIABLES: [Variable; 1] = [keyed(
     "Our tag for replies: s stateless, t of the transaction.",
 )];
 
-const PARAMS: [Param; 5] = [
+const PARAMS: [Param; 6] = [
     param(
         "default_code",
         ParamType::Int,
@@ -187,17 +190,27 @@ const PARAMS: [Param; 5] = [
             "No effect: send_reply always knows the transaction.",
         ),
     ),
-    planned_param(
-        "event_callback",
-        ParamType::Str,
-        "",
-        "Function of an embedded language for events.",
+    param(
+        "rich_redirect",
+        ParamType::Int,
+        "0",
+        (
+            |c, v| number(v, 0, 3, "0 to 3").map(|n| c.sl.rich_redirect = n),
+            "What Contact of a 3xx says besides: 1 flags of branches; 2 paths, of which there are \
+             none.",
+        ),
     ),
     planned_param(
         "event_callback_fl_ack",
         ParamType::Str,
         "",
-        "The same for filtered ACKs.",
+        "Function of an embedded language for filtered ACKs.",
+    ),
+    planned_param(
+        "event_callback_lres_sent",
+        ParamType::Str,
+        "",
+        "The same for sl:local-response.",
     ),
 ];
 
@@ -332,7 +345,8 @@ pub(super) fn answer_stateless(call: &mut Call<'_>, status: u16, reason: &[u8]) 
     if call.work.message.is_http() {
         return truth(xhttp::answer(call, (status, reason), (b"", b"")));
     }
-    add_contacts(call, status);
+    let rich = call.env.state.setup.config.sl.rich_redirect;
+    add_contacts(call, status, rich);
     let work = &mut *call.work;
     let how = (work.flow, work.force_rport, work.stream.reply_no_connect);
     let tag = own_tag(call.env.state, &work.message);
@@ -375,18 +389,21 @@ fn forward_reply(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outco
     call.ask(Ask::ForwardReply(Some((code, reason))))
 }
 
-/// A 3xx tells the caller the targets (RFC 3261 §8.3).
-fn add_contacts(call: &mut Call<'_>, status: u16) {
+/// A 3xx tells the caller the targets (RFC 3261 §8.3), and their flags if `rich` is odd.
+pub(super) fn add_contacts(call: &mut Call<'_>, status: u16, rich: i64) {
     if status / 100 != 3 {
         return;
     }
+    let flags_of = |target: &Target| (rich & 1 != 0).then_some(target.flags);
     let work = &mut *call.work;
     let first = work.target.uri.as_ref().map(|_| &work.target);
     let mut line = String::new();
-    first
-        .into_iter()
-        .chain(&work.appended)
-        .for_each(|t| write_contact(t, &mut line));
+    first.into_iter().chain(&work.appended).for_each(|t| {
+        write_contact(t, &mut line);
+        if let Some(flags) = flags_of(t) {
+            line.push_str(&format!(";flags={flags}"));
+        }
+    });
     if !line.is_empty() {
         work.reply_headers
             .extend_from_slice(format!("Contact: {line}\r\n").as_bytes());
@@ -403,7 +420,8 @@ pub(super) fn answer_by_any(call: &mut Call<'_>, status: u16, reason: &[u8]) -> 
     let Some(key) = call.work.transaction else {
         return answer_stateless(call, status, reason);
     };
-    add_contacts(call, status);
+    let rich = call.env.state.setup.config.tm.rich_redirect;
+    add_contacts(call, status, rich);
     truth(answer(call, key, status, reason))
 }
 

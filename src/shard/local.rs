@@ -413,6 +413,9 @@ impl Shard {
         let (Some(route), Some(status)) = (route, answer.status().filter(|s| *s >= 200)) else {
             return;
         };
+        if !sent.wants(status) {
+            return;
+        }
         let transaction = key.and_then(|key| self.state.tm.get(key));
         let flow = transaction.map_or_else(|| self.own_flow(), |t| t.flow);
         self.state.uac = sent.answered(status, matches!(answer, Answer::Response(..)));

@@ -209,3 +209,102 @@ fn commands_say_the_same_of_the_same_calls() {
     }
     assert!(differing.is_empty(), "{}", differing.join("\n"));
 }
+
+#[test]
+fn an_operator_answers_and_asks() {
+    let one = Side::new(Server::dialcore_with(&CALLS));
+    let [caller, callee] = one.phones.ports();
+    // What is not there, or has its answer.
+    let table: [(&[&str], &str); 5] = [
+        (
+            &["tm.reply_callid", "486", "Busy", "c9", "s:1", "tt", "."],
+            "481",
+        ),
+        (
+            &["tm.reply_callid", "486", "Busy", "c2", "s:9", "tt", "."],
+            "481",
+        ),
+        (
+            &["tm.reply_callid", "486", "Busy", "c1", "s:1", "tt", "."],
+            "481",
+        ),
+        (&["tm.reply", "486", "Busy", "9:9", "tt", "."], "481"),
+        (
+            &["tm.reply_callid", "86", "Busy", "c2", "s:1", "tt", "."],
+            "400",
+        ),
+    ];
+    for (words, code) in table {
+        let said = one.server.kamcmd(words);
+        assert!(
+            said.contains(&format!("error: {code} - ")),
+            "{words:?}: {said}"
+        );
+    }
+    let words = [
+        "tm.reply_callid",
+        "486",
+        "Busy Here",
+        "c2",
+        "s:1",
+        "tt",
+        "X-A: b",
+    ];
+    assert_eq!(one.server.kamcmd(&words).trim(), "");
+    let got = one.phones.caller_gets("SIP/2.0 486 Busy Here\r\n");
+    assert!(
+        got.contains(";tag=tt\r\n") && got.contains("\r\nX-A: b\r\n"),
+        "{got}"
+    );
+    one.phones.callee_hears("CANCEL ");
+    // By the identity of tm.list; with a body.
+    one.phones.call("c4", "dora", Stage::Ringing);
+    let listed = one.server.kamcmd(&["tm.list"]);
+    let of_call = listed.split("cell:").find(|t| t.contains("Call-ID: c4"));
+    let value = |name: &str| {
+        let rest = of_call
+            .expect("the call is listed")
+            .split_once(name)
+            .expect("a member")
+            .1;
+        rest.split_whitespace().next().expect("a value").to_owned()
+    };
+    let id = format!("{}:{}", value("tindex:"), value("tlabel:"));
+    let lines = "Content-Type: text/plain\r\nContent-Length: 9\r\n";
+    let said = one
+        .server
+        .kamcmd(&["tm.reply", "480", "Gone", &id, "tt", lines, "hello"]);
+    assert_eq!(said.trim(), "");
+    let got = one.phones.caller_gets("SIP/2.0 480 Gone\r\n");
+    assert!(
+        got.ends_with("Content-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello"),
+        "{got}"
+    );
+    // A request of the operator's own.
+    let headers = "From: <sip:me@a.test>\r\nTo: <sip:you@b.test>\r\nCall-ID: mine@x\r\n";
+    let uri = format!("sip:x@127.0.0.1:{callee}");
+    let next = format!("sip:127.0.0.1:{caller}");
+    let said = one
+        .server
+        .kamcmd(&["tm.t_uac_start", "MESSAGE", &uri, ".", ".", headers]);
+    assert_eq!(said.trim(), "");
+    let got = one.phones.callee_gets("MESSAGE ");
+    assert!(got.contains("\r\nCall-ID: mine@x\r\n"), "{got}");
+    let typed = format!("{headers}Content-Type: text/plain\r\n");
+    let words = [
+        "tm.t_uac_start",
+        "MESSAGE",
+        &uri,
+        &next,
+        ".",
+        &typed,
+        "hello",
+    ];
+    assert_eq!(one.server.kamcmd(&words).trim(), "");
+    let got = one.phones.caller_gets("MESSAGE ");
+    assert!(got.ends_with("\r\n\r\nhello"), "{got}");
+    let said = one
+        .server
+        .kamcmd(&["tm.t_uac_start", "MESSAGE", "rubbish", ".", ".", headers]);
+    assert!(said.contains("error: 400 - "), "{said}");
+}

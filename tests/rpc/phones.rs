@@ -124,6 +124,16 @@ impl Phones {
         self.send(&self.caller, &answer(&request, "200 OK", "", caller));
     }
 
+    /// The next message at the caller that begins so.
+    pub(crate) fn caller_gets(&self, begin: &str) -> String {
+        self.receive(&self.caller, begin)
+    }
+
+    /// The same at the callee.
+    pub(crate) fn callee_gets(&self, begin: &str) -> String {
+        self.receive(&self.callee, begin)
+    }
+
     fn send(&self, from: &UdpSocket, text: &str) {
         from.send_to(text.as_bytes(), ("127.0.0.1", self.server))
             .expect("loopback");

@@ -31,6 +31,7 @@ pub mod statistic;
 pub mod stats;
 pub mod system;
 pub mod tm;
+pub mod transaction;
 
 pub use args::{Args, Dialect};
 pub use command::{Answer, Command, Container, Fold, Question, Request, Run, Stop, Whom};

@@ -26,7 +26,7 @@ const fn by(name: &'static str, run: Run) -> Function {
     function(name, &[], REQUEST_FAILURE, (run, doc))
 }
 
-pub(super) const FUNCTIONS: [Function; 22] = [
+pub(super) const FUNCTIONS: [Function; 23] = [
     function(
         "t_relay",
         &[TEXT, INT],
@@ -58,6 +58,18 @@ pub(super) const FUNCTIONS: [Function; 22] = [
     by("t_relay_to_tcp", |c, _, _| relay_by(c, "tcp")),
     by("t_relay_to_tls", |c, _, _| relay_by(c, "tls")),
     by("t_relay_to_sctp", |c, _, _| relay_by(c, "sctp")),
+    function(
+        "t_forward_nonack_uri",
+        &[],
+        REQUEST,
+        (
+            |c, _, _| match c.work.transaction {
+                Some(_) => c.ask(Ask::Relay(RelayOptions::default())),
+                None => NO,
+            },
+            "Forwards a request that has a transaction.",
+        ),
+    ),
     to_host(
         "t_forward_nonack",
         |c, h, s| forward(c, h, s, None),

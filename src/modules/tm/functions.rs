@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::modules::entry::{join, total};
 use crate::modules::work::{Ask, Bytes, RelayOptions};
-use crate::modules::{Call, Function, Run};
+use crate::modules::{Call, Function, Run, sl};
 use crate::script::{Arg, CallSite, FunctionSig, Heap, Outcome, ParamKind, RouteKind, RouteKinds};
 use crate::sip::{Method, status};
 use crate::slab::Key;
@@ -403,10 +403,14 @@ fn relay_to(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
         let (Some(proto), Some(rest)) = (parts.next(), parts.next()) else {
             return NO;
         };
-        let Some((host, port)) = rest.rsplit_once(':') else {
+        // The last colon of an IPv6 address is none before a port.
+        let (host, port) = match rest.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+            Some(_) | None => (rest, None),
+        };
+        let Ok(port) = port.unwrap_or("5060").parse() else {
             return NO;
         };
-        let Ok(port) = port.parse() else { return NO };
         call.work.target.next_hop = Some(destination_uri(proto, host, port));
     }
     let flags = parse_flags(&flags).unwrap_or(0);
@@ -523,6 +527,7 @@ fn reply(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
     let Some(key) = call.work.transaction else {
         return NO;
     };
+    sl::add_contacts(call, code, config.rich_redirect);
     truth(answer(call, key, code, &reason))
 }
 

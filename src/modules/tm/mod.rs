@@ -44,6 +44,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 pub use functions::error_status;
+pub use order::{Said, answer_for, named, pending};
 pub use order::{identity as script_identity, perform, suspended, wake};
 pub use plan::{Plan, Times};
 pub use table::Table;
@@ -59,9 +60,14 @@ use crate::timer::Timer;
 use super::Module;
 use super::config::Core;
 use super::dialog;
+use super::entry::{join, total};
 use super::pv::avp;
+use super::rpc;
 use super::state::Env;
 use super::work::Work;
+
+const PARTS: [&[rpc::Command]; 2] = [&rpc::tm::TM, &rpc::transaction::TRANSACTION];
+const COMMANDS: [rpc::Command; total(&PARTS)] = join(&PARTS);
 
 /// The module's table.
 pub const MODULE: Module = Module {
@@ -71,7 +77,7 @@ pub const MODULE: Module = Module {
     functions: &functions::FUNCTIONS,
     variables: &[],
     params: &params::PARAMS,
-    commands: &super::rpc::tm::TM,
+    commands: &COMMANDS,
     ..super::EMPTY
 };
 
@@ -135,6 +141,10 @@ pub struct Config {
     pub callid_matching: bool,
     /// Whether a failed `t_relay` is answered at the end of the script.
     pub delayed_reply: bool,
+    /// `rich_redirect`: 1 a 3xx tells the flags of branches.
+    pub rich_redirect: i64,
+    /// Whether scripts hear of failed requests of their own by `$uac_req(evroute)` 2.
+    pub enable_uac_fr: bool,
     /// `fr_timer_avp`: the AVP with seconds for one transaction; empty: none.
     pub fr_timer_avp: Box<str>,
     /// `fr_inv_timer_avp`: the same.
@@ -175,6 +185,8 @@ impl Default for Config {
             on_sl_reply: "".into(),
             callid_matching: false,
             delayed_reply: true,
+            rich_redirect: 0,
+            enable_uac_fr: false,
             fr_timer_avp: "".into(),
             fr_inv_timer_avp: "".into(),
             default_code: 500,

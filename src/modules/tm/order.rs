@@ -83,7 +83,7 @@ pub fn identity(state: &State, key: Key) -> (i64, i64) {
 }
 
 /// The shard and the key that an identity names.
-fn named(index: i64, label: i64) -> Option<(ShardId, Key)> {
+pub fn named(index: i64, label: i64) -> Option<(ShardId, Key)> {
     let (index, label) = (u64::try_from(index).ok()?, u32::try_from(label).ok()?);
     let shard = u16::try_from(index >> 32).ok()?;
     let key = Key::from_u64(index << 32 | u64::from(label));
@@ -224,6 +224,45 @@ fn reply(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
         reason: reason[..].into(),
     };
     order(call, &call_id, wanted)
+}
+
+/// What an operator answers with.
+#[derive(Clone, Copy, Debug)]
+pub struct Said<'a> {
+    /// The status.
+    pub status: u16,
+    /// The phrase.
+    pub reason: &'a [u8],
+    /// The tag in To; empty: our own.
+    pub tag: &'a [u8],
+    /// Header lines.
+    pub headers: &'a [u8],
+    /// Content type and body.
+    pub body: Option<(&'a [u8], &'a [u8])>,
+}
+
+/// Answers a request of this shard that has no final response yet. False: there is none.
+pub fn answer_for(env: &mut Env<'_>, key: Key, said: Said<'_>) -> bool {
+    let Some(t) = env.state.tm.get_mut(key).filter(|t| t.local.is_none()) else {
+        return false;
+    };
+    if t.server.is_final() {
+        return false;
+    }
+    if let Some((kind, text)) = said.body {
+        t.saved.reply_body = Some((kind.into(), text.into()));
+    }
+    let tag = Some(said.tag).filter(|tag| !tag.is_empty());
+    let is_sent = serve::reply_as(env, key, (said.status, said.reason), said.headers, tag);
+    if is_sent && said.status >= 200 {
+        end_branches(env, key, said.status);
+    }
+    is_sent
+}
+
+/// The received request of this Call-ID and number that has no final response yet.
+pub fn pending(state: &State, call_id: &[u8], cseq: u32) -> Option<Key> {
+    find(state, call_id, cseq, |t| !t.server.is_final())
 }
 
 /// The first received request of this Call-ID and number.

@@ -76,7 +76,7 @@ fn words(setting: &Setting) -> Box<str> {
 }
 
 /// The table.
-pub(super) const PARAMS: [Param; 43] = [
+pub(super) const PARAMS: [Param; 57] = [
     int(
         "fr_timer",
         "30000",
@@ -395,5 +395,92 @@ pub(super) const PARAMS: [Param; 43] = [
         "0",
         idle,
         "No effect: 5.6 has no such parameter.",
+    ),
+    int(
+        "blst_503",
+        "0",
+        idle,
+        "No effect: there is no list of blocked destinations.",
+    ),
+    int(
+        "blst_503_def_timeout",
+        "0",
+        idle,
+        "No effect: there is no list of blocked destinations.",
+    ),
+    int(
+        "blst_503_min_timeout",
+        "0",
+        idle,
+        "No effect: there is no list of blocked destinations.",
+    ),
+    int(
+        "blst_503_max_timeout",
+        "3600",
+        idle,
+        "No effect: there is no list of blocked destinations.",
+    ),
+    int(
+        "blst_methods_add",
+        "1",
+        idle,
+        "No effect: there is no list of blocked destinations.",
+    ),
+    int(
+        "blst_methods_lookup",
+        "4294967287",
+        idle,
+        "No effect: there is no list of blocked destinations.",
+    ),
+    int(
+        "callid_cseq_matching",
+        "0",
+        idle,
+        "No effect: the branch of the Via is what matches (RFC 3261 §17.1.3).",
+    ),
+    int(
+        "dns_reuse_rcv_socket",
+        "0",
+        idle,
+        "No effect: every address of a name is reached from the socket that suits it.",
+    ),
+    int(
+        "reparse_on_dns_failover",
+        "1",
+        idle,
+        "No effect: the next address gets what the branch has sent.",
+    ),
+    int(
+        "unix_tx_timeout",
+        "500",
+        idle,
+        "No effect: there is no t_write_unix.",
+    ),
+    int(
+        "exec_time_check",
+        "5000",
+        idle,
+        "No effect: a route keeps its transaction however long it takes.",
+    ),
+    int(
+        "rich_redirect",
+        "0",
+        |c, v| within(v, 0, 3, ParamError("0 to 3")).map(|n| c.tm.rich_redirect = n),
+        "What Contact of a 3xx of t_reply says besides: 1 flags of branches; 2 paths, of which \
+         there are none.",
+    ),
+    int(
+        "enable_uac_fr",
+        "0",
+        |c, v| {
+            c.tm.enable_uac_fr = flag(v);
+            Ok(())
+        },
+        "Whether uac:reply hears of failures by $uac_req(evroute) 2.",
+    ),
+    planned(
+        "event_callback_lres_sent",
+        ParamType::Str,
+        "The same for tm:local-response.",
     ),
 ];

@@ -158,13 +158,25 @@ pub fn trying(env: &mut Env<'_>, key: Key) {
 /// Builds a response of our own to the transaction's request (§8.2.6) and sends it. A 1xx other
 /// than 100 and every final response bear the transaction's To tag.
 pub fn reply(env: &mut Env<'_>, key: Key, status: u16, reason: &[u8], headers: &[u8]) -> bool {
+    reply_as(env, key, (status, reason), headers, None)
+}
+
+/// The same with this tag in To.
+pub fn reply_as(
+    env: &mut Env<'_>,
+    key: Key,
+    (status, reason): (u16, &[u8]),
+    headers: &[u8],
+    tag: Option<&[u8]>,
+) -> bool {
     let state::State {
         tm, setup, press, ..
     } = &mut *env.state;
     let Some(t) = tm.get(key) else {
         return false;
     };
-    let tag = t.to_tag();
+    let own_tag = t.to_tag();
+    let tag = tag.unwrap_or(&own_tag);
     press.clear();
     press.lines.extend_from_slice(headers);
     press.lines.extend_from_slice(&t.saved.reply_headers);
@@ -175,7 +187,7 @@ pub fn reply(env: &mut Env<'_>, key: Key, status: u16, reason: &[u8], headers: &
     let reply = Reply {
         status,
         reason,
-        to_tag: (status > 100).then_some(&tag[..]),
+        to_tag: (status > 100).then_some(tag),
         headers: &press.lines,
         content_type: body.map(|(kind, _)| &kind[..]),
         body: body.map_or(&[], |(_, text)| &text[..]),

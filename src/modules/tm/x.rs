@@ -1,11 +1,12 @@
 //! `tmx`: further functions of transactions, and their variables.
 
 use crate::modules::entry::{
-    NO, YES, formatted, function, join, keyed, total, truth, variable, word,
+    NO, YES, formatted, function, join, keyed, param, total, truth, variable, word,
 };
-use crate::modules::{Call, Function, Module, Variable};
+use crate::modules::{Call, Function, Module, Param, Variable};
 use crate::script::{
-    Access, CallSite, Heap, InnerKind, Outcome, ParamKind, RouteKind, RouteKinds, Text, Value,
+    Access, CallSite, Heap, InnerKind, Outcome, ParamKind, ParamType, RouteKind, RouteKinds, Text,
+    Value,
 };
 use crate::sip::Method;
 
@@ -20,9 +21,20 @@ pub const MODULE: Module = Module {
     planned: false,
     functions: &FUNCTIONS,
     variables: &VARIABLES,
+    params: &PARAMS,
     statistics: &super::statistic::STATISTICS,
     ..crate::modules::EMPTY
 };
+
+const PARAMS: [Param; 1] = [param(
+    "precheck_trans",
+    ParamType::Int,
+    "1",
+    (
+        |_, _| Ok(()),
+        "No effect: nobody else processes the same request, so t_precheck_trans never finds one.",
+    ),
+)];
 
 const ANY: RouteKinds = RouteKinds::ANY;
 const REQUEST: RouteKinds = RouteKinds::REQUEST;
@@ -148,13 +160,13 @@ const VARIABLES: [Variable; 10] = [
     ),
     keyed(
         "T_branch",
-        InnerKind::OneOf(&["flags", "uri"]),
+        InnerKind::OneOf(&["flags", "uri", "ruid"]),
         branch_attribute,
         "What the branch is.",
     ),
 ];
 
-const ATTRIBUTES: [&str; 10] = [
+const ATTRIBUTES: [&str; 11] = [
     "id_index",
     "id_label",
     "id_index_n",
@@ -165,6 +177,7 @@ const ATTRIBUTES: [&str; 10] = [
     "method",
     "ruid",
     "id",
+    "reply_reason",
 ];
 
 /// The transaction at work, or the one that the message belongs to.
@@ -359,7 +372,8 @@ fn attribute(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value
             None => Value::Null,
         },
         8 => Value::Null,
-        _ => formatted(heap, format_args!("{index}:{label}")),
+        9 => formatted(heap, format_args!("{index}:{label}")),
+        _ => reply_reason(call, heap, access),
     }
 }
 
@@ -372,6 +386,8 @@ fn branch_attribute(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -
     };
     match word(access) {
         0 => Value::Int(branch.target.flags.into()),
+        // Bindings have none.
+        2 => Value::Null,
         _ if call.work.kind == RouteKind::Failure => Value::Null,
         // A target without a URI of its own has the request's.
         _ => heap.string(

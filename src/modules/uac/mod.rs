@@ -10,8 +10,8 @@ pub mod replace;
 mod request;
 
 pub use replace::Names;
-pub(in crate::modules) use request::t_uac_send;
 pub use request::{Request, Sent};
+pub(in crate::modules) use request::{as_message, start, t_uac_send};
 
 use crate::modules::digest::Credential;
 use crate::modules::entry::{
@@ -134,7 +134,7 @@ pub const MODULE: Module = Module {
     ..super::EMPTY
 };
 
-const UAC_FUNCTIONS: [Function; 10] = [
+const UAC_FUNCTIONS: [Function; 16] = [
     optional(
         function(
             "uac_auth",
@@ -216,6 +216,42 @@ const UAC_FUNCTIONS: [Function; 10] = [
         2,
         (ANY, "A registration of ours."),
     ),
+    planned_function(
+        "uac_reg_lookup_uri",
+        &[TEXT, OUTPUT],
+        2,
+        (ANY, "The same by the URI."),
+    ),
+    planned_function(
+        "uac_reg_status",
+        &[TEXT],
+        1,
+        (ANY, "Whether it is registered."),
+    ),
+    planned_function(
+        "uac_reg_request_to",
+        &[TEXT, NUM],
+        2,
+        (ANY, "Sends a request as a registered user."),
+    ),
+    planned_function(
+        "uac_reg_enable",
+        &[TEXT, TEXT],
+        2,
+        (ANY, "Registers again."),
+    ),
+    planned_function(
+        "uac_reg_disable",
+        &[TEXT, TEXT],
+        2,
+        (ANY, "Registers no longer."),
+    ),
+    planned_function(
+        "uac_reg_refresh",
+        &[TEXT],
+        1,
+        (ANY, "Reads it from the database again."),
+    ),
 ];
 
 const UAC_VARIABLES: [Variable; 1] = [writable(
@@ -228,7 +264,7 @@ const UAC_VARIABLES: [Variable; 1] = [writable(
     request::set,
 )];
 
-const UAC_PARAMS: [Param; 19] = [
+const UAC_PARAMS: [Param; 24] = [
     param(
         "credential",
         STR,
@@ -356,6 +392,21 @@ const UAC_PARAMS: [Param; 19] = [
         "Seconds until the next attempt.",
     ),
     planned_param("reg_keep_callid", INT, "0", "Whether the Call-ID stays."),
+    planned_param("reg_random_delay", INT, "0", "Seconds to begin within."),
+    planned_param("reg_hash_size", INT, "1", "Slots of the table."),
+    planned_param("reg_active", INT, "1", "Whether registrations are made."),
+    planned_param(
+        "reg_gc_interval",
+        INT,
+        "150",
+        "Seconds between two cleanings.",
+    ),
+    planned_param(
+        "reg_use_domain",
+        INT,
+        "0",
+        "Whether users are told apart by domain.",
+    ),
     param(
         "default_socket",
         STR,

@@ -1,8 +1,8 @@
 //! Requests of a script's own whose Call-ID belongs to another shard.
 //!
-//! A script may choose the Call-ID (`$uac_req(callid)`, a line of `t_uac_send`). Answers come to the
-//! shard that owns it, so that shard sends the request, and its `event_route[uac:reply]` hears of
-//! the answer.
+//! A script may choose the Call-ID (`$uac_req(callid)`, a line of `t_uac_send`). Answers come to
+//! the shard that owns it, so that shard sends the request, and its `event_route[uac:reply]` hears
+//! of the answer.
 
 use std::rc::Rc;
 

@@ -23,6 +23,11 @@ pub(super) const WORDS: [&str; 17] = [
 /// How many of [`WORDS`] hold text; they come first.
 const TEXT_COUNT: usize = 13;
 
+/// Bits of `evroute`: `event_route[uac:reply]` hears of every final response, or of failures if
+/// `tm.enable_uac_fr` is on.
+const EVERY: i64 = 1;
+const FAILURES: i64 = 2;
+
 const METHOD: usize = 0;
 const RURI: usize = 1;
 const FURI: usize = 2;
@@ -86,6 +91,11 @@ impl Sent {
             texts, wants_event, ..
         } = &self.request;
         (texts.iter().map(text).collect(), *wants_event)
+    }
+
+    /// Whether the event route hears of this status.
+    pub fn wants(&self, status: u16) -> bool {
+        self.request.wants_event & EVERY > 0 || status >= 300
     }
 
     /// What `$uac_req` holds while the event route runs.
@@ -202,7 +212,9 @@ fn compose(state: &mut State, request: &Request) -> Result<LocalRequest, &'stati
             is_hash: false,
         }));
     }
-    if request.wants_event > 0 {
+    let has_failure_event = state.setup.config.tm.enable_uac_fr;
+    if request.wants_event & EVERY > 0 || (request.wants_event & FAILURES > 0 && has_failure_event)
+    {
         let request = request.clone();
         local.owner = Owner::Uac(Rc::new(Sent::new(request)));
     }
@@ -258,6 +270,15 @@ pub(in crate::modules) fn t_uac_send(
     }
 }
 
+/// Sends what an operator asks for, as [`t_uac_send`] does.
+pub(in crate::modules) fn start(state: &mut State, texts: &[Bytes; 6]) -> Result<(), &'static str> {
+    let request = given(state, texts)?;
+    match local::send(state, request) {
+        true => Ok(()),
+        false => Err("too many requests of our own wait to be sent"),
+    }
+}
+
 fn given(state: &mut State, texts: &[Bytes; 6]) -> Result<LocalRequest, &'static str> {
     let [method, uri, next_hop, socket, headers, body] = texts;
     let filled = |text: &Bytes| Some(Rc::clone(text)).filter(|t| !t.is_empty());
@@ -304,7 +325,7 @@ fn given(state: &mut State, texts: &[Bytes; 6]) -> Result<LocalRequest, &'static
 }
 
 /// Header lines as a message: only what reads headers looks at it.
-fn as_message(headers: &[u8]) -> Option<Message> {
+pub(in crate::modules) fn as_message(headers: &[u8]) -> Option<Message> {
     let lines = complete(headers);
     let head = b"OPTIONS sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP localhost\r\n";
     Message::parse(&[head, &*lines, b"\r\n"].concat()).ok()
