@@ -103,8 +103,17 @@ pub struct OwnRequest {
     pub body: Box<[u8]>,
     /// User, realm and password for a challenge.
     pub credential: Option<[Box<[u8]>; 3]>,
-    /// What `$uac_req` holds when `event_route[uac:reply]` runs: its texts and `evroute`.
-    pub event: Option<(Vec<Option<Box<[u8]>>>, i64)>,
+    /// What `$uac_req` holds when `event_route[uac:reply]` runs.
+    pub event: Option<OwnEvent>,
+}
+
+/// What a script is told of a request of its own.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OwnEvent {
+    /// The texts of `$uac_req`, in the order of its words.
+    pub texts: Vec<Option<Box<[u8]>>>,
+    /// `evroute`.
+    pub wanted: i64,
 }
 
 /// What a script wants of a dialog that another shard has.

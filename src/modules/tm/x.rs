@@ -126,7 +126,7 @@ const VARIABLES: [Variable; 10] = [
     variable("T_reply_reason", reply_reason, "Its phrase."),
     variable(
         "T_reply_last",
-        |c, h, _| last_reply(c, h),
+        |c, _, _| last_reply(c),
         "The last status received on a branch.",
     ),
     variable(
@@ -301,7 +301,7 @@ fn chosen(call: &Call<'_>) -> Option<std::rc::Rc<crate::sip::Message>> {
     Some(std::rc::Rc::clone(&stored.message))
 }
 
-fn last_reply(call: &Call<'_>, heap: &mut Heap) -> Value {
+fn last_reply(call: &Call<'_>) -> Value {
     let index = call.work.branch.map(usize::from);
     let branch = index.and_then(|i| transaction(call)?.branches.get(i));
     match (branch, call.work.kind) {
