@@ -77,9 +77,6 @@ pub enum PeerMessage {
     },
 }
 
-/// A text of a script, which may not be set.
-pub type MaybeText = Option<Box<[u8]>>;
-
 /// A request that a script has made (`uac_req_send`, `t_uac_send`). Values are as they stand on the
 /// wire.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -89,7 +86,7 @@ pub struct OwnRequest {
     /// The Request-URI.
     pub uri: Box<[u8]>,
     /// Where it goes instead: a URI.
-    pub next_hop: MaybeText,
+    pub next_hop: Option<Box<[u8]>>,
     /// The socket to send from.
     pub socket: Option<SocketId>,
     /// The value of From.
@@ -106,8 +103,17 @@ pub struct OwnRequest {
     pub body: Box<[u8]>,
     /// User, realm and password for a challenge.
     pub credential: Option<[Box<[u8]>; 3]>,
-    /// What `$uac_req` holds when `event_route[uac:reply]` runs: its texts and `evroute`.
-    pub event: Option<(Vec<MaybeText>, i64)>,
+    /// What `$uac_req` holds when `event_route[uac:reply]` runs.
+    pub event: Option<OwnEvent>,
+}
+
+/// What a script is told of a request of its own.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OwnEvent {
+    /// The texts of `$uac_req`, in the order of its words.
+    pub texts: Vec<Option<Box<[u8]>>>,
+    /// `evroute`.
+    pub wanted: i64,
 }
 
 /// What a script wants of a dialog that another shard has.

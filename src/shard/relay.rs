@@ -102,8 +102,8 @@ impl Shard {
             match message.method() {
                 Method::Ack => return self.relay_ack(step, run),
                 Method::Cancel => {
-                    if let Some(rc) = self.relay_cancel(step, run, &message) {
-                        return resume(run, rc);
+                    if let Some(next) = self.relay_cancel(step, run, &message) {
+                        return next;
                     }
                 }
                 _ => {}
@@ -193,16 +193,18 @@ impl Shard {
         step: &mut Step<'_>,
         run: &mut Run,
         message: &Message,
-    ) -> Option<i64> {
+    ) -> Option<Next> {
         let Some(key) = self.state.tm.find(message, Method::Invite) else {
             return match self.state.setup.config.tm.unmatched_cancel {
                 0 => None,
-                _ => Some(code::GENERIC),
+                // Statelessly, as the INVITE may have gone.
+                1 => Some(self.forward(step, run)),
+                _ => Some(resume(run, 1)),
             };
         };
         run.work.is_answered = true;
         self.cancel_invite(step, key, message, run.work.flow);
-        Some(1)
+        Some(resume(run, 1))
     }
 
     fn cancel_invite(&mut self, step: &mut Step<'_>, key: Key, message: &Message, flow: Flow) {

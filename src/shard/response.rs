@@ -72,8 +72,11 @@ impl Shard {
         };
         self.state.counters.answers_matched += 1;
         let id = own.branch;
-        if message.method() == Method::Cancel {
-            // §16.10: the answer to our CANCEL ends here.
+        let of = self.state.tm.get(id.transaction);
+        let is_relayed = of.is_some_and(|t| t.request.method() == Method::Cancel);
+        if message.method() == Method::Cancel && !is_relayed {
+            // §16.10: the answer to our CANCEL ends here; that to a CANCEL of another, whose INVITE
+            // nobody here has seen, goes on.
             branch::cancel_answered(&mut self.env(step), id);
             return Next::Done;
         }

@@ -414,10 +414,12 @@ fn route(call: &mut Call<'_>, heeds_strict: bool) -> Outcome {
 }
 
 fn preloaded(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
-    if call.work.message.to_tag().is_some() {
-        NO
-    } else {
-        loose(call, heap, site)
+    let is_initial = call.work.message.to_tag().is_none();
+    match loose(call, heap, site) {
+        Outcome::Return(_) if !is_initial => NO,
+        // There were Routes, and all of them were ours.
+        Outcome::Return(-3) => YES,
+        other => other,
     }
 }
 

@@ -250,7 +250,7 @@ const OWN: [Function; 40] = [
         &[],
         RouteKinds::NOT_ONSEND,
         status_code,
-        "The last status sent.",
+        "The status that the route is about, else the last one sent.",
     ),
     optional(
         f(
@@ -588,7 +588,7 @@ fn release(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
             super::forget(&mut call.env, key);
             YES
         }
-        None => NO,
+        None => YES,
     }
 }
 
@@ -687,7 +687,14 @@ fn is_expired(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
 }
 
 fn status_code(call: &mut Call<'_>, _: &mut Heap, _: &CallSite) -> Outcome {
-    match last_status(call) {
+    let current = match call.work.kind {
+        RouteKind::Failure => call.work.reply_status,
+        RouteKind::Onreply | RouteKind::Reply => call.work.message.status(),
+        RouteKind::Request | RouteKind::Branch | RouteKind::Event | RouteKind::Onsend => {
+            last_status(call)
+        }
+    };
+    match current {
         0 => NO,
         status => Outcome::Return(i64::from(status)),
     }

@@ -386,6 +386,8 @@ fn branch_attribute(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -
     };
     match word(access) {
         0 => Value::Int(branch.target.flags.into()),
+        // Bindings have none.
+        2 => Value::Null,
         _ if call.work.kind == RouteKind::Failure => Value::Null,
         // Bindings have none.
         2 => Value::Null,

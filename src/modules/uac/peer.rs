@@ -84,8 +84,8 @@ fn unpacked(env: &mut Env<'_>, own: OwnRequest) -> LocalRequest {
             is_hash: false,
         })
     });
-    if let Some((texts, wants_event)) = own.event {
-        let request_of_script = Request::unpacked(texts, wants_event);
+    if let Some(event) = own.event {
+        let request_of_script = Request::unpacked(event);
         request.owner = Owner::Uac(Rc::new(Sent::new(request_of_script)));
     }
     request

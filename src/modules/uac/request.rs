@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use crate::effect::Level;
+use crate::effect::peer::OwnEvent;
 use crate::modules::Call;
 use crate::modules::digest::Credential;
 use crate::modules::entry::{NO, YES, some, text_of, word};
@@ -59,14 +60,14 @@ pub struct Request {
 
 impl Request {
     /// From another shard.
-    pub(super) fn unpacked(given: Vec<Option<Box<[u8]>>>, wants_event: i64) -> Request {
+    pub(super) fn unpacked(event: OwnEvent) -> Request {
         let mut texts: [Option<Bytes>; TEXT_COUNT] = Default::default();
-        for (text, given) in texts.iter_mut().zip(given) {
+        for (text, given) in texts.iter_mut().zip(event.texts) {
             *text = given.map(Bytes::from);
         }
         Request {
             texts,
-            wants_event,
+            wants_event: event.wanted,
             ..Request::default()
         }
     }
@@ -85,12 +86,20 @@ impl Sent {
     }
 
     /// For another shard.
-    pub(super) fn packed(&self) -> (Vec<Option<Box<[u8]>>>, i64) {
+    pub(super) fn packed(&self) -> OwnEvent {
         let text = |text: &Option<Bytes>| text.as_deref().map(Box::from);
         let Request {
             texts, wants_event, ..
         } = &self.request;
-        (texts.iter().map(text).collect(), *wants_event)
+        OwnEvent {
+            texts: texts.iter().map(text).collect(),
+            wanted: *wants_event,
+        }
+    }
+
+    /// Whether the event route hears of this status.
+    pub fn wants(&self, status: u16) -> bool {
+        self.request.wants_event & EVERY > 0 || status >= 300
     }
 
     /// Whether the event route hears of this status.
