@@ -18,7 +18,7 @@ const OUTPUT: ParamKind = ParamKind::Output;
 /// The boundary of a body that is made of several parts here, the original's.
 const BOUNDARY: &[u8] = b"unique-boundary-1";
 
-pub(super) const FUNCTIONS: [Function; 9] = [
+pub(super) const FUNCTIONS: [Function; 8] = [
     function(
         "filter_body",
         &[TEXT],
@@ -76,26 +76,14 @@ pub(super) const FUNCTIONS: [Function; 9] = [
     optional(
         function(
             "set_body_multipart",
-            &[TEXT],
-            RouteKinds::ON_WAY,
-            (
-                make_multipart,
-                "Makes the body a part of a new one with this boundary.",
-            ),
-        ),
-        0,
-    ),
-    optional(
-        function(
-            "set_body_multipart",
             &[TEXT, TEXT, TEXT],
             RouteKinds::ON_WAY,
             (
                 set_multipart,
-                "A body of one part: content, type, boundary; -1 without a type.",
+                "The body becomes a part: with its boundary, or a new one of content and type.",
             ),
         ),
-        1,
+        0,
     ),
     function(
         "set_reply_body",
@@ -319,7 +307,15 @@ fn append(
     YES
 }
 
-fn make_multipart(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+/// `([boundary])` or `(content, type[, boundary])`.
+fn set_multipart(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    match site.args.len() {
+        0 | 1 => wrap_body(call, heap, site),
+        _ => replace_body(call, heap, site),
+    }
+}
+
+fn wrap_body(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
     let boundary = word(call, heap, site, 0).unwrap_or_else(|| BOUNDARY.to_vec());
     let message = Rc::clone(&call.work.message);
     let Some(header) = message.first(HeaderName::ContentType) else {
@@ -332,7 +328,7 @@ fn make_multipart(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outc
     YES
 }
 
-fn set_multipart(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+fn replace_body(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
     let (content, kind) = (text_of(call, heap, site, 0), word(call, heap, site, 1));
     let boundary = word(call, heap, site, 2).unwrap_or_else(|| BOUNDARY.to_vec());
     let (Some(content), Some(kind)) = (content, kind) else {

@@ -389,8 +389,6 @@ fn branch_attribute(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -
         // Bindings have none.
         2 => Value::Null,
         _ if call.work.kind == RouteKind::Failure => Value::Null,
-        // Bindings have none.
-        2 => Value::Null,
         // A target without a URI of its own has the request's.
         _ => heap.string(
             branch

@@ -102,11 +102,6 @@ impl Sent {
         self.request.wants_event & EVERY > 0 || status >= 300
     }
 
-    /// Whether the event route hears of this status.
-    pub fn wants(&self, status: u16) -> bool {
-        self.request.wants_event & EVERY > 0 || status >= 300
-    }
-
     /// What `$uac_req` holds while the event route runs.
     pub fn answered(&self, status: u16, is_response: bool) -> Request {
         Request {
