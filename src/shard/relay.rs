@@ -113,6 +113,15 @@ impl Shard {
                 run.work.is_answered = true;
                 return resume(run, 1);
             }
+            if run
+                .work
+                .target
+                .uri
+                .as_deref()
+                .is_some_and(|uri| Uri::parse(uri).is_err())
+            {
+                return resume(run, code::BAD_REQUEST);
+            }
             if self.is_loop(&message) {
                 self.state.counters.loops += 1;
                 return self.relay_failed(step, run, (code::LOOP, options));
@@ -650,7 +659,7 @@ pub(super) enum NextHop {
 /// RFC 3263 §4 up to the point where DNS has to be asked. `forced` is the transport of a socket
 /// that the script chose.
 pub(super) fn next_hop_of(uri: Option<Uri<'_>>, forced: Option<Proto>) -> Result<NextHop, i64> {
-    let uri = uri.ok_or(code::BAD_URI)?;
+    let uri = uri.ok_or(code::UNRESOLVABLE)?;
     let secure = match uri.scheme {
         Scheme::Sip => false,
         Scheme::Sips => true,

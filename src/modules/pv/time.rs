@@ -22,8 +22,11 @@ pub(super) const VARIABLES: [Variable; 11] = [
     alias(SECONDS, "TS"),
     variable(
         "mts",
-        |c, _, _| Value::Int(seconds(c)),
-        "When the message was received.",
+        |c, h, _| match c.work.message.is_request() {
+            true => h.string(b"rq"),
+            false => h.string(b"rp"),
+        },
+        "What the message is: rq, a request, or rp, a response.",
     ),
     variable(
         "Tb",

@@ -201,8 +201,8 @@ fn next_hop(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value 
         way_back.as_bytes()
     };
     match which.get(word(access)) {
-        // A destination that is no URI is shown all the same.
-        Some(Piece::Whole) if call.work.target.next_hop.is_some() => heap.string(uri),
+        // What is no URI is shown all the same.
+        Some(Piece::Whole) => filled(heap, uri),
         Some(which) => piece(heap, uri, *which),
         None => Value::Null,
     }
