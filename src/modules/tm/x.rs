@@ -116,7 +116,7 @@ const VARIABLES: [Variable; 10] = [
     variable(
         "T_branch_idx",
         branch_index,
-        "The branch, from 0; in a failure route their number.",
+        "The branch, from 0; in a failure route their number, -1 where there is none.",
     ),
     variable(
         "T_reply_code",
