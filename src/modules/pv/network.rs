@@ -178,9 +178,9 @@ const fn proto_number(proto: Proto) -> i64 {
     }
 }
 
-/// `sip:host:port`, with the transport when it is wanted.
+/// `sip:host:port`, with the transport when it is wanted or not UDP.
 fn uri(heap: &mut Heap, (host, port): (&str, u16), proto: Proto, wants_transport: bool) -> Value {
-    if wants_transport {
+    if wants_transport || proto != Proto::Udp {
         return formatted(heap, format_args!("sip:{host}:{port};transport={proto}"));
     }
     formatted(heap, format_args!("sip:{host}:{port}"))
@@ -328,4 +328,23 @@ fn set_forced_name(
         }
     };
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uri_names_its_transport_unless_it_is_udp() {
+        for (proto, wants_transport, expected) in [
+            (Proto::Udp, false, "sip:h:1"),
+            (Proto::Udp, true, "sip:h:1;transport=udp"),
+            (Proto::Tcp, false, "sip:h:1;transport=tcp"),
+            (Proto::Tcp, true, "sip:h:1;transport=tcp"),
+        ] {
+            let mut heap = Heap::default();
+            let value = uri(&mut heap, ("h", 1), proto, wants_transport);
+            assert_eq!(heap.str(value), Some(expected.as_bytes()), "{proto}");
+        }
+    }
 }
