@@ -23,7 +23,8 @@ const COMMANDS: [rpc::Command; entry::total(&[&rpc::stats::STATS, &rpc::memory::
     entry::join(&[&rpc::stats::STATS, &rpc::memory::MEMORY]);
 
 const INT: ParamKind = ParamKind::Int;
-const FLAG: ParamKind = ParamKind::Flag;
+/// A number or a variable, and no name of a flag.
+const FLAG: ParamKind = ParamKind::Int;
 const TEXT: ParamKind = ParamKind::Text;
 const ANY: RouteKinds = RouteKinds::ANY;
 
@@ -252,6 +253,8 @@ mod tests {
                 "1",
             ),
             ("setbflag(2);", "isbflagset(2, 1)", "-1"),
+            ("$var(n) = 3; setsflag(\"$var(n)\");", "issflagset(3)", "1"),
+            ("setbflag(99);", "isbflagset(99)", "-1"),
             ("setsflag(3);", "issflagset(3)", "1"),
             ("setdsturi(\"sip:d\");", "isdsturiset()", "1"),
             (

@@ -232,7 +232,7 @@ const UAC_FUNCTIONS: [Function; 16] = [
         "uac_reg_request_to",
         &[TEXT, NUM],
         2,
-        (ANY, "Sends a request as a registered user."),
+        (RouteKinds::ON_WAY, "Sends a request as a registered user."),
     ),
     planned_function(
         "uac_reg_enable",
