@@ -283,6 +283,7 @@ fn run(what: What) -> io::Result<()> {
                 held,
                 ringing,
                 linger_s: LINGER_S,
+                warm: compare::WARM_CALLS,
                 script: compare::SCRIPT.to_owned(),
             };
             compare(sizes, cores, apart, &to)

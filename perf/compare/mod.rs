@@ -22,6 +22,10 @@ pub(crate) const SCRIPT: &str = include_str!("../dialog.cfg");
 const SHARE: f64 = 0.7;
 /// Where memory is measured: no proxy is busy.
 const MEMORY_RATE: f64 = 1_000.0;
+/// A proxy that has nothing left to do gives pages back within this time.
+const GIVEN_BACK_AFTER: Duration = Duration::from_millis(2_500);
+/// What is warm before memory is measured: rings of a fixed size are full behind so many calls.
+pub(crate) const WARM_CALLS: u64 = 8_000;
 
 /// What to run.
 #[derive(Clone, Debug, Serialize)]
@@ -40,6 +44,8 @@ pub(crate) struct Sizes {
     pub(crate) ringing: u64,
     /// How long to wait, at most, until transactions of calls that are over are gone, seconds.
     pub(crate) linger_s: f64,
+    /// Calls before memory is measured, so that what has a fixed size is there.
+    pub(crate) warm: u64,
     /// What the proxies run.
     #[serde(skip)]
     pub(crate) script: String,
@@ -238,7 +244,10 @@ fn memory(
     is_time: impl Fn(&Holds) -> bool,
 ) -> io::Result<Memory> {
     let mut bench = Bench::start(variant, &sizes.script)?;
+    bench.run(Plan::of(MEMORY_RATE, sizes.warm), "warms up", |_, _| {})?;
     bench.drained(sizes.linger_s)?;
+    // Freed pages go back to the system a little later, here and below.
+    std::thread::sleep(GIVEN_BACK_AFTER);
     let before = bench.subject()?.memory();
     let grown = |now: u64| now as f64 - before as f64;
     let mut found = Memory {
@@ -270,8 +279,7 @@ fn memory(
         found.bytes_further = (to as f64 - from as f64) / (many - few).max(1) as f64;
     }
     found.holds_after = bench.drained(sizes.linger_s)?;
-    // Freed pages go back to the system a little later.
-    std::thread::sleep(Duration::from_millis(500));
+    std::thread::sleep(GIVEN_BACK_AFTER);
     found.left_percent = 100.0 * grown(bench.subject()?.memory()) / before.max(1) as f64;
     Ok(found)
 }

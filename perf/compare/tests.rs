@@ -12,6 +12,7 @@ fn few() -> Sizes {
         held: 50,
         ringing: 50,
         linger_s: 2.5,
+        warm: 50,
         // Transactions that go soon.
         script: SCRIPT.replace(
             "loadmodule \"ctl.so\"",
