@@ -77,6 +77,9 @@ impl Comparison {
             at_share("p99.99 added latency, us,", "", |s| {
                 s.outcome.latency.all.p9999
             }),
+            at_share("p99 of the generator's lateness, us,", "", |s| {
+                s.outcome.lateness.p99
+            }),
             found("calls looked at for order", "", |f| f.reordered().1 as f64),
             found("messages out of order", "0", |f| f.reordered().0 as f64),
             found("bytes per dialog, all in", "1024, aim 700", |f| {

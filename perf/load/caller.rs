@@ -33,6 +33,7 @@ impl Run {
         self.started += 1;
         self.watch.counts.started += 1;
         let number = self.calls.begin(now, due, &self.plan.mix);
+        self.leaving[End::Caller as usize].push((number, Leaving::Request));
         self.send_invite(number, false)?;
         self.repeat_later(now, number, Repeated::Invite);
         Ok(())
@@ -73,6 +74,7 @@ impl Run {
             return Ok(());
         }
         (call.phase, call.request_at) = (Phase::Leaving, due);
+        self.leaving[End::Caller as usize].push((number, Leaving::Request));
         self.repeat_later(now, number, Repeated::Bye);
         self.send_bye(number)
     }

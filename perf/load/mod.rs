@@ -1,11 +1,11 @@
 //! The load generator: both ends of many calls in one thread, open loop.
 //!
-//! Calls begin when their time has come, whatever has become of those before them. The time of a
-//! message through the proxy counts from the moment at which it was due (INVITE and BYE, which the
-//! plan times) or was given to the kernel (answers and ACK, which follow another message), to the
-//! moment at which the kernel has it for the other end. Both ends go by one clock. Nothing is
-//! subtracted: two passes through the loopback are in it, and so is what this program is late with
-//! what is due, so a generator or proxy that falls behind cannot hide it.
+//! Calls begin when their time has come, whatever has become of those before them: datagrams wait
+//! for nobody, so no proxy can hold the plan up and hide that it is slow. The time of a message
+//! through the proxy counts from the moment at which it is given to the kernel to that at which
+//! the kernel has it for the other end. Both ends go by one clock, and nothing is subtracted: two
+//! passes through the loopback are in it. How late this program was with what the plan times
+//! (INVITE, BYE) is measured beside it.
 //!
 //! ```text
 //!   write.rs    messages from prepared parts        call.rs     a cache line for each call
@@ -118,6 +118,8 @@ enum Task {
 /// A message of a call whose time through the proxy begins when the kernel gets it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Leaving {
+    /// INVITE or BYE, which was due at a time.
+    Request,
     Ack,
     /// The callee's.
     Answer,
@@ -449,6 +451,10 @@ impl Run {
         for (number, what) in self.leaving[end as usize].drain(..) {
             if let Some(call) = self.calls.get(number) {
                 match what {
+                    Leaving::Request => {
+                        self.watch.lateness.record(now - call.request_at.min(now));
+                        call.request_at = now;
+                    }
                     Leaving::Ack => call.ack_at = now,
                     Leaving::Answer => call.answer_at = now,
                 }

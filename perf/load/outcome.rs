@@ -85,6 +85,20 @@ impl Ways {
     }
 }
 
+/// How late what the plan times has left.
+#[derive(Clone, Debug)]
+pub(crate) struct Lateness(Histogram<u64>);
+
+impl Lateness {
+    fn new() -> Lateness {
+        Lateness(Histogram::new_with_bounds(1, LONGEST, 2).expect("bounds that fit"))
+    }
+
+    pub(crate) fn record(&mut self, nanos: u64) {
+        self.0.saturating_record(nanos.max(1));
+    }
+}
+
 /// Microseconds below which so many of a hundred are.
 #[derive(Clone, Copy, Default, Debug, Serialize)]
 pub(crate) struct Latency {
@@ -249,6 +263,8 @@ pub(crate) struct Outcome {
     pub(crate) seconds: f64,
     /// The one-way time of a message through the proxy, microseconds; nothing is subtracted.
     pub(crate) latency: Latencies,
+    /// How late this program was with INVITEs and BYEs, microseconds.
+    pub(crate) lateness: Latency,
     /// Microseconds of CPU that this program used per call.
     pub(crate) own_us: f64,
     /// Bytes that it kept for calls.
@@ -274,6 +290,7 @@ impl Outcome {
 pub(crate) struct Watch {
     pub(crate) counts: Counts,
     pub(crate) ways: Ways,
+    pub(crate) lateness: Lateness,
     all_counts: Counts,
     all_ways: Ways,
 }
@@ -283,6 +300,7 @@ impl Watch {
         Watch {
             counts: Counts::default(),
             ways: Ways::new(),
+            lateness: Lateness::new(),
             all_counts: Counts::default(),
             all_ways: Ways::new(),
         }
@@ -316,6 +334,7 @@ impl Watch {
             counts: self.all_counts,
             seconds,
             latency: self.all_ways.latencies(),
+            lateness: Latency::of(&self.lateness.0),
             ..Outcome::default()
         }
     }
