@@ -149,6 +149,10 @@ pub const WAITING_COUNT_MAX: usize = 512;
 /// As many of one source wait before those of sources with more.
 pub const WAITING_FIRST_COUNT: usize = 8;
 
+/// Timers that one input handles: thousands end together where calls do
+/// ([`LATE_TIMER_GRAIN`]), and messages have their turn in between. The rest is due still.
+pub const TIMER_TURN_COUNT: usize = 32;
+
 /// 503s to new calls that one core sends in a second when more is offered than it can do; INVITEs
 /// beyond are dropped, counted `calls_dropped`. At 2 us for a datagram they are 1 % of its time.
 pub const REFUSAL_RATE_MAX: u64 = 2_000;

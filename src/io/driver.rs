@@ -48,7 +48,10 @@ const OTHER: u64 = 1 << 63;
 /// The bell of the mesh.
 const BELL: u64 = OTHER | u32::MAX as u64;
 
-/// Deadlines and answers handled in one round before the sockets get their turn.
+/// Turns of timers in one round before the sockets get theirs: a quarter of a millisecond.
+const DEADLINE_COUNT: usize = 2;
+
+/// Answers handled in one round before the sockets get their turn.
 const ROUND_SIZE: usize = 1_024;
 
 /// How often a core that works looks whether a peak is over, and how long it has had nothing to do
@@ -416,7 +419,7 @@ impl Core {
 
     fn deadlines(&mut self) {
         self.streams.expire(self.door.now.mono);
-        for _ in 0..ROUND_SIZE {
+        for _ in 0..DEADLINE_COUNT {
             match self.door.shard.next_deadline() {
                 Some((at, _)) if at <= self.door.now.mono => {
                     self.door.counters.deadlines += 1;

@@ -1,5 +1,6 @@
 //! A deadline has come: one match over [`Timer`].
 
+use crate::limits::TIMER_TURN_COUNT;
 use crate::modules::dialog;
 use crate::modules::dispatcher;
 use crate::modules::tm::branch::{self, Told};
@@ -12,9 +13,13 @@ use super::queue::Waiting;
 use super::{Shard, Step};
 
 impl Shard {
-    /// Handles every timer that is due, in the order of their deadlines.
+    /// Handles the timers that are due, in the order of their deadlines, up to a bound: behind it
+    /// the next deadline is one that has passed.
     pub(super) fn deadlines(&mut self, step: &mut Step<'_>) {
-        while let Some((_, timer)) = self.state.wheel.pop_due(step.now.mono) {
+        for _ in 0..TIMER_TURN_COUNT {
+            let Some((_, timer)) = self.state.wheel.pop_due(step.now.mono) else {
+                return;
+            };
             let waits = self.waits_for(timer);
             match waits {
                 // A script of the call waits: the timer has its turn after it.
