@@ -48,7 +48,7 @@ const OTHER: u64 = 1 << 63;
 /// The bell of the mesh.
 const BELL: u64 = OTHER | u32::MAX as u64;
 
-/// Turns of timers in one round before the sockets get theirs: a quarter of a millisecond.
+/// Turns of timers in one round before the sockets get theirs.
 const DEADLINE_COUNT: usize = 2;
 
 /// Answers handled in one round before the sockets get their turn.
@@ -58,14 +58,14 @@ const ROUND_SIZE: usize = 1_024;
 /// when it gives memory back.
 const GIVE_BACK_EVERY: Duration = Duration::from_secs(1);
 
-/// Batches of datagrams read before anything else has its turn: a core that is flooded reads half a
-/// millisecond, and then goes on with the rest.
-const DRAIN_COUNT: usize = 8;
+/// For so long batches of datagrams follow each other; then streams, timers and new calls have
+/// their turn, however many datagrams wait.
+const DRAIN_TIME_MAX: Duration = Duration::from_micros(500);
 
 /// As many datagrams at once are no reason to let any of them wait.
 const CALM_COUNT: usize = 16;
 
-/// New calls begun before the core looks again at what comes for the others: half a millisecond.
+/// New calls begun before the core looks again at what comes for the others.
 const SERVE_COUNT: usize = 8;
 
 /// Requests of HTTP taken in one round from streams that have brought several.
@@ -287,28 +287,31 @@ impl Core {
 
     /// Reads all that has come to a datagram socket, up to a bound.
     fn drain(&mut self, id: SocketId, batch: &mut ReceiveBatch) {
-        for _ in 0..DRAIN_COUNT {
-            if !self.take_batch(id, batch) {
-                return;
-            }
+        let begun = self.door.now.mono;
+        while self.take_batch(id, batch) {
             self.settle();
             self.door.now = self.door.clock.now();
+            if self.door.now.mono.since(begun) > DRAIN_TIME_MAX {
+                self.is_behind = true;
+                return;
+            }
         }
-        self.is_behind = true;
     }
 
     /// Reads and handles one batch of datagrams; whether there may be more. Where there is more to
     /// do, what wants to begin a call waits behind everything else; of one call nothing but a
-    /// CANCEL could overtake the INVITE that begins it, so CANCELs wait with them.
+    /// CANCEL could overtake the INVITE that begins it, so that one waits, too.
     fn take_batch(&mut self, id: SocketId, batch: &mut ReceiveBatch) -> bool {
         let now = self.door.now;
         let (count, is_behind) = self.datagrams.receive(id, batch, now.wall);
         let is_steered = self.datagrams.is_steered(id);
         let is_busy = is_behind || count > CALM_COUNT || !self.room.is_empty();
-        let waits = |bytes: &[u8]| scan::begins_call(bytes) || bytes.starts_with(b"CANCEL ");
+        let waits = |room: &Room, bytes: &[u8]| {
+            scan::begins_call(bytes) || bytes.starts_with(b"CANCEL ") && room.awaits(bytes)
+        };
         for i in 0..count {
             let (flow, bytes) = datagram(batch, id, i);
-            if is_busy && waits(bytes) {
+            if is_busy && waits(&self.room, bytes) {
                 let verdict = self.room.enter(now.mono, (flow, is_steered), bytes);
                 self.door.turn_away(verdict, flow, bytes);
             } else {

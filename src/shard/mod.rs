@@ -307,8 +307,8 @@ impl Shard {
     }
 
     /// Gives memory back that a peak left behind: tables of which no more than a quarter is used,
-    /// and, when nothing is in flight, all that is kept for the next message. Costs at most a
-    /// millisecond, and next to nothing when there is nothing to give.
+    /// and, when nothing is in flight, all that is kept for the next message. Costs next to nothing
+    /// when there is nothing to give, else what [`GIVE_BACK_COUNT_MAX`](crate::limits) allows.
     pub fn give_memory_back(&mut self) {
         let state = &mut self.state;
         state.wheel.give_back();

@@ -63,22 +63,22 @@ pub const TRANSACTION: [Command; 7] = [
             fold: Fold::List(|_| None),
         },
     ),
-    here(
+    Command::here(
         "tm.t_uac_wait",
         "Send a request and answer with its response: not supported.",
         unsupported,
     ),
-    here(
+    Command::here(
         "tm.t_uac_wait_block",
         "Send a request and wait for its response: not supported.",
         unsupported,
     ),
-    here(
+    Command::here(
         "tm.hash_stats",
         "The load of the hash table: there is none of a fixed size.",
         |_, _| Err(stop(500, "Hash statistics not supported")),
     ),
-    here(
+    Command::here(
         "tm.clean",
         "Trigger a clean of expired transactions: they end in time anyhow.",
         |_, _| Ok(Vec::new()),
@@ -98,20 +98,6 @@ const fn shards(
         params,
         container: Container::Last,
         run: Run::Shards(run),
-    }
-}
-
-const fn here(
-    name: &'static str,
-    help: &'static str,
-    run: fn(&mut Desk<'_>, &Args) -> Answer,
-) -> Command {
-    Command {
-        name,
-        help,
-        params: "",
-        container: Container::Last,
-        run: Run::Here(run),
     }
 }
 
