@@ -329,7 +329,10 @@ mod tests {
         let left: Vec<Box<[u8]>> = left.collect();
         for call in [2, 30] {
             let place = |text: Vec<u8>| left.iter().position(|bytes| **bytes == text[..]);
-            assert!(place(of("INVITE", call)) < place(of("CANCEL", call)), "{call}");
+            assert!(
+                place(of("INVITE", call)) < place(of("CANCEL", call)),
+                "{call}"
+            );
         }
         assert!(room.is_empty());
     }

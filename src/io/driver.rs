@@ -22,6 +22,7 @@ use super::admission::{Room, Verdict, Waiting};
 use super::clock::Clock;
 use super::control::{Dispatcher, Order, Resolver, Wanted};
 use super::counters::Counters;
+use super::door::Door;
 use super::log::Log;
 use super::mesh::{Asked, Item, Port};
 use super::pace::{Pace, Wait};
@@ -32,15 +33,15 @@ use super::sys::{self, Interest, Poll, Ready, ReceiveBatch};
 use super::tcp::{Brought, Notice, Outgoing, Streams};
 use super::udp::{Datagrams, datagram};
 use crate::effect::{
-    ConnId, Effect, Flow, Hop, Level, NameRecord, Outbox, Part, Proto, ResolveError, Send,
-    SendError, SocketId, Token,
+    ConnId, Effect, Hop, Level, NameRecord, Outbox, Part, Proto, ResolveError, Send, SendError,
+    SocketId, Token,
 };
 use crate::modules::rpc::command::Figures;
 use crate::shard::{Input, Shard};
 use crate::sip::scan;
 use crate::slab::Key;
-use crate::steer::{self, ShardId};
-use crate::time::{Duration, Instant, Now};
+use crate::steer::ShardId;
+use crate::time::{Duration, Instant};
 
 /// Marks what is not a stream in what the poll reports; stream keys do not reach this bit.
 const OTHER: u64 = 1 << 63;
@@ -91,16 +92,6 @@ enum Phase {
     /// Idleness was reported; what comes for others is still handed over.
     Drained,
     Stopped,
-}
-
-/// The shard and what stands around its door.
-struct Door {
-    shard: Shard,
-    outbox: Outbox,
-    port: Port,
-    clock: Clock,
-    now: Now,
-    counters: Counters,
 }
 
 /// What a core needs from outside.
@@ -704,82 +695,5 @@ impl Core {
                 .collect();
             format!("counters: {}", words.join(" "))
         });
-    }
-}
-
-impl Door {
-    /// Gives one input to the shard.
-    fn handle(&mut self, input: Input<'_>) {
-        self.shard.handle(self.now, input, &mut self.outbox);
-    }
-
-    /// What a stream has brought. A request of HTTP belongs to no call: it is handled where its
-    /// connection lives.
-    fn take(&mut self, flow: Flow, brought: Brought<'_>) {
-        match brought {
-            Brought::Message(bytes) => self.steer(flow, bytes),
-            Brought::Http(bytes) => self.handle(Input::Http { flow, bytes }),
-        }
-    }
-
-    /// A message that wants to begin a call, and may not if the verdict says so.
-    fn turn_away(&mut self, verdict: Verdict, flow: Flow, bytes: &[u8]) {
-        match verdict {
-            Verdict::Take => {}
-            Verdict::Refuse => self.refuse(flow, bytes),
-            Verdict::Drop => self.counters.calls_dropped += 1,
-        }
-    }
-
-    /// The INVITE of a new call for which there is no time. Another core's goes there: only the
-    /// owner knows whether it begins a call or is sent again.
-    fn refuse(&mut self, flow: Flow, bytes: &[u8]) {
-        let call_id = scan::call_id(bytes).unwrap_or_default();
-        if steer::owner(call_id, self.port.core_count()) == self.port.id() {
-            self.handle(Input::Refused { flow, bytes });
-        } else {
-            self.steer(flow, bytes);
-        }
-    }
-
-    /// A datagram: to the core that owns its call, which the kernel has found if it steers.
-    fn take_datagram(&mut self, is_steered: bool, flow: Flow, bytes: &[u8]) {
-        if !is_steered {
-            return self.steer(flow, bytes);
-        }
-        let first = self.outbox.len();
-        self.handle(Input::Steered { flow, bytes });
-        let answer = self.outbox.as_slice().get(first);
-        let is_here = !matches!(answer, Some(Effect::HandOver(..)));
-        self.counters.kernel_steered += u64::from(is_here);
-        self.counters.misrouted += u64::from(!is_here);
-    }
-
-    /// A message that arrived here: to its owner.
-    fn steer(&mut self, flow: Flow, bytes: &[u8]) {
-        let call_id = scan::call_id(bytes).unwrap_or_default();
-        let owner = steer::owner(call_id, self.port.core_count());
-        if owner == self.port.id() {
-            self.handle(Input::Received { flow, bytes });
-        } else {
-            self.hand_over(owner, flow, bytes.into());
-        }
-    }
-
-    fn hand_over(&mut self, owner: ShardId, flow: Flow, bytes: Box<[u8]>) {
-        match self.port.post(owner, Item::Received { flow, bytes }) {
-            Ok(()) => self.counters.handed_over += 1,
-            Err(_) => self.counters.mesh_drops += 1,
-        }
-    }
-
-    /// A message that another core found to belong here.
-    fn take_over(&mut self, flow: Flow, bytes: &[u8]) {
-        let call_id = scan::call_id(bytes).unwrap_or_default();
-        let owner = steer::owner(call_id, self.port.core_count());
-        // Handled all the same: sending it on again could go round for ever.
-        self.counters.misrouted += u64::from(owner != self.port.id());
-        self.counters.taken_over += 1;
-        self.handle(Input::Received { flow, bytes });
     }
 }

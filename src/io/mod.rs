@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   plan.rs      what to do: plain data             sockets.rs   open everything, say what fails
-//!   driver.rs    one core: wait, handle, perform
+//!   driver.rs    one core: wait, handle, perform    door.rs      the way of a message to its shard
 //!   tcp.rs       the streams of a core              stream.rs    one stream
 //!   admission.rs which new calls it takes           udp.rs       datagrams by the batch
 //!   pace.rs      when a core wakes                  control.rs   the thread beside the cores
@@ -28,6 +28,7 @@ mod admission;
 mod clock;
 mod control;
 mod dns;
+mod door;
 mod driver;
 mod log;
 mod mesh;
