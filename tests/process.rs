@@ -3,14 +3,12 @@
 //! To become somebody else needs root; without it the tests that do so say that they did not.
 #![cfg(feature = "runtime")]
 
+mod program;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
-
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A proxy in a directory of its own, which goes with it.
 struct Server {
@@ -22,9 +20,7 @@ struct Server {
 impl Server {
     /// Starts it and reads what it says until it runs. `DIR` stands for its directory.
     fn start(name: &str, globals: &str, args: &[&str]) -> Server {
-        let free = UdpSocket::bind("127.0.0.1:0").expect("loopback has free ports");
-        let port = free.local_addr().unwrap().port();
-        drop(free);
+        let port = program::free_port();
         let dir = std::env::temp_dir().join(format!("process-{name}-{}", std::process::id()));
         fs::create_dir_all(dir.join("inner")).unwrap();
         let at = |text: &str| text.replace("DIR", dir.to_str().unwrap());
@@ -77,26 +73,7 @@ impl Server {
     }
 
     fn ask(&self, port: u16) -> String {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let own = socket.local_addr().unwrap().port();
-        socket
-            .set_read_timeout(Some(Duration::from_millis(200)))
-            .unwrap();
-        let text = format!(
-            "OPTIONS sip:x@127.0.0.1 SIP/2.0\r\n\
-             Via: SIP/2.0/UDP 127.0.0.1:{own};branch=z9hG4bKr\r\n\
-             Max-Forwards: 70\r\nFrom: <sip:a@a.test>;tag=1\r\nTo: <sip:x@127.0.0.1>\r\n\
-             Call-ID: process-{own}\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
-        );
-        let (end, mut buffer) = (Instant::now() + PATIENCE, [0; 4096]);
-        while Instant::now() < end {
-            let _ = socket.send_to(text.as_bytes(), ("127.0.0.1", port));
-            if let Ok(size) = socket.recv(&mut buffer) {
-                let text = String::from_utf8_lossy(&buffer[..size]).into_owned();
-                return text.lines().next().unwrap_or_default().to_owned();
-            }
-        }
-        panic!("no answer: {}", self.said);
+        program::answer(port).unwrap_or_else(|| panic!("no answer: {}", self.said))
     }
 
     fn port(&self) -> u16 {

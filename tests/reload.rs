@@ -1,15 +1,16 @@
 //! SIGHUP to the real program: a good file takes over, a bad one changes nothing and says why.
 #![cfg(feature = "runtime")]
 
+mod program;
+
 use std::io::{BufRead, BufReader};
-use std::net::UdpSocket;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use std::{fs, thread};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+use program::PATIENCE;
 
 struct Server {
     child: Child,
@@ -20,9 +21,7 @@ struct Server {
 
 impl Server {
     fn start() -> Server {
-        let free = UdpSocket::bind("127.0.0.1:0").expect("loopback has free ports");
-        let port = free.local_addr().unwrap().port();
-        drop(free);
+        let port = program::free_port();
         let file = std::env::temp_dir().join(format!("reload-{}-{port}.cfg", std::process::id()));
         fs::write(&file, config(port, "404", "First")).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_dialcore"))
@@ -60,29 +59,8 @@ impl Server {
         }
     }
 
-    /// The answer to an OPTIONS request, asked again until there is one.
     fn ask(&self) -> String {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let own = socket.local_addr().unwrap().port();
-        socket
-            .set_read_timeout(Some(Duration::from_millis(200)))
-            .unwrap();
-        let text = format!(
-            "OPTIONS sip:x@127.0.0.1 SIP/2.0\r\n\
-         Via: SIP/2.0/UDP 127.0.0.1:{own};branch=z9hG4bKr\r\n\
-             Max-Forwards: 70\r\nFrom: <sip:a@a.test>;tag=1\r\nTo: <sip:x@127.0.0.1>\r\n\
-             Call-ID: reload-{own}\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
-        );
-        let end = Instant::now() + PATIENCE;
-        let mut buffer = [0; 4096];
-        while Instant::now() < end {
-            let _ = socket.send_to(text.as_bytes(), ("127.0.0.1", self.port));
-            if let Ok(size) = socket.recv(&mut buffer) {
-                let text = String::from_utf8_lossy(&buffer[..size]).into_owned();
-                return text.lines().next().unwrap_or_default().to_owned();
-            }
-        }
-        panic!("no answer");
+        program::answer(self.port).expect("an answer")
     }
 }
 

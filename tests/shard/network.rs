@@ -75,19 +75,27 @@ fn what_the_route_leaves_alone_stays_as_it_is() {
     assert_eq!(std::mem::take(&mut p.log), [""; 0]);
 }
 
-#[test]
-fn the_shard_of_the_decoded_call_handles_it() {
-    let setup = Arc::new(Setup::from_text(CFG, 2).unwrap_or_else(|e| panic!("{e}")));
-    let mut shards = [0, 1].map(|n| Shard::new(ShardId(n), Arc::clone(&setup), 1));
-    let message = request("OPTIONS", "1", "");
-    let home = owner(b"c1", 2);
-    let away = ShardId(1 - home.0);
-    let flow = Flow {
+fn two_shards(text: &str) -> [Shard; 2] {
+    let setup = Arc::new(Setup::from_text(text, 2).unwrap_or_else(|e| panic!("{e}")));
+    [0, 1].map(|n| Shard::new(ShardId(n), Arc::clone(&setup), 1))
+}
+
+fn flow() -> Flow {
+    Flow {
         socket: SocketId(0),
         proto: Proto::Udp,
         remote: ALICE.parse().expect("an address"),
         conn: None,
-    };
+    }
+}
+
+#[test]
+fn the_shard_of_the_decoded_call_handles_it() {
+    let mut shards = two_shards(CFG);
+    let message = request("OPTIONS", "1", "");
+    let home = owner(b"c1", 2);
+    let away = ShardId(1 - home.0);
+    let flow = flow();
     let now = Now {
         mono: Instant::ZERO,
         wall: WallTime::from_micros(1_700_000_000_000_000),
@@ -115,17 +123,11 @@ fn what_the_kernel_has_brought_to_the_wrong_shard_is_handed_over() {
     const PLAIN: &str = "listen=udp:192.0.2.100:5060\nloadmodule \"sl.so\"\n\
                          request_route { sl_send_reply(\"200\", \"OK\"); }";
     for text in [PLAIN, CFG] {
-        let setup = Arc::new(Setup::from_text(text, 2).unwrap_or_else(|e| panic!("{e}")));
-        let mut shards = [0, 1].map(|n| Shard::new(ShardId(n), Arc::clone(&setup), 1));
+        let mut shards = two_shards(text);
         let message = request("OPTIONS", "1", "");
         let home = owner(b"c1", 2);
         let away = ShardId(1 - home.0);
-        let flow = Flow {
-            socket: SocketId(0),
-            proto: Proto::Udp,
-            remote: ALICE.parse().expect("an address"),
-            conn: None,
-        };
+        let flow = flow();
         let now = Now::default();
         let mut out = Outbox::new();
         let bytes = message.as_bytes();
