@@ -1,4 +1,5 @@
-//! The way of a message to the shard that owns its call: this core's, or another's through the mesh.
+//! The way of a message to the shard that owns its call: this core's, or another's through the
+//! mesh.
 //!
 //! ```text
 //!   datagram, steered ────▶ shard ── not its call ──▶ hand over ──▶ mesh ──▶ take over

@@ -411,7 +411,7 @@ pub fn asked(env: &mut Env<'_>, number: u32, count: Option<u32>) -> Use {
 pub fn judged(call: &mut Call<'_>, pending: &Pending, told: Use) -> i64 {
     let fault = match told {
         Use::Fresh => {
-            inform(call, pending);
+            welcome(call, pending);
             return 1;
         }
         Use::Stale => Fault::Stale,
@@ -423,18 +423,24 @@ pub fn judged(call: &mut Call<'_>, pending: &Pending, told: Use) -> i64 {
     fault as i64
 }
 
-/// Authentication-Info (RFC 7616 §3.5). A nonce that is good once has a successor.
-fn inform(call: &mut Call<'_>, pending: &Pending) {
+/// The credentials are right: scripts may know whose they are, and the phone hears of it.
+fn welcome(call: &mut Call<'_>, pending: &Pending) {
     let setup = Arc::clone(&call.env.state.setup);
     let config = &setup.config.auth;
-    if !config.adds_info {
-        return;
-    }
     let request = Rc::clone(&call.work.message);
-    let claim = &pending.claim;
-    let Some((_, given)) = find(&request, pending.side, config, &claim.realm) else {
+    let found = find(&request, pending.side, config, &pending.claim.realm);
+    let Some((_, given)) = found else {
         return;
     };
+    call.work.auth.user = Some(given.user.as_slice().into());
+    if config.adds_info {
+        inform(call, config, pending, &given);
+    }
+}
+
+/// Authentication-Info (RFC 7616 §3.5). A nonce that is good once has a successor.
+fn inform(call: &mut Call<'_>, config: &Config, pending: &Pending, given: &Given<'_>) {
+    let claim = &pending.claim;
     let next = match config.is_one_time {
         true => new_nonce(call).into_bytes(),
         false => given.nonce.to_vec(),
@@ -468,6 +474,7 @@ fn judge(call: &mut Call<'_>, pending: &mut Pending) -> Result<bool, Fault> {
     call.work.auth = Seen {
         judged: Some(line),
         is_stale: false,
+        user: None,
     };
     // Another algorithm than the one that was asked for may be weaker than the operator wants.
     if given.algorithm != config.algorithm.unwrap_or_default() {

@@ -94,12 +94,21 @@ impl Default for Config {
 }
 
 /// What the script has learned of the credentials of a message.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Seen {
     /// The header field with those that were judged last.
     judged: Option<Span>,
     /// They were right but for the nonce: a challenge says so.
     is_stale: bool,
+    /// Whose they are, when they were right.
+    user: Option<Box<[u8]>>,
+}
+
+impl Seen {
+    /// The user of credentials that were judged and right.
+    pub fn user(&self) -> Option<&[u8]> {
+        self.user.as_deref()
+    }
 }
 
 const INT: ParamType = ParamType::Int;

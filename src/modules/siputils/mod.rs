@@ -207,8 +207,8 @@ const OWN: [Function; 25] = [
         &[TEXT],
         REQUEST,
         (
-            |_, _, _| NO,
-            "Whether checked credentials are this user's: there is nothing that checks them.",
+            is_user,
+            "Whether the credentials that were judged right are this user's.",
         ),
     ),
     function(
@@ -661,6 +661,11 @@ fn tel2sip(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
         YES => YES,
         _ => NO,
     }
+}
+
+fn is_user(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
+    let user = text_of(call, heap, site, 0);
+    truth(user.is_some() && user.as_deref() == call.work.auth.user())
 }
 
 #[cfg(test)]
