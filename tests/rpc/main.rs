@@ -222,7 +222,7 @@ fn whoever_does_not_read_is_held_up_alone() {
         assert_eq!(server.kamcmd(&["core.echo", "on"]), "on\n");
     }
     let grown = server.memory().saturating_sub(before);
-    // Half a MiB each: what they have asked of it would be several.
+    // Half a MiB each; the answers to all that they ask are far more.
     assert!(grown < 48 << 20, "{grown} bytes more");
     drop(few);
 }
