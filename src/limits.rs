@@ -214,6 +214,9 @@ pub const RESOLVE_COUNT_MAX: usize = 1_024;
 /// `mesh_drops`.
 pub const MESH_QUEUE_MAX: usize = 8_192;
 
+/// How long a core may sleep through what was posted to it quietly.
+pub const QUIET_TIME_MAX: Duration = Duration::from_millis(10);
+
 /// Records waiting for the log writer. Above: dropped, counted `log_drops`.
 pub const LOG_QUEUE_MAX: usize = 16_384;
 
@@ -271,6 +274,10 @@ pub const PEER_BATCH_TIME: Duration = Duration::from_millis(10);
 /// that is looked up right after a call has begun elsewhere should see it; only what changes more
 /// than a hundred times a second has to wait for its batch.
 pub const PEER_BURST_TIME: Duration = Duration::from_millis(200);
+
+/// How much earlier than its time a batch leaves when the shard is at work anyway, so that no timer
+/// has to wake the core for it.
+pub const PEER_EARLY_TIME: Duration = Duration::from_micros(2_500);
 
 /// When a batch that a shard has not confirmed is sent to it again.
 pub const PEER_REPEAT_TIME: Duration = Duration::from_millis(100);

@@ -77,6 +77,26 @@ pub enum PeerMessage {
     },
 }
 
+impl PeerMessage {
+    /// Whether it need not wake a shard that has nothing to do: it says what is so, and the shard
+    /// hears of it before it looks at anything else.
+    pub fn may_wait(&self) -> bool {
+        match self {
+            PeerMessage::Batch(batch) => batch.commands.is_empty(),
+            PeerMessage::Seen(_) | PeerMessage::Item(_) | PeerMessage::Shared(_) => true,
+            PeerMessage::Question(_)
+            | PeerMessage::Answer(_)
+            | PeerMessage::Destination { .. }
+            | PeerMessage::Decoded { .. }
+            | PeerMessage::Nonce { .. }
+            | PeerMessage::NonceUse { .. }
+            | PeerMessage::Request(_)
+            | PeerMessage::Transaction { .. }
+            | PeerMessage::Answered { .. } => false,
+        }
+    }
+}
+
 /// A request that a script has made (`uac_req_send`, `t_uac_send`). Values are as they stand on the
 /// wire.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -204,10 +204,19 @@ impl Core {
         while self.phase != Phase::Stopped {
             self.wait(&mut ready)?;
             self.door.now = self.door.clock.now();
+            self.door.port.remind(self.door.now.mono);
+            // Counts of other cores first: what comes may ask for them.
+            if self.door.port.has_mail() {
+                self.door.port.take(&mut items);
+                self.take_items(&mut items);
+            }
             let before = self.datagrams.counters.udp_received;
             for event in &ready {
                 match event.tag {
-                    BELL => self.hear(&mut items),
+                    BELL => {
+                        self.door.port.hear(&mut items);
+                        self.take_items(&mut items);
+                    }
                     tag if tag & OTHER != 0 => self.socket_ready(*event, &mut batch),
                     _ => self.stream_ready(*event, &mut scratch),
                 }
@@ -257,6 +266,7 @@ impl Core {
         let at = shard
             .into_iter()
             .chain(self.streams.next_deadline())
+            .chain(self.door.port.next_reminder())
             .chain(look)
             .min()?;
         let left = at.since(self.door.clock.mono()).as_nanos();
@@ -367,8 +377,7 @@ impl Core {
     }
 
     /// Takes in what other cores and the control side have sent.
-    fn hear(&mut self, items: &mut Vec<Item>) {
-        self.door.port.take(items);
+    fn take_items(&mut self, items: &mut Vec<Item>) {
         for item in items.drain(..) {
             self.take_item(item);
             self.perform();
@@ -505,10 +514,14 @@ impl Core {
                 Effect::Alias(conn, port) => self.streams.alias(conn, port),
                 Effect::HandOver(owner, flow, bytes) => self.door.hand_over(owner, flow, bytes),
                 Effect::Peer(shard, message) => {
-                    let item = Item::Peer(self.door.port.id(), message);
-                    if self.door.port.post(shard, item).is_err() {
-                        self.door.counters.mesh_drops += 1;
-                    }
+                    let (port, now) = (&mut self.door.port, self.door.now.mono);
+                    let is_quiet = message.may_wait();
+                    let item = Item::Peer(port.id(), message);
+                    let posted = match is_quiet {
+                        true => port.post_quietly(shard, item, now),
+                        false => port.post(shard, item),
+                    };
+                    self.door.counters.mesh_drops += u64::from(posted.is_err());
                 }
                 Effect::Log(record) => self.outside.log.write(record),
                 Effect::RpcReply(_, part) => self.part = Some(part),

@@ -11,6 +11,10 @@
 //! in its ring, and ours waits in `epoll_wait` (see [`super::driver`]), so here a bell is an
 //! eventfd in that set, rung at most once until it is heard. Costs: a lock-free push for an item,
 //! one system call for a round that sends to a core that has nothing to do.
+//!
+//! What nobody can miss while the other core sleeps is posted quietly: a core looks for it whenever
+//! it wakes, before anything else, and is woken for it only when it has slept through
+//! [`QUIET_TIME_MAX`]. Hundreds of batches of counts a second so wake no core of its own.
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -26,12 +30,12 @@ use crate::effect::Executed;
 use crate::effect::{
     ConnId, Flow, Hop, NameRecord, Part, PeerMessage, ResolveError, SendError, SocketId, Token,
 };
-use crate::limits::MESH_QUEUE_MAX;
+use crate::limits::{MESH_QUEUE_MAX, QUIET_TIME_MAX};
 use crate::modules::rpc::Question;
 use crate::modules::rpc::command::Figures;
 use crate::slab::Key;
 use crate::steer::ShardId;
-use crate::time::Duration;
+use crate::time::{Duration, Instant};
 
 /// Items that all channels into one core may hold together, the ceiling on their memory.
 const INBOUND_MAX: usize = 8 * MESH_QUEUE_MAX;
@@ -91,11 +95,13 @@ pub(crate) struct Asked {
     pub(crate) reply: oneshot::Sender<(Part, Duration)>,
 }
 
-/// What wakes a core. `rung` saves the system call while the core has yet to hear the last one.
+/// What wakes a core. `rung` saves the system call while the core has yet to hear the last one;
+/// `mail` says that something was posted quietly since it has looked.
 #[derive(Debug)]
 pub(crate) struct Bell {
     event: EventFd,
     rung: AtomicBool,
+    mail: AtomicBool,
 }
 
 impl Bell {
@@ -103,6 +109,7 @@ impl Bell {
         Ok(Bell {
             event: EventFd::new()?,
             rung: AtomicBool::new(false),
+            mail: AtomicBool::new(false),
         })
     }
 
@@ -118,6 +125,11 @@ impl Bell {
         self.event.clear();
         self.rung.swap(false, Ordering::AcqRel);
     }
+
+    fn look(&self) {
+        // As with `rung`: reset before the channels are looked into, so nothing is overlooked.
+        self.mail.swap(false, Ordering::AcqRel);
+    }
 }
 
 /// One core's end of the mesh.
@@ -130,6 +142,9 @@ pub(crate) struct Port {
     bells: Arc<[Bell]>,
     /// Whose bell is to be rung when the round is over.
     to_ring: Vec<bool>,
+    /// Who was sent something quietly, and when those who have not looked are woken.
+    to_remind: Vec<bool>,
+    remind_at: Option<Instant>,
 }
 
 /// The way into every core for threads that are none.
@@ -150,6 +165,8 @@ pub(crate) fn connect(core_count: u16) -> std::io::Result<(Vec<Port>, Control)> 
             from: Vec::with_capacity(count),
             bells: bells.clone(),
             to_ring: vec![false; count],
+            to_remind: vec![false; count],
+            remind_at: None,
         })
         .collect();
     for source in 0..count {
@@ -188,13 +205,49 @@ impl Port {
 
     /// Sends to another core; gives the item back when too many wait there, or when it has ended.
     pub(crate) fn post(&mut self, target: ShardId, item: Item) -> Result<(), Item> {
-        let index = usize::from(target.0);
-        let Some(Some(sender)) = self.to.get(index) else {
-            return Err(item);
-        };
-        sender.try_send(item).map_err(given_back)?;
-        self.to_ring[index] = true;
+        self.put(target, item)?;
+        self.to_ring[usize::from(target.0)] = true;
         Ok(())
+    }
+
+    /// Sends to another core what need not wake it, in the same order as everything else.
+    pub(crate) fn post_quietly(
+        &mut self,
+        target: ShardId,
+        item: Item,
+        now: Instant,
+    ) -> Result<(), Item> {
+        self.put(target, item)?;
+        let index = usize::from(target.0);
+        self.bells[index].mail.store(true, Ordering::Release);
+        self.to_remind[index] = true;
+        self.remind_at.get_or_insert(now + QUIET_TIME_MAX);
+        Ok(())
+    }
+
+    fn put(&self, target: ShardId, item: Item) -> Result<(), Item> {
+        match self.to.get(usize::from(target.0)) {
+            Some(Some(sender)) => sender.try_send(item).map_err(given_back),
+            Some(None) | None => Err(item),
+        }
+    }
+
+    /// When [`Port::remind`] may have something to do.
+    pub(crate) fn next_reminder(&self) -> Option<Instant> {
+        self.remind_at
+    }
+
+    /// Wakes the cores that have slept through what was posted to them quietly.
+    pub(crate) fn remind(&mut self, now: Instant) {
+        if self.remind_at.is_none_or(|at| at > now) {
+            return;
+        }
+        self.remind_at = None;
+        for (bell, to_remind) in self.bells.iter().zip(&mut self.to_remind) {
+            if std::mem::take(to_remind) && bell.mail.load(Ordering::Acquire) {
+                bell.ring();
+            }
+        }
     }
 
     /// Wakes the cores that something was sent to since the last time.
@@ -211,11 +264,24 @@ impl Port {
         &self.bells[usize::from(self.id.0)].event
     }
 
+    /// Whether something was posted quietly.
+    pub(crate) fn has_mail(&self) -> bool {
+        self.bells[usize::from(self.id.0)]
+            .mail
+            .load(Ordering::Acquire)
+    }
+
+    /// The bell has rung: takes in what has come.
+    pub(crate) fn hear(&mut self, items: &mut Vec<Item>) {
+        self.bells[usize::from(self.id.0)].hear();
+        self.take(items);
+    }
+
     /// Takes in what has come, a bounded number from each channel so that none starves; when more
     /// waits, the bell rings on.
     pub(crate) fn take(&mut self, items: &mut Vec<Item>) {
         let bell = &self.bells[usize::from(self.id.0)];
-        bell.hear();
+        bell.look();
         let mut is_more = false;
         for channel in &self.from {
             let before = items.len();
@@ -273,7 +339,7 @@ mod tests {
         let mut ready = vec![];
         poll.wait(Some(10_000), &mut ready).unwrap();
         assert_eq!(ready.len(), 1, "nobody rang");
-        port.take(items);
+        port.hear(items);
     }
 
     #[test]
@@ -336,13 +402,61 @@ mod tests {
         source.flush();
         control.post(ShardId(0), Item::Stop).ok().unwrap();
         let mut items = vec![];
-        target.take(&mut items);
+        target.hear(&mut items);
         assert_eq!(items.len(), TURN_SIZE + 1);
         assert!(matches!(items[TURN_SIZE], Item::Stop));
         let poll = Poll::new().unwrap();
         poll.add(target.bell(), 0, Interest::READ).unwrap();
         hear(&poll, &mut target, &mut items);
         assert_eq!(items.len(), 2 * TURN_SIZE + 1);
+    }
+
+    #[test]
+    fn what_is_posted_quietly_wakes_only_who_sleeps_through_it() {
+        let (mut ports, _control) = connect(2).unwrap();
+        let (mut target, mut source) = (ports.remove(0), ports.remove(0));
+        let poll = Poll::new().unwrap();
+        poll.add(target.bell(), 0, Interest::READ).unwrap();
+        let (mut ready, mut items) = (vec![], vec![]);
+        let rings = |ready: &mut Vec<_>| {
+            poll.wait(Some(0), ready).unwrap();
+            !ready.is_empty()
+        };
+        let begun = Instant::ZERO + Duration::from_secs(1);
+        // Somebody who looks anyway hears of it without a bell, then and later.
+        assert!(!target.has_mail());
+        let quiet = |source: &mut Port, key, now| {
+            assert!(source.post_quietly(ShardId(0), closed(key), now).is_ok());
+            source.flush();
+        };
+        quiet(&mut source, 1, begun);
+        quiet(&mut source, 2, begun + Duration::from_millis(1));
+        assert_eq!(source.next_reminder(), Some(begun + QUIET_TIME_MAX));
+        assert!(target.has_mail() && !rings(&mut ready));
+        target.take(&mut items);
+        assert_eq!(
+            items.drain(..).map(|i| number(&i)).collect::<Vec<_>>(),
+            [1, 2]
+        );
+        source.remind(begun + QUIET_TIME_MAX);
+        assert!(!target.has_mail() && !rings(&mut ready));
+        assert_eq!(source.next_reminder(), None);
+        // Who sleeps is woken, and not before its time.
+        let later = begun + Duration::from_secs(1);
+        quiet(&mut source, 3, later);
+        source.remind(later + Duration::from_millis(1));
+        assert!(!rings(&mut ready));
+        source.remind(later + QUIET_TIME_MAX);
+        assert!(rings(&mut ready));
+        target.hear(&mut items);
+        assert!(!target.has_mail() && !rings(&mut ready));
+        // What does wake brings what was quiet, in order.
+        quiet(&mut source, 4, later);
+        assert!(source.post(ShardId(0), closed(5)).is_ok());
+        source.flush();
+        assert!(rings(&mut ready));
+        target.hear(&mut items);
+        assert_eq!(items.iter().map(number).collect::<Vec<_>>(), [3, 4, 5]);
     }
 
     #[test]

@@ -18,7 +18,8 @@ use std::sync::Arc;
 use crate::effect::peer::{Batch, Command, Count, Figures, PeerMessage};
 use crate::effect::{Effect, Level};
 use crate::limits::{
-    PEER_BATCH_COUNT_MAX, PEER_BATCH_SIZE_MAX, PEER_BATCH_TIME, PEER_BURST_TIME, PEER_REPEAT_TIME,
+    PEER_BATCH_COUNT_MAX, PEER_BATCH_SIZE_MAX, PEER_BATCH_TIME, PEER_BURST_TIME, PEER_EARLY_TIME,
+    PEER_REPEAT_TIME,
 };
 use crate::modules::state::{Env, State};
 use crate::steer::ShardId;
@@ -116,7 +117,14 @@ pub fn tell_soon(env: &mut Env<'_>) {
     if has_news(env.state) {
         let free_at = env.state.dialogs.peers.free_at;
         let wait = free_at.since(env.now.mono + PEER_BURST_TIME);
-        arm(env, wait);
+        arm(
+            env,
+            if wait < PEER_EARLY_TIME {
+                Duration::ZERO
+            } else {
+                wait
+            },
+        );
     }
 }
 
