@@ -1,10 +1,10 @@
 //! The life of one core: wait for one thing, let the shard handle it, perform what it asked, again.
 //!
-//! The core is one task of a glommio executor that is pinned to its CPU. Everything the core waits
-//! for stands in one epoll set: datagram sockets, listeners, streams, the bell of the mesh; the
-//! wait ends with the next deadline at the latest. While datagrams come in quick succession it
-//! looks at the set by the clock instead ([`super::pace`]). So nothing is ever later than a
-//! millisecond, which is also the rounding of the wait, and an idle core sleeps.
+//! The core is one task of a glommio executor that is pinned to its CPU. It waits for everything at
+//! once ([`super::wait_set`]): datagram sockets, listeners, streams, the bell of the mesh; the wait
+//! ends with the next deadline at the latest. While datagrams come in quick succession it looks at
+//! them by the clock instead ([`super::pace`]). So nothing is ever later than a millisecond, which
+//! is also the rounding of the wait, and an idle core sleeps.
 //!
 //! Why epoll inside an io_uring executor: waking one that is parked costs 22 us against 1.5 us for
 //! `epoll_wait`, which at moderate load would double the cost of a call; and with streams in the
@@ -14,7 +14,6 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
-use std::rc::Rc;
 
 use ahash::RandomState;
 
@@ -29,9 +28,10 @@ use super::pace::{Pace, Wait};
 use super::signals::Event;
 use super::sockets::{CoreSockets, Listen};
 use super::stream::Asker;
-use super::sys::{self, Interest, Poll, Ready, ReceiveBatch};
+use super::sys::{self, Interest, Ready, ReceiveBatch};
 use super::tcp::{Brought, Notice, Outgoing, Streams};
 use super::udp::{Datagrams, datagram};
+use super::wait_set::{OTHER, WaitSet};
 use crate::effect::{
     ConnId, Effect, Hop, Level, NameRecord, Outbox, Part, Proto, ResolveError, Send, SendError,
     SocketId, Token,
@@ -42,9 +42,6 @@ use crate::sip::scan;
 use crate::slab::Key;
 use crate::steer::ShardId;
 use crate::time::{Duration, Instant};
-
-/// Marks what is not a stream in what the poll reports; stream keys do not reach this bit.
-const OTHER: u64 = 1 << 63;
 
 /// The bell of the mesh.
 const BELL: u64 = OTHER | u32::MAX as u64;
@@ -115,7 +112,7 @@ struct Peak {
 /// One core.
 pub(crate) struct Core {
     door: Door,
-    poll: Rc<Poll>,
+    wait_set: WaitSet,
     datagrams: Datagrams,
     streams: Streams,
     outside: Outside,
@@ -139,11 +136,11 @@ impl Core {
     pub(crate) fn new(
         shard: Shard,
         port: Port,
-        (poll, streams): (Rc<Poll>, Streams),
+        (wait_set, streams): (WaitSet, Streams),
         outside: Outside,
         (round_max, hasher): (Duration, RandomState),
     ) -> io::Result<Self> {
-        poll.add(port.bell(), BELL, Interest::READ)?;
+        wait_set.urgent().add(port.bell(), BELL, Interest::READ)?;
         Ok(Core {
             door: Door {
                 shard,
@@ -153,8 +150,8 @@ impl Core {
                 now: outside.clock.now(),
                 counters: Counters::default(),
             },
-            datagrams: Datagrams::new(poll.clone()),
-            poll,
+            datagrams: Datagrams::new(wait_set.all()),
+            wait_set,
             streams,
             answers: VecDeque::new(),
             behind: VecDeque::new(),
@@ -238,18 +235,23 @@ impl Core {
 
     /// Waits for the next thing to do: until something comes, or by the clock.
     fn wait(&self, ready: &mut Vec<Ready>) -> io::Result<()> {
-        let mut patience = self.patience();
-        if patience != Some(0) {
-            match self.pace.next(self.door.clock.mono()) {
-                Wait::Event => {}
-                Wait::Not => patience = Some(0),
-                Wait::Round(length) => {
-                    sys::sleep(length);
-                    patience = Some(0);
-                }
+        let patience = self.patience();
+        if patience == Some(0) {
+            return self.wait_set.wait(patience, ready);
+        }
+        match self.pace.next(self.door.clock.mono()) {
+            Wait::Event => self.wait_set.wait(patience, ready),
+            Wait::Not => self.wait_set.wait(Some(0), ready),
+            Wait::Round(length) if self.datagrams.are_few_and_open() => {
+                self.wait_set.wait_round(length, ready)?;
+                ready.extend(self.datagrams.tags().map(Ready::readable));
+                Ok(())
+            }
+            Wait::Round(length) => {
+                sys::sleep(length);
+                self.wait_set.wait(Some(0), ready)
             }
         }
-        self.poll.wait(patience, ready)
     }
 
     /// How long the next wait may last, in milliseconds rounded up.

@@ -37,9 +37,9 @@ mod stream;
 mod sys;
 mod tcp;
 mod udp;
+mod wait_set;
 
 use std::collections::BTreeSet;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{Receiver, Sender};
@@ -71,8 +71,8 @@ use log::{Log, Writer};
 use mesh::{Control, Item, Port};
 use signals::{Event, Watch};
 use sockets::CoreSockets;
-use sys::Poll;
 use tcp::{Streams, Surroundings};
+use wait_set::WaitSet;
 
 /// Entries of each ring of an executor. Nothing of a core goes through them.
 const RING_DEPTH: usize = 16;
@@ -211,11 +211,10 @@ impl Start {
             core_affinity::set_for_current(CoreId { id: cpu });
             let mut rng = Rng::new(seed);
             let shard = make_shard(id, rng.next_u64());
-            let built = Poll::new().and_then(|poll| {
-                let poll = Rc::new(poll);
-                let streams = Streams::new(around, poll.clone(), rng.hasher());
+            let built = WaitSet::new().and_then(|wait_set| {
+                let streams = Streams::new(around, wait_set.urgent(), rng.hasher());
                 let rounds = (round_max, rng.hasher());
-                let mut core = Core::new(shard, port, (poll, streams), outside, rounds)?;
+                let mut core = Core::new(shard, port, (wait_set, streams), outside, rounds)?;
                 core.listen(sockets)?;
                 Ok(core)
             });

@@ -24,6 +24,9 @@ use crate::time::{Duration, Instant, WallTime};
 /// Datagrams that one system call reads or writes.
 pub(crate) const BATCH_SIZE: usize = 64;
 
+/// Descriptors that are reported ready at once; the rest is with the next call.
+const EVENT_COUNT: usize = 256;
+
 /// Distance between the buffers of a batch. Above the largest datagram by an odd number of cache
 /// lines: at a power of two all buffers would begin in the same few sets of every cache.
 const BUFFER_STRIDE: usize = MESSAGE_SIZE_MAX + 1 + 17 * 64;
@@ -65,7 +68,18 @@ pub(crate) struct Ready {
     pub(crate) writable: bool,
 }
 
-/// The set of descriptors that one core waits for, level-triggered.
+impl Ready {
+    /// Something can be read there.
+    pub(crate) fn readable(tag: u64) -> Ready {
+        Ready {
+            tag,
+            readable: true,
+            writable: false,
+        }
+    }
+}
+
+/// A set of descriptors that one core waits for, level-triggered.
 #[derive(Debug)]
 pub(crate) struct Poll {
     epoll: OwnedFd,
@@ -117,35 +131,81 @@ impl Poll {
     /// Waits until something is ready or the time is over; `None` waits for ever. A signal ends
     /// the wait early with nothing ready.
     pub(crate) fn wait(&self, timeout_ms: Option<u32>, ready: &mut Vec<Ready>) -> io::Result<()> {
-        const EVENT_COUNT: usize = 256;
-        let mut events = [libc::epoll_event { events: 0, u64: 0 }; EVENT_COUNT];
-        let timeout = timeout_ms.map_or(-1, |ms| i32::try_from(ms).unwrap_or(i32::MAX));
         ready.clear();
-        // SAFETY: the kernel writes at most `EVENT_COUNT` events, and there is room for them.
-        let count = unsafe {
-            libc::epoll_wait(
-                self.epoll.as_raw_fd(),
-                events.as_mut_ptr(),
-                EVENT_COUNT as i32,
-                timeout,
-            )
-        };
-        let count = match check(count) {
-            Ok(count) => count as usize,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => 0,
-            Err(e) => return Err(e),
-        };
-        let gone = (libc::EPOLLERR | libc::EPOLLHUP) as u32;
-        ready.extend(events[..count].iter().map(|event| {
-            let bits = event.events;
-            Ready {
-                tag: event.u64,
-                readable: bits & (gone | (libc::EPOLLIN | libc::EPOLLRDHUP) as u32) != 0,
-                writable: bits & (gone | libc::EPOLLOUT as u32) != 0,
-            }
-        }));
-        Ok(())
+        let timeout = timeout_ms.map_or(-1, |ms| i32::try_from(ms).unwrap_or(i32::MAX));
+        self.append(timeout, ready)
     }
+
+    /// Adds what is ready now to what another set has reported.
+    pub(crate) fn add_ready(&self, ready: &mut Vec<Ready>) -> io::Result<()> {
+        self.append(0, ready)
+    }
+
+    fn append(&self, timeout: i32, ready: &mut Vec<Ready>) -> io::Result<()> {
+        collect(ready, |events| {
+            // SAFETY: the kernel writes at most as many events as there is room for.
+            unsafe {
+                libc::epoll_wait(
+                    self.epoll.as_raw_fd(),
+                    events.as_mut_ptr(),
+                    events.len() as i32,
+                    timeout,
+                )
+            }
+        })
+    }
+
+    /// The same for a time below a millisecond (`epoll_pwait2`); an error of the kind `Unsupported`
+    /// where the kernel does not know it.
+    pub(crate) fn wait_exactly(&self, timeout: Duration, ready: &mut Vec<Ready>) -> io::Result<()> {
+        ready.clear();
+        let timeout = timespec(timeout);
+        collect(ready, |events| {
+            // SAFETY: the kernel writes at most as many events as there is room for, reads
+            // `timeout`, and no set of signals where the pointer is null.
+            let count = unsafe {
+                libc::syscall(
+                    libc::SYS_epoll_pwait2,
+                    self.epoll.as_raw_fd(),
+                    events.as_mut_ptr(),
+                    events.len() as i32,
+                    &raw const timeout,
+                    std::ptr::null::<libc::sigset_t>(),
+                    0_usize,
+                )
+            };
+            count as i32
+        })
+    }
+}
+
+impl AsRawFd for Poll {
+    fn as_raw_fd(&self) -> RawFd {
+        self.epoll.as_raw_fd()
+    }
+}
+
+/// Has the kernel report what is ready, and appends it.
+fn collect(
+    ready: &mut Vec<Ready>,
+    wait: impl FnOnce(&mut [libc::epoll_event]) -> i32,
+) -> io::Result<()> {
+    let mut events = [libc::epoll_event { events: 0, u64: 0 }; EVENT_COUNT];
+    let count = match check(wait(&mut events)) {
+        Ok(count) => count as usize,
+        Err(e) if e.kind() == io::ErrorKind::Interrupted => 0,
+        Err(e) => return Err(e),
+    };
+    let gone = (libc::EPOLLERR | libc::EPOLLHUP) as u32;
+    ready.extend(events[..count].iter().map(|event| {
+        let bits = event.events;
+        Ready {
+            tag: event.u64,
+            readable: bits & (gone | (libc::EPOLLIN | libc::EPOLLRDHUP) as u32) != 0,
+            writable: bits & (gone | libc::EPOLLOUT as u32) != 0,
+        }
+    }));
+    Ok(())
 }
 
 /// A descriptor that one core waits for and others make ready.
@@ -366,13 +426,17 @@ pub(crate) fn thread_time() -> Instant {
     Instant::from_nanos(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
 }
 
-/// Sleeps by the clock. A signal may end it early.
-pub(crate) fn sleep(length: Duration) {
+fn timespec(length: Duration) -> libc::timespec {
     let nanos = length.as_nanos();
-    let request = libc::timespec {
+    libc::timespec {
         tv_sec: (nanos / 1_000_000_000) as libc::time_t,
         tv_nsec: (nanos % 1_000_000_000) as libc::c_long,
-    };
+    }
+}
+
+/// Sleeps by the clock. A signal may end it early.
+pub(crate) fn sleep(length: Duration) {
+    let request = timespec(length);
     // SAFETY: the kernel reads `request`, and writes nothing where the second pointer is null.
     unsafe { libc::nanosleep(&raw const request, std::ptr::null_mut()) };
 }

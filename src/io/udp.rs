@@ -15,6 +15,9 @@ use crate::effect::{Flow, Proto, Send, SendError, SocketId, Token};
 use crate::limits::DATAGRAM_QUEUE_MAX;
 use crate::time::WallTime;
 
+/// To read so many sockets in vain costs less than to ask which one has something.
+const FEW: usize = 4;
+
 /// One socket and what waits to leave by it.
 #[derive(Debug)]
 struct Outlet {
@@ -134,6 +137,18 @@ impl Datagrams {
             // It was in the set before, so it can be changed there.
             let _ = self.poll.change(&outlet.socket, outlet.tag, Interest::READ);
         }
+    }
+
+    /// Whether all sockets can be read without asking first which of them has something: there are
+    /// few, and none waits until the kernel takes datagrams again.
+    pub(crate) fn are_few_and_open(&self) -> bool {
+        let outlets = || self.outlets.iter().flatten();
+        outlets().count() <= FEW && outlets().all(|outlet| !outlet.is_blocked)
+    }
+
+    /// What the poll reports the sockets by.
+    pub(crate) fn tags(&self) -> impl Iterator<Item = u64> {
+        self.outlets.iter().flatten().map(|outlet| outlet.tag)
     }
 
     /// Gives all that waits to the kernel; what it refuses is told to `failed`.
