@@ -73,7 +73,11 @@ pub(super) fn parse_at(bytes: &[u8], span: Span) -> Result<Parts, Malformed> {
     let (start, bytes) = (usize::from(span.start), &bytes[..usize::from(span.end)]);
     // The URI of an addr-spec ends with the first semicolon; what comes behind belongs to the
     // field (§20.10). A bracket or a quote before it makes it a name-addr.
-    let stop = find_unquoted(bytes, start, |b| matches!(b, b'<' | b';')).ok_or(Malformed)?;
+    let is_bare = bytes.get(start) == Some(&b'<');
+    let stop = match is_bare {
+        true => start,
+        false => find_unquoted(bytes, start, |b| matches!(b, b'<' | b';')).ok_or(Malformed)?,
+    };
     if bytes.get(stop) != Some(&b'<') {
         let uri = trim_span(bytes, start, stop);
         let is_bad = uri.is_empty() || !lex::is_uri_text(uri.of(bytes));
@@ -89,22 +93,30 @@ pub(super) fn parse_at(bytes: &[u8], span: Span) -> Result<Parts, Malformed> {
         };
     }
     let close = stop + lex::find(&bytes[stop..], b'>').ok_or(Malformed)?;
-    let display = trim_span(bytes, start, stop);
+    let display = (!is_bare).then(|| trim_span(bytes, start, stop));
     let uri = trim_span(bytes, stop + 1, close);
-    let rest = trim_span(bytes, close + 1, bytes.len());
-    let params = match rest.of(bytes) {
-        [] => rest,
-        [b';', ..] => trim_span(bytes, usize::from(rest.start) + 1, bytes.len()),
-        _ => return Err(Malformed),
+    let params = match &bytes[close + 1..] {
+        [] => Span::new(bytes.len(), bytes.len()),
+        [b';', ..] => trim_span(bytes, close + 2, bytes.len()),
+        _ => params_behind_blanks(bytes, close + 1)?,
     };
     if uri.is_empty() {
         return Err(Malformed);
     }
     Ok(Parts {
-        display: (!display.is_empty()).then_some(display),
+        display: display.filter(|display| !display.is_empty()),
         uri,
         params,
     })
+}
+
+fn params_behind_blanks(bytes: &[u8], at: usize) -> Result<Span, Malformed> {
+    let rest = trim_span(bytes, at, bytes.len());
+    match rest.of(bytes) {
+        [] => Ok(rest),
+        [b';', ..] => Ok(trim_span(bytes, usize::from(rest.start) + 1, bytes.len())),
+        _ => Err(Malformed),
+    }
 }
 
 #[cfg(test)]

@@ -161,13 +161,13 @@ impl Words {
     /// Of the name of `length` bytes with which `window` begins.
     #[inline]
     const fn of(window: &[u8; WINDOW_SIZE], length: usize) -> Words {
-        let both = u128::from_le_bytes(*window);
-        let (head, tail) = (both as u64, (both >> 64) as u64);
-        match length {
-            ..8 => Words(fold(head & ((1 << (8 * length)) - 1)), 0),
-            8..16 => Words(fold(head), fold(tail & ((1 << (8 * (length - 8))) - 1))),
-            16.. => Words(fold(head), fold(tail)),
-        }
+        let kept = if length < WINDOW_SIZE {
+            length
+        } else {
+            WINDOW_SIZE
+        };
+        let both = u128::from_le_bytes(*window) & FIRST_BYTES[kept];
+        Words(fold(both as u64), fold((both >> 64) as u64))
     }
 
     #[inline]
@@ -176,6 +176,16 @@ impl Words {
         (both.wrapping_mul(MULTIPLIER) >> 56) as usize
     }
 }
+
+/// What keeps so many bytes of a window and makes the rest zero.
+const FIRST_BYTES: [u128; WINDOW_SIZE + 1] = {
+    let (mut out, mut n) = ([u128::MAX; WINDOW_SIZE + 1], 0);
+    while n < WINDOW_SIZE {
+        out[n] = (1 << (8 * n)) - 1;
+        n += 1;
+    }
+    out
+};
 
 /// How many bytes a lookup looks at.
 pub(super) const WINDOW_SIZE: usize = 16;
@@ -211,27 +221,27 @@ const fn fold(bytes: u64) -> u64 {
 impl HeaderName {
     /// The name in long or compact form and any case.
     pub fn from_bytes(name: &[u8]) -> HeaderName {
-        HeaderName::at(&window(name), name)
-    }
-
-    /// The same of the name with which `window` begins.
-    #[inline]
-    pub(super) fn at(window: &[u8; WINDOW_SIZE], name: &[u8]) -> HeaderName {
-        match *name {
-            [letter] if letter.is_ascii_alphabetic() => {
-                COMPACT[usize::from(letter.to_ascii_lowercase() - b'a')]
-            }
-            _ => HeaderName::from_long(window, name),
+        let size = name.len().min(WINDOW_SIZE);
+        let mut window = [0; WINDOW_SIZE];
+        window[..size].copy_from_slice(&name[..size]);
+        if name.len() <= WINDOW_SIZE {
+            return HeaderName::in_window(&window, name.len());
         }
+        let words = Words::of(&window, name.len());
+        let slot = &SLOTS[words.place()];
+        let is_it = slot.words == words && slot.name.as_bytes().eq_ignore_ascii_case(name);
+        if is_it { slot.name } else { HeaderName::Other }
     }
 
-    #[inline]
-    fn from_long(window: &[u8; WINDOW_SIZE], name: &[u8]) -> HeaderName {
-        let words = Words::of(window, name.len());
+    /// The same of the name of `length` bytes, at most sixteen, with which `window` begins.
+    #[inline(always)]
+    pub(super) fn in_window(window: &[u8; WINDOW_SIZE], length: usize) -> HeaderName {
+        if length == 1 && window[0].is_ascii_alphabetic() {
+            return COMPACT[usize::from(window[0].to_ascii_lowercase() - b'a')];
+        }
+        let words = Words::of(window, length);
         let slot = &SLOTS[words.place()];
-        let is_it = slot.words == words
-            && usize::from(slot.length) == name.len()
-            && (name.len() <= WINDOW_SIZE || slot.name.as_bytes().eq_ignore_ascii_case(name));
+        let is_it = slot.words == words && usize::from(slot.length) == length;
         if is_it { slot.name } else { HeaderName::Other }
     }
 

@@ -110,7 +110,7 @@ pub(super) fn parse(
     headers: &mut Vec<Header>,
     index: &mut Index,
 ) -> Result<(), ParseError> {
-    let line_end = memchr(b'\n', bytes).ok_or(ParseError::StartLine)?;
+    let line_end = lex::find_line_feed(bytes, 0).ok_or(ParseError::StartLine)?;
     start_line(bytes, chomp(bytes, line_end), index)?;
     index.headers_start = (line_end + 1) as u16;
     let mut reader = Reader {
@@ -282,20 +282,10 @@ impl Reader<'_> {
     /// Reads fields from `at` to the empty line.
     fn read_fields(&mut self, mut at: usize) -> Result<(), ParseError> {
         loop {
-            match empty_line(self.bytes, at) {
-                Some(size) => {
-                    self.end_header(at, size);
-                    return Ok(());
-                }
-                // Deployed proxies take a datagram that ends with its last field for whole; the
-                // caller adds the empty line, so that nobody behind us has to.
-                None if at == self.bytes.len()
-                    && at + EMPTY_LINE.len() <= limits::MESSAGE_SIZE_MAX =>
-                {
-                    self.end_header(at, 0);
-                    return Ok(());
-                }
-                None => {}
+            // No name begins with a control.
+            let is_field = self.bytes.get(at).is_some_and(|first| *first > b' ');
+            if !is_field && self.ends_at(at) {
+                return Ok(());
             }
             let end = field_end(self.bytes, at).ok_or(ParseError::NoHeaderEnd)?;
             match field(self.bytes, at, end) {
@@ -308,6 +298,19 @@ impl Reader<'_> {
             }
             at = end;
         }
+    }
+
+    /// Whether the header ends at `at`.
+    fn ends_at(&mut self, at: usize) -> bool {
+        let is_cut = at == self.bytes.len() && at + EMPTY_LINE.len() <= limits::MESSAGE_SIZE_MAX;
+        match empty_line(self.bytes, at) {
+            Some(size) => self.end_header(at, size),
+            // Deployed proxies take a datagram that ends with its last field for whole; the caller
+            // adds the empty line, so that nobody behind us has to.
+            None if is_cut => self.end_header(at, 0),
+            None => return false,
+        }
+        true
     }
 
     fn end_header(&mut self, at: usize, empty_line: usize) {
@@ -457,7 +460,7 @@ impl Reader<'_> {
 pub(super) fn field_end(bytes: &[u8], at: usize) -> Option<usize> {
     let mut end = at;
     loop {
-        end += memchr(b'\n', &bytes[end..])? + 1;
+        end = lex::find_line_feed(bytes, end)? + 1;
         if !matches!(bytes.get(end), Some(b' ' | b'\t')) {
             return Some(end);
         }
@@ -468,26 +471,11 @@ pub(super) fn field_end(bytes: &[u8], at: usize) -> Option<usize> {
 /// line feed.
 #[inline(always)]
 pub(super) fn field(bytes: &[u8], at: usize, end: usize) -> Option<Header> {
-    let line = &bytes[at..end];
-    // The names that count have their colon there; the window may reach into the next line.
-    let window = bytes[at..].first_chunk();
-    let near = window.and_then(|window| lex::find_in_window(window, b':'));
-    let colon = match near.filter(|colon| *colon < line.len()) {
-        Some(colon) => colon,
-        None => lex::find(line, b':')?,
+    let (name, name_size, colon) = match near_name(bytes, at) {
+        // A name of the table has no line end in it, so its colon stands in this line.
+        Some((name, size)) => (name, size, size),
+        None => far_name(&bytes[at..end])?,
     };
-    let mut name = &line[..colon];
-    while let [rest @ .., b' ' | b'\t'] = name {
-        name = rest;
-    }
-    let known = match window {
-        Some(window) => HeaderName::at(window, name),
-        None => HeaderName::from_bytes(name),
-    };
-    // A name of the table is a token; any other has to be looked at.
-    if known == HeaderName::Other && (name.is_empty() || !name.iter().all(|b| is_token(*b))) {
-        return None;
-    }
     // Nearly all have one blank before the value and none behind it.
     let value_at = at + colon + 1;
     let is_spaced = bytes[value_at] == b' ';
@@ -497,8 +485,8 @@ pub(super) fn field(bytes: &[u8], at: usize, end: usize) -> Option<Header> {
         chomp(bytes, end - 1),
     );
     Some(Header {
-        name: known,
-        name_span: Span::new(at, at + name.len()),
+        name,
+        name_span: Span::new(at, at + name_size),
         value: if value.is_empty() {
             Span::at(value_at as u16)
         } else {
@@ -506,6 +494,31 @@ pub(super) fn field(bytes: &[u8], at: usize, end: usize) -> Option<Header> {
         },
         line: Span::new(at, end),
     })
+}
+
+/// The name that begins at `at` and its size, when it is one of the table with its colon right
+/// behind it, both within sixteen bytes: nearly all are.
+#[inline(always)]
+fn near_name(bytes: &[u8], at: usize) -> Option<(HeaderName, usize)> {
+    let window = bytes.get(at..)?.first_chunk()?;
+    let colon = lex::find_in_window(window, b':')?;
+    let name = HeaderName::in_window(window, colon);
+    (name != HeaderName::Other).then_some((name, colon))
+}
+
+/// The name with which a line begins, its size, and where its colon stands.
+fn far_name(line: &[u8]) -> Option<(HeaderName, usize, usize)> {
+    let colon = lex::find(line, b':')?;
+    let mut name = &line[..colon];
+    while let [rest @ .., b' ' | b'\t'] = name {
+        name = rest;
+    }
+    let known = HeaderName::from_bytes(name);
+    // A name of the table is a token; any other has to be looked at.
+    if known == HeaderName::Other && (name.is_empty() || !name.iter().all(|b| is_token(*b))) {
+        return None;
+    }
+    Some((known, name.len(), colon))
 }
 
 /// The size of the empty line that begins at `at`, if one does.
