@@ -106,8 +106,18 @@ impl<'a> Uri<'a> {
         }
         let colon = lex::find(text, b':').ok_or(UriError::Scheme)?;
         let (scheme_text, rest) = (&text[..colon], &text[colon + 1..]);
-        let opaque = Uri {
-            scheme: scheme(scheme_text)?,
+        let scheme = scheme(scheme_text)?;
+        match scheme {
+            Scheme::Sip | Scheme::Sips => sip(scheme, scheme_text, rest),
+            Scheme::Tel => tel(scheme_text, rest),
+            Scheme::Other => Ok(Uri::opaque(scheme, scheme_text, rest)),
+        }
+    }
+
+    /// A URI without parts.
+    fn opaque(scheme: Scheme, scheme_text: &'a [u8], rest: &'a [u8]) -> Uri<'a> {
+        Uri {
+            scheme,
             user: None,
             password: None,
             host: &[],
@@ -116,11 +126,6 @@ impl<'a> Uri<'a> {
             headers: &[],
             scheme_text,
             rest,
-        };
-        match opaque.scheme {
-            Scheme::Sip | Scheme::Sips => sip(opaque),
-            Scheme::Tel => tel(opaque),
-            Scheme::Other => Ok(opaque),
         }
     }
 
@@ -231,12 +236,13 @@ fn scheme(text: &[u8]) -> Result<Scheme, UriError> {
     }
 }
 
-fn sip(uri: Uri<'_>) -> Result<Uri<'_>, UriError> {
+#[inline]
+fn sip<'a>(scheme: Scheme, scheme_text: &'a [u8], rest: &'a [u8]) -> Result<Uri<'a>, UriError> {
     // No part behind the user may hold a raw `@`, while the user may hold `;` and `?`
     // (RFC 4475 §3.1.1.9): so the first one ends it.
-    let (userinfo, hostport) = match lex::find(uri.rest, b'@') {
-        Some(at) => (Some(&uri.rest[..at]), &uri.rest[at + 1..]),
-        None => (None, uri.rest),
+    let (userinfo, hostport) = match lex::find(rest, b'@') {
+        Some(at) => (Some(&rest[..at]), &rest[at + 1..]),
+        None => (None, rest),
     };
     let (user, password) = match userinfo.map(|info| (info, lex::find(info, b':'))) {
         Some((info, Some(colon))) => (Some(&info[..colon]), Some(&info[colon + 1..])),
@@ -249,19 +255,22 @@ fn sip(uri: Uri<'_>) -> Result<Uri<'_>, UriError> {
     let (host, port, tail) = host_and_port(hostport)?;
     let (params, headers) = params_and_headers(tail)?;
     Ok(Uri {
+        scheme,
         user,
         password,
         host,
         port,
         params,
         headers,
-        ..uri
+        scheme_text,
+        rest,
     })
 }
 
 /// A host, its port, and what stands behind them.
 type HostPort<'a> = (&'a [u8], Option<u16>, &'a [u8]);
 
+#[inline]
 fn host_and_port(text: &[u8]) -> Result<HostPort<'_>, UriError> {
     let mut cursor = Cursor::new(text, Span::new(0, text.len()));
     let host = host::take(&mut cursor, text).ok_or(UriError::Host)?;
@@ -274,7 +283,11 @@ fn host_and_port(text: &[u8]) -> Result<HostPort<'_>, UriError> {
 }
 
 /// Takes `;params?headers` apart.
+#[inline]
 fn params_and_headers(tail: &[u8]) -> Result<(&[u8], &[u8]), UriError> {
+    if tail.is_empty() {
+        return Ok((tail, tail));
+    }
     let question = lex::find(tail, b'?').unwrap_or(tail.len());
     let headers = tail.get(question + 1..).unwrap_or(&tail[tail.len()..]);
     match tail[..question] {
@@ -284,16 +297,16 @@ fn params_and_headers(tail: &[u8]) -> Result<(&[u8], &[u8]), UriError> {
     }
 }
 
-fn tel(uri: Uri<'_>) -> Result<Uri<'_>, UriError> {
-    let end = lex::find(uri.rest, b';').unwrap_or(uri.rest.len());
+fn tel<'a>(scheme_text: &'a [u8], rest: &'a [u8]) -> Result<Uri<'a>, UriError> {
+    let end = lex::find(rest, b';').unwrap_or(rest.len());
     if end == 0 {
         return Err(UriError::User);
     }
     Ok(Uri {
-        user: Some(&uri.rest[..end]),
-        host: &uri.rest[end..end],
-        params: uri.rest.get(end + 1..).unwrap_or_default(),
-        ..uri
+        user: Some(&rest[..end]),
+        host: &rest[end..end],
+        params: rest.get(end + 1..).unwrap_or_default(),
+        ..Uri::opaque(Scheme::Tel, scheme_text, rest)
     })
 }
 
