@@ -41,13 +41,33 @@ pub fn push_number(out: &mut Vec<u8>, n: u64) {
 /// Appends a number in hexadecimal, in lower case, with zeros in front up to `width` digits.
 pub fn push_hex(out: &mut Vec<u8>, n: u64, width: usize) {
     let used = (u64::BITS - n.leading_zeros()).div_ceil(4) as usize;
-    let mut digits = [0; 16];
-    for (i, digit) in digits.iter_mut().enumerate() {
-        *digit = DIGITS[(n >> (60 - 4 * i) & 0xf) as usize];
-    }
+    let digits = hex_digits(n);
     let count = used.max(width).max(1);
+    if count == digits.len() {
+        return out.extend_from_slice(&digits);
+    }
     out.resize(out.len() + count.saturating_sub(digits.len()), b'0');
     out.extend_from_slice(&digits[digits.len() - count.min(digits.len())..]);
+}
+
+/// All sixteen digits of a number in hexadecimal.
+pub fn hex_digits(n: u64) -> [u8; 16] {
+    let halves = (u128::from(eight_hex_digits((n >> 32) as u32)) << 64)
+        | u128::from(eight_hex_digits(n as u32));
+    halves.to_be_bytes()
+}
+
+/// Eight digits, the highest in the highest byte: the four-bit groups are spread over eight bytes,
+/// and made digits all at once.
+fn eight_hex_digits(n: u32) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let n = u64::from(n);
+    let n = (n | n << 16) & 0x0000_ffff_0000_ffff;
+    let n = (n | n << 8) & 0x00ff_00ff_00ff_00ff;
+    let n = (n | n << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+    // One in each byte that is a letter: six more than nine and below reaches the fifth bit.
+    let letters = (n + 6 * ONES) >> 4 & ONES;
+    n + u64::from(b'0') * ONES + letters * u64::from(b'a' - b'0' - 10)
 }
 
 /// The number that 1 to 16 hexadecimal digits are, in either case.
@@ -64,16 +84,31 @@ pub fn read_hex(digits: &[u8]) -> Option<u64> {
     (all != NO_DIGIT).then_some(n)
 }
 
+/// An address as text, of which so many bytes count.
+pub fn ipv4(ip: Ipv4Addr) -> ([u8; 15], usize) {
+    // The full stops stand there before the digits.
+    let (mut text, mut at) = ([b'.'; 15], 0);
+    for octet in ip.octets() {
+        if octet >= 100 {
+            text[at] = b'0' + octet / 100;
+            at += 1;
+        }
+        if octet >= 10 {
+            text[at] = b'0' + octet / 10 % 10;
+            at += 1;
+        }
+        text[at] = b'0' + octet % 10;
+        at += 2;
+    }
+    (text, at - 1)
+}
+
 /// Appends an address as it stands in a URI: IPv6 in brackets.
 pub fn push_host(out: &mut Vec<u8>, ip: IpAddr) {
     match ip {
         IpAddr::V4(v4) => {
-            for (i, octet) in v4.octets().into_iter().enumerate() {
-                if i > 0 {
-                    out.push(b'.');
-                }
-                push_number(out, octet.into());
-            }
+            let (text, len) = ipv4(v4);
+            out.extend_from_slice(&text[..len]);
         }
         // Writing to a vector does not fail.
         IpAddr::V6(v6) => drop(write!(out, "[{v6}]")),
@@ -153,7 +188,14 @@ mod tests {
         for text in table {
             assert_eq!(read_ipv4(text.as_bytes()), text.parse().ok(), "{text}");
         }
-        for text in ["192.0.2.10", "0.0.0.0", "255.1.99.100"] {
+        let mut rng = Rng::new(2);
+        for _ in 0..100_000 {
+            let byte = |rng: &mut Rng| b"0012345678999...."[rng.below(17) as usize];
+            let text: Vec<u8> = (0..rng.below(16)).map(|_| byte(&mut rng)).collect();
+            let text = String::from_utf8(text).expect("ASCII");
+            assert_eq!(read_ipv4(text.as_bytes()), text.parse().ok(), "{text}");
+        }
+        for text in ["192.0.2.10", "0.0.0.0", "255.1.99.100", "255.255.255.255"] {
             let ip = text.parse().expect("an address");
             assert_eq!(written(|out| push_host(out, ip)), format!(">{text}"));
         }

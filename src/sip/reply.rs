@@ -65,18 +65,17 @@ fn write_vias(request: &Message, source: SocketAddr, force_rport: bool, out: &mu
     let mut vias = request.all(HeaderName::Via);
     if let Some(top) = vias.next() {
         let mut done = top.line.start;
-        let marks = via::marks(&request.top_via(), source, force_rport);
-        for mark in marks.iter().flatten() {
+        via::marks(&request.top_via(), source, force_rport, |span, text| {
             out.extend_from_slice(
                 Span {
                     start: done,
-                    end: mark.span.start,
+                    end: span.start,
                 }
                 .of(bytes),
             );
-            out.extend_from_slice(mark.text());
-            done = mark.span.end;
-        }
+            out.extend_from_slice(text);
+            done = span.end;
+        });
         out.extend_from_slice(
             Span {
                 start: done,

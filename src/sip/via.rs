@@ -10,6 +10,7 @@ use super::lex::{self, Cursor};
 use super::param::{self, Param, Params};
 use super::span::Span;
 use crate::effect::Proto;
+use crate::text;
 
 /// One value of Via, as slices of the message.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -139,10 +140,14 @@ impl Known {
         let (mut known, mut is_torn) = (Known::NONE, false);
         let mut all = Params::new(params.of(bytes));
         while let Some(param) = all.next_strictly(&mut is_torn) {
-            let slot = match param.name.len() {
-                6 if param.is(b"branch") => &mut known.branch,
-                8 if param.is(b"received") => &mut known.received,
-                5 if param.is(b"rport") => &mut known.rport,
+            // Nearly all are written so.
+            let slot = match param.name {
+                b"branch" => &mut known.branch,
+                b"rport" => &mut known.rport,
+                b"received" => &mut known.received,
+                _ if param.is(b"branch") => &mut known.branch,
+                _ if param.is(b"rport") => &mut known.rport,
+                _ if param.is(b"received") => &mut known.received,
                 _ => continue,
             };
             if slot.is_none() {
@@ -256,36 +261,36 @@ fn sent_by_port(
     Ok((Some(port), digits.end))
 }
 
-/// One text to be put in place of a span.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Mark {
-    pub(super) span: Span,
+/// The text of one mark.
+struct Mark {
     text: [u8; Mark::SIZE],
-    len: u8,
+    len: usize,
 }
 
 impl Mark {
     /// `;received=` and the longest IPv6 address.
     const SIZE: usize = 10 + 45;
 
-    pub(super) fn text(&self) -> &[u8] {
-        &self.text[..usize::from(self.len)]
-    }
-
-    fn new(span: Span) -> Mark {
-        Mark {
-            span,
+    /// Begins to give a parameter a value.
+    fn begin(text: &[u8]) -> Mark {
+        let mut mark = Mark {
             text: [0; Mark::SIZE],
             len: 0,
-        }
+        };
+        mark.push(text);
+        mark
+    }
+
+    fn text(&self) -> &[u8] {
+        &self.text[..self.len]
     }
 
     /// Adds text. What does not fit is cut off, and the sum above says that all of it fits.
     fn push(&mut self, text: &[u8]) {
-        let free = &mut self.text[usize::from(self.len)..];
+        let free = &mut self.text[self.len..];
         let n = text.len().min(free.len());
         free[..n].copy_from_slice(&text[..n]);
-        self.len += n as u8;
+        self.len += n;
     }
 
     fn push_number(&mut self, n: u16) {
@@ -303,71 +308,79 @@ impl Mark {
     fn push_ip(&mut self, ip: IpAddr) {
         match ip {
             IpAddr::V4(v4) => {
-                for (i, octet) in v4.octets().into_iter().enumerate() {
-                    if i > 0 {
-                        self.push(b".");
-                    }
-                    self.push_number(octet.into());
-                }
+                let (text, len) = text::ipv4(v4);
+                self.push(&text[..len]);
             }
             IpAddr::V6(v6) => {
-                let mut free = &mut self.text[usize::from(self.len)..];
+                let mut free = &mut self.text[self.len..];
                 // Cut off rather than failed, as above.
                 let _ = write!(free, "{v6}");
                 let left = free.len();
-                self.len = (Mark::SIZE - left) as u8;
+                self.len = Mark::SIZE - left;
             }
         }
     }
 }
 
-/// What [`mark`] changes, in the order of its places: at most the port and the address.
-pub(super) fn marks(via: &Via<'_>, source: SocketAddr, force_rport: bool) -> [Option<Mark>; 2] {
+/// Tells what [`mark`] changes, in the order of the places: at most the port and the address. A
+/// peer does not get to say where it is, so what it claimed goes.
+pub(super) fn marks(
+    via: &Via<'_>,
+    source: SocketAddr,
+    force_rport: bool,
+    mut put: impl FnMut(Span, &[u8]),
+) {
     let source_ip = source.ip().to_canonical();
     let fills = force_rport || via.rport().is_some();
     // §18.2.1: the host part of sent-by is a name or differs from the source. RFC 3581 §4: with
     // rport, always.
     let differs = || host::ip(via.host).map(|ip| ip.to_canonical()) != Some(source_ip);
-    let received = (fills || differs()).then(|| {
-        let mut mark = set(via, via.received_place, b";received=");
+    let put_received = |put: &mut dyn FnMut(Span, &[u8])| {
+        let (span, name) = place(via, via.received_place, b";received=");
+        let mut mark = Mark::begin(name);
         mark.push_ip(source_ip);
-        mark
-    });
-    let rport = fills.then(|| {
-        let mut mark = set(via, via.rport_place, b";rport=");
-        mark.push_number(source.port());
-        mark
-    });
-    // In the order of their places; where they meet, a new parameter stands behind an old one.
-    let place = |mark: &Option<Mark>| {
-        let mark = mark.as_ref()?;
-        Some((mark.span.start, mark.text().starts_with(b";")))
+        put(span, mark.text());
     };
-    match place(&received) <= place(&rport) {
-        true => [received, rport],
-        false => [rport, received],
+    if !fills {
+        if differs() {
+            put_received(&mut put);
+        }
+        return;
+    }
+    let (span, name) = place(via, via.rport_place, b";rport=");
+    let mut mark = Mark::begin(name);
+    mark.push_number(source.port());
+    // In the order of their places; where they meet, a new parameter stands behind an old one.
+    let key = |place: Option<Span>| {
+        let start = place.map_or(via.value.end, |span| span.start);
+        (start, place.is_none())
+    };
+    let is_received_first = key(via.received_place) <= key(via.rport_place);
+    if is_received_first {
+        put_received(&mut put);
+    }
+    put(span, mark.text());
+    if !is_received_first {
+        put_received(&mut put);
     }
 }
 
-/// Begins to give a parameter a value: in place of the one it has, or as a new parameter at the
-/// end. A peer does not get to say where it is, so what it claimed goes.
-fn set(via: &Via<'_>, old: Option<Span>, new: &[u8]) -> Mark {
-    let (span, text) = match old {
-        Some(span) => (span, &b"="[..]),
+/// Where a parameter gets its value and how that begins: in place of the value it has, or as a new
+/// parameter at the end.
+fn place<'a>(via: &Via<'_>, old: Option<Span>, new: &'a [u8]) -> (Span, &'a [u8]) {
+    match old {
+        Some(span) => (span, b"="),
         None => (Span::at(via.value.end), new),
-    };
-    let mut mark = Mark::new(span);
-    mark.push(text);
-    mark
+    }
 }
 
 /// Leaves in the topmost Via of a request where it came from: `received` when the host of sent-by
 /// is not the source address or when rport is asked for or forced (§18.2.1), and the port in
 /// `rport` (RFC 3581 §4).
 pub fn mark(via: &Via<'_>, source: SocketAddr, force_rport: bool, edits: &mut Edits) {
-    for mark in marks(via, source, force_rport).iter().flatten() {
-        edits.replace(mark.span, mark.text());
-    }
+    marks(via, source, force_rport, |span, text| {
+        edits.replace(span, text)
+    });
 }
 
 #[cfg(test)]
