@@ -114,15 +114,16 @@ impl Edits {
             return;
         };
         self.texts.extend_from_slice(text);
+        let edit = Edit {
+            span,
+            text_start,
+            text_end,
+        };
+        if self.list.last().is_none_or(|last| last.precedes(span)) {
+            return self.list.push(edit);
+        }
         let place = self.list.partition_point(|edit| edit.precedes(span));
-        self.list.insert(
-            place,
-            Edit {
-                span,
-                text_start,
-                text_end,
-            },
-        );
+        self.list.insert(place, edit);
     }
 
     /// Takes `span` out.
