@@ -10,7 +10,7 @@ use crate::script::{Access, Heap, Index, InnerKind, Value, WriteError, parse_int
 use crate::modules::entry::{alias, keyed, writable};
 use crate::modules::{Call, Variable};
 
-use super::xavp::{Record, Records};
+use super::xavp::{Kind, Record, Records};
 
 /// A value that outlives the run.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -82,13 +82,22 @@ enum OwnedName {
 pub struct Avps {
     /// The oldest first.
     list: Vec<(OwnedName, Stored)>,
-    /// `$xavp`.
-    pub(super) records: Records,
-    /// `$xavi`.
-    pub(super) folded: Records,
-    /// `$xavu`.
-    pub(super) single: Records,
+    /// Most transactions have none; then they are one pointer, which is soon moved and dropped.
+    records: Option<Box<AllRecords>>,
 }
+
+/// The records of one transaction.
+#[derive(Clone, Debug, Default)]
+struct AllRecords {
+    /// `$xavp`.
+    stack: Records,
+    /// `$xavi`.
+    folded: Records,
+    /// `$xavu`.
+    single: Records,
+}
+
+static NO_RECORDS: Records = Records::new();
 
 impl Avps {
     /// The values under a name as written in the script, the newest first.
@@ -99,6 +108,25 @@ impl Avps {
             .rev()
             .filter(move |(n, _)| name.is(n))
             .map(|(_, value)| value)
+    }
+
+    /// The records of this kind.
+    pub(super) fn records(&self, kind: Kind) -> &Records {
+        self.records.as_ref().map_or(&NO_RECORDS, |all| match kind {
+            Kind::Stack => &all.stack,
+            Kind::Folded => &all.folded,
+            Kind::Single => &all.single,
+        })
+    }
+
+    /// The same to be changed.
+    pub(super) fn records_mut(&mut self, kind: Kind) -> &mut Records {
+        let all = self.records.get_or_insert_default();
+        match kind {
+            Kind::Stack => &mut all.stack,
+            Kind::Folded => &mut all.folded,
+            Kind::Single => &mut all.single,
+        }
     }
 
     /// Puts a value on top; false: there are too many.
@@ -131,50 +159,50 @@ impl Avps {
 
     /// Puts a record of `$xavp` on top; false: there are too many.
     pub fn push_record(&mut self, name: &[u8], fields: &[(&str, Stored)]) -> bool {
-        self.records.push(name, fields)
+        self.records_mut(Kind::Stack).push(name, fields)
     }
 
     /// Takes the newest record of the name away; false: there is none.
     pub fn pop_record(&mut self, name: &[u8]) -> bool {
-        self.records.pop(name)
+        self.records_mut(Kind::Stack).pop(name)
     }
 
     /// Takes the newest record of the name out, with all that it has.
     pub fn take_record(&mut self, name: &[u8]) -> Option<Record> {
-        self.records.take(name, |_| true)
+        self.records_mut(Kind::Stack).take(name, |_| true)
     }
 
     /// The same of those that fit.
     pub fn take_fitting(&mut self, name: &[u8], fits: impl Fn(&Record) -> bool) -> Option<Record> {
-        self.records.take(name, fits)
+        self.records_mut(Kind::Stack).take(name, fits)
     }
 
     /// Puts a record on top; false: there are too many.
     pub fn put_record(&mut self, record: Record) -> bool {
-        self.records.put_whole(record)
+        self.records_mut(Kind::Stack).put_whole(record)
     }
 
     /// Takes all records of the name away.
     pub fn clear_records(&mut self, name: &[u8]) {
-        self.records.clear(name);
+        self.records_mut(Kind::Stack).clear(name);
     }
 
     /// The fields of the newest record of the name, the newest first.
     pub fn fields(&self, name: &[u8]) -> impl Iterator<Item = (&[u8], &Stored)> {
-        self.records.fields(name)
+        self.records(Kind::Stack).fields(name)
     }
 
     /// A field of the newest record of the name.
     pub fn field(&self, name: &[u8], field: &[u8]) -> Option<&Stored> {
-        self.records.field(name, field)
+        self.records(Kind::Stack).field(name, field)
     }
 
     /// Whether there is nothing at all.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
-            && [&self.records, &self.folded, &self.single]
+            && [Kind::Stack, Kind::Folded, Kind::Single]
                 .iter()
-                .all(|r| r.is_empty())
+                .all(|kind| self.records(*kind).is_empty())
     }
 }
 

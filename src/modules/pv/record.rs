@@ -197,12 +197,17 @@ fn copy(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
             Some(Err(_)) | None => return NO,
         },
     };
-    truth(call.work.avps.records.copy((&from, at), &to, place))
+    truth(
+        call.work
+            .avps
+            .records_mut(Kind::Stack)
+            .copy((&from, at), &to, place),
+    )
 }
 
 fn implode(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite, kind: Kind) -> Outcome {
     let name = text_of(call, heap, site, 0).unwrap_or_default();
-    let Some(text) = kind.of(&mut call.work.avps).imploded(kind, &name) else {
+    let Some(text) = call.work.avps.records(kind).imploded(kind, &name) else {
         return NO;
     };
     let value = heap.string(&text);
@@ -222,7 +227,7 @@ fn explode_single(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outc
             text => text,
         };
         let value = Stored::Text(value.into());
-        let records = &mut call.work.avps.single;
+        let records = call.work.avps.records_mut(Kind::Single);
         if !records.set_field(Kind::Single, &name, param.name, value) {
             return full(call);
         }
@@ -282,7 +287,7 @@ fn set(
     let (Some(name), Some(field)) = (name, field) else {
         return NO;
     };
-    let records = kind.of(&mut call.work.avps);
+    let records = call.work.avps.records_mut(kind);
     match records.set_field(kind, &name, &field, value) {
         true => YES,
         false => full(call),
@@ -299,13 +304,13 @@ fn remove(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite, kind: Kind) -> 
         return NO;
     }
     let field = field.unwrap_or_default();
-    let records = kind.of(&mut call.work.avps);
+    let records = call.work.avps.records_mut(kind);
     records.remove_newest(kind, &name, &field);
     YES
 }
 
 fn print(call: &mut Call<'_>, _: &mut Heap, _: &CallSite, kind: Kind) -> Outcome {
-    for line in kind.of(&mut call.work.avps).lines() {
+    for line in call.work.avps.records(kind).lines() {
         call.env.log(Level::Info, line);
     }
     YES
@@ -319,7 +324,7 @@ fn from_variables(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outc
     call.work.avps.clear_records(&name);
     let mut is_there = false;
     for (variable, value) in store::named(call, &wanted) {
-        let records = &mut call.work.avps.records;
+        let records = call.work.avps.records_mut(Kind::Stack);
         if !records.set_field(Kind::Stack, &name, &variable, value) {
             return full(call);
         }

@@ -15,6 +15,7 @@ use crate::sip::HeaderName;
 use crate::steer::ShardId;
 
 use super::avp::Stored;
+use super::xavp::Kind;
 
 /// Names and values. Peers may choose names, so the order is by comparison and not by hash.
 pub(crate) type Store = BTreeMap<Box<[u8]>, Stored>;
@@ -467,7 +468,7 @@ fn count(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>) -> Value {
             let name = call.env.state.setup.config.pv.avp(key);
             call.work.avps.all(name).count()
         }
-        "xavp" => call.work.avps.records.count(key),
+        "xavp" => call.work.avps.records(Kind::Stack).count(key),
         "hdr" => message.named(key).count(),
         "branch" | "br" => call.work.appended.len(),
         "ct" => message.all(HeaderName::Contact).count(),

@@ -8,7 +8,7 @@ use crate::script::{Access, Heap, Index, InnerKind, Value, WriteError, parse_int
 use crate::modules::entry::{keyed, writable};
 use crate::modules::{Call, Variable};
 
-use super::avp::{Avps, Stored};
+use super::avp::Stored;
 
 /// Records by name, the oldest first.
 #[derive(Clone, Debug, Default)]
@@ -107,14 +107,6 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) fn of(self, avps: &mut Avps) -> &mut Records {
-        match self {
-            Kind::Stack => &mut avps.records,
-            Kind::Folded => &mut avps.folded,
-            Kind::Single => &mut avps.single,
-        }
-    }
-
     fn same(self, a: &[u8], b: &[u8]) -> bool {
         if self == Kind::Folded {
             a.eq_ignore_ascii_case(b)
@@ -125,6 +117,10 @@ impl Kind {
 }
 
 impl Records {
+    pub(super) const fn new() -> Records {
+        Records(Vec::new())
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -426,7 +422,7 @@ pub(super) const VARIABLES: [Variable; 3] = [
 
 fn get(call: &mut Call<'_>, heap: &mut Heap, access: &Access<'_>, kind: Kind) -> Value {
     let path = Path::of(heap.bytes(access.key.text()));
-    let records = kind.of(&mut call.work.avps);
+    let records = call.work.avps.records(kind);
     if path.field_at == Index::All {
         let values = super::avp::joined(records.values(kind, &path));
         return values.map_or(Value::Null, |text| heap.string(&text));
@@ -444,7 +440,7 @@ fn set(
     kind: Kind,
 ) -> Result<(), WriteError> {
     let path = Path::of(heap.bytes(access.key.text()));
-    let records = kind.of(&mut call.work.avps);
+    let records = call.work.avps.records_mut(kind);
     match Stored::of(heap, value) {
         None => {
             records.remove(kind, &path);
