@@ -84,7 +84,7 @@ impl<'a> Compiler<'a> {
     /// The finished program.
     pub(super) fn finish(mut self) -> Program {
         let blocks = self.routes.into_iter().zip(&self.compiled);
-        self.program.routes = blocks
+        let compiled = blocks
             .filter_map(|((kind, name, at), compiled)| {
                 compiled.map(|(start, _)| Route {
                     kind,
@@ -94,6 +94,7 @@ impl<'a> Compiler<'a> {
                 })
             })
             .collect();
+        self.program.set_routes(compiled);
         self.program.constants = self.names.constants.into();
         self.program
     }

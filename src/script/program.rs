@@ -188,6 +188,8 @@ pub struct Program {
     pub(super) switches: Vec<Switch>,
     /// Sorted by kind and name.
     pub(super) routes: Vec<Route>,
+    /// Where the blocks of each kind begin, and where those of the last end.
+    pub(super) kinds: [u32; RouteKind::COUNT + 1],
     pub(super) loop_max: u32,
     pub(super) depth_max: usize,
     /// The global parameter `log_prefix`, which may hold variables.
@@ -221,10 +223,18 @@ pub struct Program {
 impl Program {
     /// The block of this kind and name. The unnamed blocks have the name `0`.
     pub fn route(&self, kind: RouteKind, name: &[u8]) -> Option<RouteId> {
-        let at = self
-            .routes
-            .binary_search_by(|r| (r.kind, r.name.as_bytes()).cmp(&(kind, name)));
-        Some(RouteId(at.ok()? as u32))
+        let first = self.kinds[kind as usize] as usize;
+        let end = self.kinds[kind as usize + 1] as usize;
+        let at = self.routes[first..end].binary_search_by(|r| r.name.as_bytes().cmp(name));
+        Some(RouteId((first + at.ok()?) as u32))
+    }
+
+    /// Takes the blocks, sorted by kind and name.
+    pub(super) fn set_routes(&mut self, routes: Vec<Route>) {
+        self.kinds = std::array::from_fn(|kind| {
+            routes.partition_point(|route| (route.kind as usize) < kind) as u32
+        });
+        self.routes = routes;
     }
 
     /// The unnamed block of this kind: `request_route`, `reply_route`, `onsend_route`.

@@ -77,6 +77,9 @@ pub enum RouteKind {
 }
 
 impl RouteKind {
+    /// How many kinds there are.
+    pub const COUNT: usize = RouteKind::Event as usize + 1;
+
     /// The set of this kind alone.
     pub const fn only(self) -> RouteKinds {
         RouteKinds(1 << self as u16)
