@@ -214,9 +214,12 @@ const PARAMS: [Param; 6] = [
     ),
 ];
 
+/// Bytes of a tag of ours for stateless replies.
+const OWN_TAG_SIZE: usize = 21;
+
 /// Our tag for stateless replies to this request: the same for each retransmission and, because
 /// it leaves out what an ACK has of its own, for the ACK.
-pub fn own_tag(state: &State, request: &Message) -> [u8; 21] {
+pub fn own_tag(state: &State, request: &Message) -> [u8; OWN_TAG_SIZE] {
     let secret = state.tag_secret;
     let hasher = RandomState::with_seeds(secret, !secret, secret.rotate_left(32), 1);
     let mut h = hasher.build_hasher();
@@ -237,7 +240,9 @@ pub fn own_tag(state: &State, request: &Message) -> [u8; 21] {
 
 /// Whether this is the ACK to a stateless reply of ours: nobody waits for it.
 pub fn is_own_tag(state: &State, ack: &Message) -> bool {
-    ack.to_tag().is_some_and(|tag| tag == own_tag(state, ack))
+    let may_be = |tag: &[u8]| tag.len() == OWN_TAG_SIZE;
+    ack.to_tag()
+        .is_some_and(|tag| may_be(tag) && tag == own_tag(state, ack))
 }
 
 /// Answers a request statelessly, with complete lines in `headers`. An ACK is never answered:
