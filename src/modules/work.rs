@@ -255,8 +255,7 @@ impl Work {
         new.appended.clear();
         std::mem::swap(&mut new.reply_headers, &mut self.reply_headers);
         new.reply_headers.clear();
-        std::mem::swap(&mut new.rr.params, &mut self.rr.params);
-        new.rr.params.clear();
+        new.rr.take_memory(&mut self.rr);
         let old = std::mem::replace(&mut self.message, Rc::clone(&new.message));
         *self = new;
         old

@@ -217,18 +217,19 @@ fn current(call: &Call<'_>) -> Option<(Key, Option<Direction>)> {
 }
 
 /// Which profile a call is about, and the value; the outer `None`: neither will do.
-fn profile_of(
+fn profile_of<'h>(
     call: &mut Call<'_>,
-    heap: &mut Heap,
+    heap: &'h mut Heap,
     site: &CallSite,
     value_index: Option<usize>,
-) -> Option<(u16, Option<Bytes>)> {
-    let name = text_of(call, heap, site, 0)?;
-    let profile = call.env.state.dialogs.profiles.find(&name)?;
+) -> Option<(u16, Option<&'h [u8]>)> {
+    let name = site.text(0, call, heap);
+    let profile = call.env.state.dialogs.profiles.find(heap.str(name)?)?;
     let Some(index) = value_index.filter(|index| site.arg(*index).is_some()) else {
         return Some((profile, None));
     };
-    let value = text_of(call, heap, site, index).filter(|v| !v.is_empty())?;
+    let value = site.text(index, call, heap);
+    let value = heap.str(value).filter(|v| !v.is_empty())?;
     Some((profile, Some(value)))
 }
 
@@ -239,19 +240,19 @@ fn set_profile(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome
     if value.is_none() && call.env.state.dialogs.profiles.has_value(profile) {
         return NO;
     }
-    let value = value.unwrap_or_else(|| Bytes::from(&[][..]));
-    if let Some(waits) = elsewhere::order(call, || Order::Join(profile, (&*value).into())) {
+    let value = value.unwrap_or_default();
+    if let Some(waits) = elsewhere::order(call, || Order::Join(profile, value.into())) {
         return waits;
     }
     if let Some((key, _)) = current(call) {
-        return truth(life::join(&mut call.env, key, profile, &value));
+        return truth(life::join(&mut call.env, key, profile, value));
     }
     // The dialog that this request will make takes it over.
     let pending = &mut call.work.dialog.profiles;
     let has_room = pending.len() < crate::limits::DIALOG_PROFILE_COUNT_MAX;
     let is_early = call.work.kind == RouteKind::Request && has_room;
     if is_early {
-        pending.push((profile, value));
+        pending.push((profile, value.into()));
     }
     truth(is_early)
 }
@@ -263,12 +264,12 @@ fn unset_profile(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outco
     if value.is_none() && call.env.state.dialogs.profiles.has_value(profile) {
         return NO;
     }
-    let text = || value.as_deref().map(Box::from);
+    let text = || value.map(Box::from);
     if let Some(waits) = elsewhere::order(call, || Order::Leave(profile, text())) {
         return waits;
     }
     let found = current(call);
-    truth(found.is_some_and(|(key, _)| life::leave(&mut call.env, key, profile, value.as_deref())))
+    truth(found.is_some_and(|(key, _)| life::leave(&mut call.env, key, profile, value)))
 }
 
 fn is_in_profile(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
@@ -278,37 +279,37 @@ fn is_in_profile(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outco
     let dialogs = &call.env.state.dialogs;
     let value = value.filter(|_| dialogs.profiles.has_value(profile));
     if let Some(elsewhere) = &call.work.dialog.elsewhere {
-        return truth(elsewhere.is_member(profile, value.as_deref()));
+        return truth(elsewhere.is_member(profile, value));
     }
-    let is_in = |(key, _)| life::membership(dialogs, key, profile, value.as_deref()).is_some();
+    let is_in = |(key, _)| life::membership(dialogs, key, profile, value).is_some();
     truth(current(call).is_some_and(is_in))
 }
 
 fn profile_size(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
     let found = profile_of(call, heap, site, None);
-    write_size(call, heap, site, (found, 1))
+    let size = found.map(|of| size_of(call, of));
+    write_size(call, heap, site, (size, 1))
 }
 
 fn profile_size_of_value(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
     let found = profile_of(call, heap, site, Some(1));
-    write_size(call, heap, site, (found, 2))
+    let size = found.map(|of| size_of(call, of));
+    write_size(call, heap, site, (size, 2))
+}
+
+fn size_of(call: &Call<'_>, (profile, value): (u16, Option<&[u8]>)) -> usize {
+    call.env.state.dialogs.profiles.size(profile, value)
 }
 
 fn write_size(
     call: &mut Call<'_>,
     heap: &mut Heap,
     site: &CallSite,
-    (found, out): (Option<(u16, Option<Bytes>)>, usize),
+    (size, out): (Option<usize>, usize),
 ) -> Outcome {
-    let Some((profile, value)) = found else {
+    let Some(size) = size else {
         return NO;
     };
-    let size = call
-        .env
-        .state
-        .dialogs
-        .profiles
-        .size(profile, value.as_deref());
     let written = site
         .arg(out)
         .map(|arg| arg.write(call, heap, Value::Int(size as i64)));
@@ -504,11 +505,11 @@ fn set_timeout_by_profile(
     let Some((profile, value)) = profile_of(call, heap, site, value_index) else {
         return NO;
     };
+    let value: Option<Box<[u8]>> = value.map(Box::from);
     let Some(lifetime_s) = lifetime_of(call, heap, site, index) else {
         return NO;
     };
     timeout::set_by_profile(&mut call.env, profile, value.as_deref(), lifetime_s);
-    let value = value.map(|v| Box::from(&*v));
     peers::command(
         &mut call.env,
         Command::SetLifetime {

@@ -33,12 +33,7 @@ pub enum Mode {
 pub fn loose_route(env: &mut Env<'_>, work: &mut Work) {
     let mode = env.state.setup.config.dialog.match_mode;
     // Without parameters it is no Route that we have written.
-    if work
-        .rr
-        .route_params
-        .as_ref()
-        .is_some_and(|params| !params.is_empty())
-    {
+    if work.rr.route_params().is_some_and(|p| !p.is_empty()) {
         follow(env, work, mode);
     }
 }
@@ -119,7 +114,7 @@ fn by_cookie(
     work: &Work,
     message: &Message,
 ) -> Result<Option<(Key, Direction)>, Malformed> {
-    let params = work.rr.route_params.as_deref().unwrap_or_default();
+    let params = work.rr.route_params().unwrap_or_default();
     let name = env.state.setup.config.dialog.rr_param.as_bytes();
     match cookie::read(param::find(params, name)) {
         Cookie::Absent => Ok(None),

@@ -114,7 +114,7 @@ fn own_routes(setup: &Setup, message: &Message, routes: &Routes, work: &mut Work
     if !setup.is_myself(uri.host, uri.port) {
         return 0;
     }
-    work.rr.route_params = Some(Bytes::from(uri.params));
+    work.rr.set_route_params(uri.params);
     let Some(second) = routes.get(1).filter(|_| uri.param(b"r2").is_some()) else {
         if setup.config.rr.force_send_socket {
             work.target.socket = socket_of(setup, text).or(work.target.socket);
@@ -183,7 +183,9 @@ fn after_strict_router(message: &Message, routes: &Routes, work: &mut Work) -> F
     let (first, last) = (routes.first[0], routes.last);
     let (next, target) = (message.text(first.uri), message.text(last.uri));
     let own = Bytes::from(work.uri());
-    work.rr.route_params = Uri::parse(&own).ok().map(|uri| Bytes::from(uri.params));
+    if let Ok(uri) = Uri::parse(&own) {
+        work.rr.set_route_params(uri.params);
+    }
     let is_loose = Uri::parse(next).is_ok_and(|u| u.is_loose());
     if routes.count > 1 && !is_loose {
         // Another strict router behind us: the target is the last Route already.

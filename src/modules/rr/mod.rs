@@ -69,10 +69,32 @@ pub struct Memory {
     pub record: Option<Record>,
     /// What `add_rr_param` collected.
     pub params: Vec<u8>,
-    /// Parameters of our own Route that `loose_route` removed.
-    pub route_params: Option<Bytes>,
+    /// See [`Memory::route_params`].
+    route_params: Vec<u8>,
+    has_own_route: bool,
     /// Behind our own Route stood another, which names the next hop.
     pub has_next_route: bool,
+}
+
+impl Memory {
+    /// The parameters of our own Route that `loose_route` removed; `None`: it has removed none.
+    pub fn route_params(&self) -> Option<&[u8]> {
+        self.has_own_route.then_some(&self.route_params)
+    }
+
+    pub(super) fn set_route_params(&mut self, params: &[u8]) {
+        self.has_own_route = true;
+        self.route_params.clear();
+        self.route_params.extend_from_slice(params);
+    }
+
+    /// Takes the memory of another, which is over; this one is new.
+    pub fn take_memory(&mut self, other: &mut Memory) {
+        self.params = std::mem::take(&mut other.params);
+        self.params.clear();
+        self.route_params = std::mem::take(&mut other.route_params);
+        self.route_params.clear();
+    }
 }
 
 impl Clone for Memory {
@@ -87,6 +109,7 @@ impl Clone for Memory {
         self.record.clone_from(&other.record);
         self.params.clone_from(&other.params);
         self.route_params.clone_from(&other.route_params);
+        self.has_own_route = other.has_own_route;
         self.has_next_route = other.has_next_route;
     }
 }
@@ -424,10 +447,10 @@ fn preloaded(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
 }
 
 fn check_param(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome {
-    let Some(params) = call.work.rr.route_params.clone() else {
+    let Some(params) = call.work.rr.route_params() else {
         return NO;
     };
-    let params = heap.text(&params);
+    let params = heap.text(params);
     let is_match = site.arg(0).and_then(|arg| arg.is_match(call, heap, params));
     if is_match == Some(true) { YES } else { NO }
 }
@@ -435,7 +458,7 @@ fn check_param(call: &mut Call<'_>, heap: &mut Heap, site: &CallSite) -> Outcome
 /// Whether the request goes from the callee to the caller: its From tag is not the one that the
 /// initial request had. Without a memory of that tag everything goes downstream.
 pub(super) fn is_upstream(call: &Call<'_>) -> bool {
-    let Some(params) = &call.work.rr.route_params else {
+    let Some(params) = call.work.rr.route_params() else {
         return false;
     };
     let ftag = params

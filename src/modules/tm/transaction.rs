@@ -124,7 +124,7 @@ pub struct Saved {
 pub struct Leftover {
     branches: Vec<Branch>,
     edits: Edits,
-    rr_params: Vec<u8>,
+    rr: rr::Memory,
 }
 
 impl Leftover {
@@ -132,15 +132,15 @@ impl Leftover {
     pub fn of(mut transaction: Transaction) -> Leftover {
         let saved = &mut transaction.saved;
         let (mut branches, mut edits) = (transaction.branches, std::mem::take(&mut saved.edits));
-        let mut rr_params = std::mem::take(&mut saved.rr.params);
+        let mut rr = rr::Memory::default();
+        rr.take_memory(&mut saved.rr);
         branches.clear();
         branches.shrink_to(1);
         edits.clear();
-        rr_params.clear();
         Leftover {
             branches,
             edits,
-            rr_params,
+            rr,
         }
     }
 
@@ -148,10 +148,7 @@ impl Leftover {
     pub fn into_parts(self) -> (Vec<Branch>, Saved) {
         let saved = Saved {
             edits: self.edits,
-            rr: rr::Memory {
-                params: self.rr_params,
-                ..rr::Memory::default()
-            },
+            rr: self.rr,
             ..Saved::default()
         };
         (self.branches, saved)

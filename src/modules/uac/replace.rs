@@ -304,10 +304,8 @@ fn restore(call: &mut Call<'_>, side: Side) -> bool {
         Side::From => &config.from_param,
         Side::To => &config.to_param,
     };
-    let Some(params) = call.work.rr.route_params.clone() else {
-        return false;
-    };
-    let Some(param) = value_of(&params, name.as_bytes()) else {
+    let params = call.work.rr.route_params().unwrap_or_default();
+    let Some(param) = value_of(params, name.as_bytes()) else {
         return false;
     };
     let here = if rr::is_upstream(call) {
@@ -315,7 +313,8 @@ fn restore(call: &mut Call<'_>, side: Side) -> bool {
     } else {
         side
     };
-    if *call.work.names.has(here) {
+    let mut left_with = call.work.names;
+    if *left_with.has(here) {
         return false;
     }
     let message = Rc::clone(&call.work.message);
