@@ -18,6 +18,7 @@
 pub mod time;
 pub mod limits;
 pub mod slab;
+pub mod index;
 pub mod rng;
 pub mod timer;
 pub mod wheel;

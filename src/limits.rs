@@ -20,8 +20,9 @@ pub const SPARE_MESSAGE_SIZE_MAX: usize = 4_096;
 /// Transactions whose memory is kept for the next, in one shard, for the same reason.
 pub const SPARE_TRANSACTION_COUNT_MAX: usize = 256;
 
-/// Entries of a table that may be moved or looked at to give memory back while it is in use; no
-/// message is to wait for more. A table that was larger keeps its memory until it is empty.
+/// Entries of a table in one piece that may be moved or looked at to give memory back while it is
+/// in use; no message is to wait for more. Larger tables are in pieces, which give theirs back one
+/// by one.
 pub const GIVE_BACK_COUNT_MAX: usize = 1 << 13;
 
 /// Header fields of one message. RFC 3261 sets no bound; calls in the field carry 20 to 40.

@@ -17,13 +17,14 @@
 //! Costs: start and stop touch a constant number of entries; only timers of the current tick pay
 //! for the heap. Every timer moves at most once per level; the timers of one slot move together,
 //! so of a million with equal lifetimes of some hours, hundreds of thousands move at once every
-//! few hours. One entry is 32 bytes besides `T`, in one `Vec`; nothing is allocated per start once
-//! that has grown. The wheel reads no clock and calls nobody back.
+//! few hours. One entry is 32 bytes besides `T`, in [`Blocks`], so nothing is moved when there are
+//! more timers than ever, and nothing is allocated per start once there are blocks enough. The
+//! wheel reads no clock and calls nobody back.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use crate::slab::{self, gives_back};
+use crate::slab::{Blocks, gives_back};
 use crate::time::Instant;
 
 /// Nanoseconds of one tick, as a power of two.
@@ -52,7 +53,6 @@ pub struct TimerKey {
 enum Place {
     Slot { level: u8, slot: u8 },
     Due,
-    Vacant,
 }
 
 #[derive(Clone, Debug)]
@@ -60,7 +60,7 @@ struct Entry<T> {
     at: Instant,
     /// Counts starts: the order among equal deadlines, and what makes old keys stale.
     order: u64,
-    /// Neighbours in the slot's list; in a vacant entry, `next` is the next vacant one.
+    /// Neighbours in the slot's list.
     previous: u32,
     next: u32,
     place: Place,
@@ -86,9 +86,7 @@ type Due = Reverse<(Instant, u64, u32)>;
 /// Timers, each with a deadline and a value that says what it is for.
 #[derive(Clone, Debug)]
 pub struct Wheel<T: Copy> {
-    entries: Vec<Entry<T>>,
-    vacant: u32,
-    len: usize,
+    entries: Blocks<Entry<T>>,
     next_order: u64,
     /// The last tick whose timers have left the slots.
     cursor: u64,
@@ -104,9 +102,7 @@ impl<T: Copy> Wheel<T> {
     /// An empty wheel that stands at `now`.
     pub fn new(now: Instant) -> Self {
         Wheel {
-            entries: Vec::new(),
-            vacant: NIL,
-            len: 0,
+            entries: Blocks::new(),
             next_order: 0,
             cursor: tick(now),
             slots: Box::new([[EMPTY; SLOT_COUNT]; LEVEL_COUNT]),
@@ -120,16 +116,16 @@ impl<T: Copy> Wheel<T> {
     pub fn start(&mut self, at: Instant, what: T) -> TimerKey {
         let order = self.next_order;
         self.next_order += 1;
-        self.len += 1;
-        let index = self.allocate(Entry {
+        let (place, (previous, next)) = self.whereto(at);
+        let index = self.entries.insert(Entry {
             at,
             order,
-            previous: NIL,
-            next: NIL,
-            place: Place::Vacant,
+            previous,
+            next,
+            place,
             what,
         });
-        self.place(index);
+        self.join(index, at, order, place, (previous, next));
         TimerKey {
             index,
             generation: order as u32,
@@ -138,20 +134,16 @@ impl<T: Copy> Wheel<T> {
 
     /// Stops a timer; false when it has been stopped or popped before.
     pub fn stop(&mut self, key: TimerKey) -> bool {
-        if !self.is_running(key) {
+        let is_it = |entry: &Entry<T>| entry.order as u32 == key.generation;
+        let Some(entry) = self.entries.remove_if(key.index, is_it) else {
             return false;
-        }
-        match self.entries[key.index as usize].place {
-            Place::Slot { level, slot } => {
-                self.unlink(key.index, level.into(), slot.into());
-                self.free(key.index);
-            }
+        };
+        match entry.place {
+            Place::Slot { level, slot } => self.unlink(&entry, level.into(), slot.into()),
             Place::Due => {
-                self.free(key.index);
                 self.stale += 1;
                 self.sweep();
             }
-            Place::Vacant => unreachable!("a running timer has a place"),
         }
         true
     }
@@ -159,8 +151,8 @@ impl<T: Copy> Wheel<T> {
     /// Whether the timer has been neither stopped nor popped.
     pub fn is_running(&self, key: TimerKey) -> bool {
         self.entries
-            .get(key.index as usize)
-            .is_some_and(|e| e.place != Place::Vacant && e.order as u32 == key.generation)
+            .get(key.index)
+            .is_some_and(|e| e.order as u32 == key.generation)
     }
 
     /// When to call [`Wheel::pop_due`], and for what.
@@ -177,7 +169,7 @@ impl<T: Copy> Wheel<T> {
                 (slot.bound, slot.head)
             }
         };
-        Some((at, &self.entries[index as usize].what))
+        Some((at, &self.entries[index].what))
     }
 
     /// Takes out the earliest timer whose deadline is not after `now`. Called until it gives
@@ -189,129 +181,96 @@ impl<T: Copy> Wheel<T> {
             return None;
         }
         self.due.pop();
-        let what = self.entries[index as usize].what;
-        self.free(index);
+        let entry = self.entries.remove(index)?;
         self.sweep();
-        Some((at, what))
+        Some((at, entry.what))
     }
 
     /// How many timers run.
     pub fn len(&self) -> usize {
-        self.len
+        self.entries.len()
     }
 
     /// Whether no timer runs.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.entries.is_empty()
     }
 
-    /// Gives memory back that a peak left behind, when no more than a quarter is used: all behind
-    /// the last running timer. At most linear in `limits::GIVE_BACK_COUNT_MAX`; an empty wheel
-    /// gives all back at once.
+    /// Gives memory back that a peak left behind, as [`Blocks::give_back`] does. At most linear in
+    /// `limits::GIVE_BACK_COUNT_MAX`; an empty wheel gives all back at once.
     pub fn give_back(&mut self) {
+        self.entries.give_back();
         if self.is_empty() {
-            (self.entries, self.vacant) = (Vec::new(), NIL);
             (self.due, self.stale) = (BinaryHeap::new(), 0);
-        } else if gives_back(self.len, self.entries.capacity()) {
-            self.shrink();
-        }
-        if gives_back(self.due.len(), self.due.capacity()) {
+        } else if gives_back(self.due.len(), self.due.capacity()) {
             self.due.shrink_to_fit();
         }
     }
 
-    fn shrink(&mut self) {
-        while self
-            .entries
-            .last()
-            .is_some_and(|e| e.place == Place::Vacant)
-        {
-            self.entries.pop();
-        }
-        self.vacant = NIL;
-        for (index, entry) in self.entries.iter_mut().enumerate().rev() {
-            if entry.place == Place::Vacant {
-                entry.next = std::mem::replace(&mut self.vacant, index as u32);
-            }
-        }
-        self.entries.shrink_to_fit();
-    }
-
     /// Bytes held for timers, used or not.
     pub fn size(&self) -> usize {
-        self.entries.capacity() * size_of::<Entry<T>>() + self.due.capacity() * size_of::<Due>()
+        self.entries.size() + self.due.capacity() * size_of::<Due>()
     }
 
-    fn allocate(&mut self, entry: Entry<T>) -> u32 {
-        if self.vacant == NIL {
-            let index = u32::try_from(self.entries.len()).expect("timers are bounded below 2^32");
-            assert!(index != NIL, "timers are bounded below 2^32 - 1");
-            if self.entries.len() == self.entries.capacity() {
-                self.entries.reserve_exact(slab::growth(self.entries.len()));
-            }
-            self.entries.push(entry);
-            return index;
-        }
-        let index = self.vacant;
-        let old = &mut self.entries[index as usize];
-        self.vacant = old.next;
-        *old = entry;
-        index
-    }
-
-    fn free(&mut self, index: u32) {
-        let entry = &mut self.entries[index as usize];
-        entry.place = Place::Vacant;
-        entry.next = std::mem::replace(&mut self.vacant, index);
-        self.len -= 1;
-    }
-
-    /// Puts an unlinked entry where the cursor wants it.
-    fn place(&mut self, index: u32) {
-        let entry = &mut self.entries[index as usize];
-        let target = tick(entry.at);
+    /// Where the cursor wants a timer with this deadline, and between which others of the slot's
+    /// list: in front if it is the earliest, else right behind.
+    fn whereto(&self, at: Instant) -> (Place, (u32, u32)) {
+        let target = tick(at);
         if target <= self.cursor {
-            entry.place = Place::Due;
-            self.due.push(Reverse((entry.at, entry.order, index)));
-            return;
+            return (Place::Due, (NIL, NIL));
         }
         let level = ((target ^ self.cursor).ilog2() / SLOT_BITS) as usize;
         let number = (target >> (SLOT_BITS * level as u32)) as usize % SLOT_COUNT;
-        entry.place = Place::Slot {
+        let slot = &self.slots[level][number];
+        let neighbours = if slot.head == NIL || at < slot.bound {
+            (NIL, slot.head)
+        } else {
+            (slot.head, self.entries[slot.head].next)
+        };
+        let place = Place::Slot {
             level: level as u8,
             slot: number as u8,
         };
-        self.link(index, level, number);
+        (place, neighbours)
     }
 
-    /// Puts an entry into a slot's list: in front if it is the earliest, else right behind.
-    fn link(&mut self, index: u32, level: usize, number: usize) {
-        self.occupied[level] |= 1 << number;
-        let at = self.entries[index as usize].at;
-        let slot = &mut self.slots[level][number];
-        let (before, after) = if slot.head == NIL || at < slot.bound {
-            slot.bound = at;
-            (NIL, std::mem::replace(&mut slot.head, index))
-        } else {
-            (slot.head, self.entries[slot.head as usize].next)
+    /// Makes an entry known where it is, which it says itself: to the heap, or to its slot and its
+    /// neighbours.
+    fn join(
+        &mut self,
+        index: u32,
+        at: Instant,
+        order: u64,
+        place: Place,
+        (before, after): (u32, u32),
+    ) {
+        let Place::Slot { level, slot } = place else {
+            self.due.push(Reverse((at, order, index)));
+            return;
         };
         if before != NIL {
-            self.entries[before as usize].next = index;
+            self.entries[before].next = index;
+        } else {
+            let (level, number) = (usize::from(level), usize::from(slot));
+            self.occupied[level] |= 1 << number;
+            self.slots[level][number] = Slot {
+                head: index,
+                bound: at,
+            };
         }
         if after != NIL {
-            self.entries[after as usize].previous = index;
+            self.entries[after].previous = index;
         }
-        let entry = &mut self.entries[index as usize];
-        (entry.previous, entry.next) = (before, after);
     }
 
-    fn unlink(&mut self, index: u32, level: usize, number: usize) {
-        let Entry { previous, next, .. } = self.entries[index as usize];
+    /// Takes an entry that is gone out of its slot's list.
+    fn unlink(&mut self, gone: &Entry<T>, level: usize, number: usize) {
+        let Entry { previous, next, .. } = *gone;
         if next != NIL {
-            self.entries[next as usize].previous = previous;
+            self.entries[next].previous = previous;
         }
         if previous != NIL {
-            self.entries[previous as usize].next = next;
+            self.entries[previous].next = next;
             return;
         }
         self.slots[level][number].head = next;
@@ -347,8 +306,14 @@ impl<T: Copy> Wheel<T> {
         self.occupied[level] &= !(1 << number);
         let mut index = std::mem::replace(&mut self.slots[level][number], EMPTY).head;
         while index != NIL {
-            let next = self.entries[index as usize].next;
-            self.place(index);
+            let Entry {
+                at, order, next, ..
+            } = self.entries[index];
+            let (place, neighbours) = self.whereto(at);
+            let entry = &mut self.entries[index];
+            (entry.previous, entry.next) = neighbours;
+            entry.place = place;
+            self.join(index, at, order, place, neighbours);
             index = next;
         }
     }
@@ -369,9 +334,9 @@ impl<T: Copy> Wheel<T> {
     }
 }
 
-fn is_live<T>(entries: &[Entry<T>], Reverse((_, order, index)): &Due) -> bool {
+fn is_live<T>(entries: &Blocks<Entry<T>>, Reverse((_, order, index)): &Due) -> bool {
     entries
-        .get(*index as usize)
+        .get(*index)
         .is_some_and(|e| e.place == Place::Due && e.order == *order)
 }
 

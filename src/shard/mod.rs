@@ -306,8 +306,9 @@ impl Shard {
         self.state.tm.is_empty() && self.runs.is_empty() && self.unresolved.is_empty()
     }
 
-    /// Gives memory back that a peak left behind: tables of which no more than a quarter is used,
-    /// and, when nothing is in flight, all that is kept for the next message. Costs next to nothing
+    /// Gives memory back that a peak left behind and that removals have not given back as they
+    /// came: what empty tables have, small ones of which no more than a quarter is used, and, when
+    /// nothing is in flight, all that is kept for the next message. Costs next to nothing
     /// when there is nothing to give, else what [`GIVE_BACK_COUNT_MAX`](crate::limits) allows.
     pub fn give_memory_back(&mut self) {
         let state = &mut self.state;

@@ -13,8 +13,8 @@
 //! (profile, value), would stand beside `others`.
 
 use ahash::RandomState;
-use hashbrown::HashTable;
 
+use crate::index::Index;
 use crate::limits::{PROFILE_REMOTE_COUNT_MAX, PROFILE_VALUE_COUNT_MAX, PROFILE_VALUE_SIZE_MAX};
 use crate::slab::{Key, Table};
 use crate::steer::ShardId;
@@ -60,11 +60,56 @@ struct Remotes {
     list: Vec<Remote>,
 }
 
+/// The dialogs under one value. Most values have one at the most, which needs no table.
+#[derive(Default, Debug)]
+struct Members {
+    first: Option<Key>,
+    /// Counts who has been first: what makes old keys stale.
+    serial: u32,
+    others: Option<Box<Table<Key>>>,
+}
+
+/// The place of the first member in its key; no table is as large.
+const FIRST: u32 = u32::MAX;
+
+impl Members {
+    fn len(&self) -> usize {
+        let others = self.others.as_ref().map_or(0, |others| others.len());
+        usize::from(self.first.is_some()) + others
+    }
+
+    fn first_key(&self) -> Key {
+        Key::from_u64(u64::from(FIRST) << 32 | u64::from(self.serial))
+    }
+
+    fn insert(&mut self, dialog: Key) -> Key {
+        if self.first.is_some() {
+            return self.others.get_or_insert_default().insert(dialog);
+        }
+        self.serial = self.serial.wrapping_add(1);
+        self.first = Some(dialog);
+        self.first_key()
+    }
+
+    /// The dialog, unless it has left before.
+    fn remove(&mut self, member: Key) -> Option<Key> {
+        if member.place() == FIRST as usize {
+            return (member == self.first_key()).then(|| self.first.take())?;
+        }
+        self.others.as_mut()?.remove(member)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = Key> {
+        let others = self.others.iter().flat_map(|others| others.iter());
+        self.first.into_iter().chain(others.map(|(_, key)| *key))
+    }
+}
+
 #[derive(Debug)]
 struct Value {
     hash: u64,
     bytes: Box<[u8]>,
-    members: Table<Key>,
+    members: Members,
     /// Items of other servers; most values have none.
     remote: Option<Box<Remotes>>,
     others: Vec<Other>,
@@ -98,7 +143,7 @@ impl Value {
 struct Profile {
     spec: ProfileSpec,
     values: Table<Value>,
-    index: HashTable<Key>,
+    index: Index,
 }
 
 /// A value whose count the other shards have yet to learn.
@@ -132,9 +177,7 @@ impl Profiles {
     pub fn give_back(&mut self) {
         for profile in &mut self.all {
             profile.values.give_back();
-            let values = &profile.values;
-            let hash = |key: &Key| values.get(*key).map_or(0, |value| value.hash);
-            crate::slab::give_back_index(&mut profile.index, hash);
+            profile.index.give_back(hash_of(&profile.values));
         }
         if self.news.is_empty() {
             self.news = std::collections::VecDeque::new();
@@ -146,7 +189,7 @@ impl Profiles {
     pub fn configure(&mut self, specs: &[ProfileSpec]) {
         for spec in specs {
             if self.find(spec.name.as_bytes()).is_none() {
-                let (values, index) = (Table::new(), HashTable::new());
+                let (values, index) = (Table::new(), Index::new());
                 self.all.push(Profile {
                     spec: spec.clone(),
                     values,
@@ -181,8 +224,10 @@ impl Profiles {
 
     fn find_value(&self, profile: u16, bytes: &[u8]) -> Option<Key> {
         let p = self.all.get(usize::from(profile))?;
-        let is_it = |key: &Key| p.values.get(*key).is_some_and(|v| *v.bytes == *bytes);
-        p.index.find(self.hasher.hash_one(bytes), is_it).copied()
+        p.index.find(self.hasher.hash_one(bytes), |place| {
+            let (key, value) = p.values.at(place)?;
+            (*value.bytes == *bytes).then_some(key)
+        })
     }
 
     fn value(&self, profile: u16, value: Key) -> Option<&Value> {
@@ -209,14 +254,13 @@ impl Profiles {
         let key = p.values.insert(Value {
             hash,
             bytes: bytes.into(),
-            members: Table::new(),
+            members: Members::default(),
             remote: None,
             others: Vec::new(),
             is_news: false,
         });
-        let values = &p.values;
-        p.index
-            .insert_unique(hash, key, |key| values.get(*key).map_or(0, |v| v.hash));
+        let place = key.place() as u32;
+        p.index.insert(hash, place, hash_of(&p.values));
         Some(key)
     }
 
@@ -231,9 +275,8 @@ impl Profiles {
         let Some(gone) = p.values.remove(value) else {
             return;
         };
-        if let Ok(entry) = p.index.find_entry(gone.hash, |key| *key == value) {
-            entry.remove();
-        }
+        let place = value.place() as u32;
+        p.index.remove(gone.hash, place, hash_of(&p.values));
     }
 
     fn changed(&mut self, profile: u16, value: Key) {
@@ -309,7 +352,7 @@ impl Profiles {
         let Some(p) = self.all.get(usize::from(profile)) else {
             return Vec::new();
         };
-        let of = |v: &Value| v.members.iter().map(|(_, key)| *key).collect::<Vec<_>>();
+        let of = |v: &Value| v.members.iter().collect::<Vec<_>>();
         match bytes.filter(|_| p.spec.has_value) {
             Some(bytes) => {
                 let value = self.find_value(profile, bytes);
@@ -458,10 +501,8 @@ impl Profiles {
                 "index and slab are a bijection"
             );
             for (key, v) in p.values.iter() {
-                assert!(
-                    p.index.find(v.hash, |k| *k == key).is_some(),
-                    "a lost value"
-                );
+                let mut known = p.index.iter_hash(v.hash);
+                assert!(known.any(|at| at as usize == key.place()), "a lost value");
                 assert!(!v.is_empty(), "a value that nobody has");
                 members += v.members.len();
             }
@@ -471,6 +512,11 @@ impl Profiles {
             "members and memberships are a bijection"
         );
     }
+}
+
+/// The hash under which the value in a place is found.
+fn hash_of(values: &Table<Value>) -> impl Fn(u32) -> u64 {
+    |place| values.at(place).map_or(0, |(_, value)| value.hash)
 }
 
 #[cfg(test)]
@@ -491,6 +537,19 @@ mod tests {
 
     fn dialogs(n: u64) -> Vec<Key> {
         (0..n).map(Key::from_u64).collect()
+    }
+
+    #[test]
+    fn the_first_member_is_told_from_those_before_it() {
+        let (mut members, d) = (Members::default(), dialogs(3));
+        let (first, second) = (members.insert(d[0]), members.insert(d[1]));
+        assert_eq!(members.remove(first), Some(d[0]));
+        let again = members.insert(d[2]);
+        assert_eq!(members.remove(first), None, "it has left before");
+        assert!(members.iter().eq([d[2], d[1]]));
+        assert_eq!(members.remove(second), Some(d[1]));
+        assert_eq!(members.remove(again), Some(d[2]));
+        assert_eq!((members.remove(again), members.len()), (None, 0));
     }
 
     #[test]

@@ -13,8 +13,8 @@
 use std::sync::Arc;
 
 use ahash::RandomState;
-use hashbrown::HashTable;
 
+use crate::index::Index;
 use crate::limits::{DIALOG_COUNT_MAX, DIALOG_COUNT_PER_CALL_ID_MAX};
 use crate::script::{Program, RouteId};
 use crate::slab::{self, Key};
@@ -245,8 +245,8 @@ impl Dialog {
 #[derive(Debug)]
 pub struct Table {
     entries: slab::Table<Dialog>,
-    by_call: HashTable<Key>,
-    by_id: HashTable<Key>,
+    by_call: Index,
+    by_id: Index,
     /// How many dialogs are in each state.
     in_state: [usize; 5],
     serial: u64,
@@ -260,8 +260,8 @@ impl Table {
     pub fn new(hasher: RandomState) -> Self {
         Table {
             entries: slab::Table::new(),
-            by_call: HashTable::new(),
-            by_id: HashTable::new(),
+            by_call: Index::new(),
+            by_id: Index::new(),
             in_state: [0; 5],
             serial: 0,
             hasher,
@@ -281,11 +281,10 @@ impl Table {
         let id = birth.id;
         self.serial += 1;
         let key = self.entries.insert(Dialog::new(birth, hash, self.serial));
-        let (entries, hasher) = (&self.entries, &self.hasher);
-        let by_call = |key: &Key| entries.get(*key).map_or(0, |d| d.hash);
-        self.by_call.insert_unique(hash, key, by_call);
-        let by_id = |key: &Key| entries.get(*key).map_or(0, |d| hasher.hash_one(d.id));
-        self.by_id.insert_unique(hasher.hash_one(id), key, by_id);
+        let (place, entries, hasher) = (key.place() as u32, &self.entries, &self.hasher);
+        self.by_call.insert(hash, place, by_call(entries));
+        let hash = hasher.hash_one(id);
+        self.by_id.insert(hash, place, by_id(entries, hasher));
         self.in_state[State::Unconfirmed as usize - 1] += 1;
         key
     }
@@ -294,22 +293,18 @@ impl Table {
     pub fn give_back(&mut self) {
         self.entries.give_back();
         let (entries, hasher) = (&self.entries, &self.hasher);
-        let by_call = |key: &Key| entries.get(*key).map_or(0, |d| d.hash);
-        slab::give_back_index(&mut self.by_call, by_call);
-        let by_id = |key: &Key| entries.get(*key).map_or(0, |d| hasher.hash_one(d.id));
-        slab::give_back_index(&mut self.by_id, by_id);
+        self.by_call.give_back(by_call(entries));
+        self.by_id.give_back(by_id(entries, hasher));
     }
 
     /// Takes a dialog out.
     pub fn remove(&mut self, key: Key) -> Option<Dialog> {
         let dialog = self.entries.remove(key)?;
         self.in_state[dialog.state as usize - 1] -= 1;
-        let hash = self.hasher.hash_one(dialog.id);
-        for (index, hash) in [(&mut self.by_call, dialog.hash), (&mut self.by_id, hash)] {
-            if let Ok(entry) = index.find_entry(hash, |k| *k == key) {
-                entry.remove();
-            }
-        }
+        let (place, entries, hasher) = (key.place() as u32, &self.entries, &self.hasher);
+        self.by_call.remove(dialog.hash, place, by_call(entries));
+        let hash = hasher.hash_one(dialog.id);
+        self.by_id.remove(hash, place, by_id(entries, hasher));
         Some(dialog)
     }
 
@@ -334,8 +329,10 @@ impl Table {
 
     /// The dialog of this name.
     pub fn find_id(&self, id: DialogId) -> Option<Key> {
-        let is_it = |key: &Key| self.entries.get(*key).is_some_and(|d| d.id == id);
-        self.by_id.find(self.hasher.hash_one(id), is_it).copied()
+        self.by_id.find(self.hasher.hash_one(id), |place| {
+            let (key, dialog) = self.entries.at(place)?;
+            (dialog.id == id).then_some(key)
+        })
     }
 
     /// The dialogs of a Call-ID, in no order.
@@ -344,7 +341,7 @@ impl Table {
         let found = self
             .by_call
             .iter_hash(hash)
-            .filter_map(|key| Some((*key, self.get(*key)?)));
+            .filter_map(|place| self.entries.at(place));
         found.filter(move |(_, d)| d.hash == hash && d.call_id() == call_id)
     }
 
@@ -431,6 +428,16 @@ impl Table {
         }
         assert_eq!(self.in_state, in_state, "dialogs by state");
     }
+}
+
+/// The hash of the Call-ID of the dialog in a place.
+fn by_call(entries: &slab::Table<Dialog>) -> impl Fn(u32) -> u64 {
+    |place| entries.at(place).map_or(0, |(_, d)| d.hash)
+}
+
+/// The hash of its name.
+fn by_id(entries: &slab::Table<Dialog>, hasher: &RandomState) -> impl Fn(u32) -> u64 {
+    |place| entries.at(place).map_or(0, |(_, d)| hasher.hash_one(d.id))
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@
 //! The index keeps no copy of what it hashes: a hit is compared with the stored request.
 
 use ahash::RandomState;
-use hashbrown::HashTable;
 
+use crate::index::Index;
 use crate::limits::{SPARE_TRANSACTION_COUNT_MAX, TRANSACTION_COUNT_MAX};
 use crate::sip::{Message, Method};
 use crate::slab::{self, Key};
@@ -22,7 +22,7 @@ use super::transaction::{Leftover, Transaction};
 pub struct Table {
     /// Boxed: what a peak needed is given back behind it, and nothing of it is moved.
     entries: slab::Table<Box<Transaction>>,
-    index: HashTable<(u64, Key)>,
+    index: Index,
     hasher: RandomState,
     spare: Vec<Leftover>,
     /// Whether what belongs to a transaction must bear its Call-ID (`callid_matching`).
@@ -34,7 +34,7 @@ impl Table {
     pub fn new(hasher: RandomState) -> Self {
         Table {
             entries: slab::Table::new(),
-            index: HashTable::new(),
+            index: Index::new(),
             hasher,
             spare: Vec::new(),
             compares_call_id: false,
@@ -50,13 +50,13 @@ impl Table {
     /// (RFC 3261 §17.2.3; a CANCEL is looked up as itself or as the INVITE it is about).
     pub fn find(&self, request: &Message, method: Method) -> Option<Key> {
         let hash = self.hash(request, method);
-        let is_it = |&(h, key): &(u64, Key)| {
-            h == hash
-                && self.entries.get(key).is_some_and(|t| {
-                    identity::is_same(&t.request, request, method) && self.has_call_id(t, request)
-                })
-        };
-        self.index.find(hash, is_it).map(|&(_, key)| key)
+        self.index.find(hash, |place| {
+            let (key, t) = self.entries.at(place)?;
+            let is_it = t.hash == hash
+                && identity::is_same(&t.request, request, method)
+                && self.has_call_id(t, request);
+            is_it.then_some(key)
+        })
     }
 
     /// The branch a response belongs to, by the branch value of its top Via (§17.1.3).
@@ -81,7 +81,8 @@ impl Table {
     pub fn insert(&mut self, transaction: Transaction) -> Key {
         let hash = transaction.hash;
         let key = self.entries.insert(Box::new(transaction));
-        self.index.insert_unique(hash, (hash, key), |&(h, _)| h);
+        let (place, hash_of) = (key.place() as u32, hash_of(&self.entries));
+        self.index.insert(hash, place, hash_of);
         key
     }
 
@@ -98,7 +99,7 @@ impl Table {
             self.spare = Vec::new();
         }
         self.entries.give_back();
-        slab::give_back_index(&mut self.index, |(hash, _)| *hash);
+        self.index.give_back(hash_of(&self.entries));
     }
 
     /// Memory for a new transaction.
@@ -121,8 +122,9 @@ impl Table {
     /// Takes a transaction out.
     pub fn remove(&mut self, key: Key) -> Option<Box<Transaction>> {
         let transaction = self.entries.remove(key)?;
-        if let Ok(entry) = self.index.find_entry(transaction.hash, |&(_, k)| k == key) {
-            entry.remove();
+        if transaction.local.is_none() {
+            let (place, hash_of) = (key.place() as u32, hash_of(&self.entries));
+            self.index.remove(transaction.hash, place, hash_of);
         }
         Some(transaction)
     }
@@ -175,11 +177,20 @@ impl Table {
             "index and slab are a bijection"
         );
         for (key, transaction) in received() {
-            let found = self.index.find(transaction.hash, |&(_, k)| k == key);
+            let place = key.place() as u32;
+            let found = self
+                .index
+                .iter_hash(transaction.hash)
+                .find(|known| *known == place);
             assert!(
                 found.is_some(),
                 "a transaction its index does not know: {key:?}"
             );
         }
     }
+}
+
+/// The hash under which the transaction in a place is found.
+fn hash_of(entries: &slab::Table<Box<Transaction>>) -> impl Fn(u32) -> u64 {
+    |place| entries.at(place).map_or(0, |(_, t)| t.hash)
 }

@@ -1,8 +1,8 @@
 //! The transfers of one shard, found by Call-ID and tags.
 
 use ahash::RandomState;
-use hashbrown::HashTable;
 
+use crate::index::Index;
 use crate::limits::TRANSFER_COUNT_MAX;
 use crate::modules::dialog::leg::Direction;
 use crate::modules::dialog::table::Table as Dialogs;
@@ -77,7 +77,7 @@ impl Transfer {
 #[derive(Debug)]
 pub struct Transfers {
     entries: slab::Table<Transfer>,
-    by_call: HashTable<Key>,
+    by_call: Index,
     hasher: RandomState,
 }
 
@@ -86,7 +86,7 @@ impl Transfers {
     pub fn new(hasher: RandomState) -> Self {
         Transfers {
             entries: slab::Table::new(),
-            by_call: HashTable::new(),
+            by_call: Index::new(),
             hasher,
         }
     }
@@ -112,17 +112,16 @@ impl Transfers {
     pub(super) fn insert(&mut self, transfer: Transfer) -> Key {
         let hash = self.hasher.hash_one(&*transfer.call_id);
         let key = self.entries.insert(Transfer { hash, ..transfer });
-        let entries = &self.entries;
-        let hash_of = |key: &Key| entries.get(*key).map_or(0, |t| t.hash);
-        self.by_call.insert_unique(hash, key, hash_of);
+        let hash_of = hash_of(&self.entries);
+        self.by_call.insert(hash, key.place() as u32, hash_of);
         key
     }
 
     pub(super) fn remove(&mut self, key: Key) -> Option<Transfer> {
         let transfer = self.entries.remove(key)?;
-        if let Ok(entry) = self.by_call.find_entry(transfer.hash, |k| *k == key) {
-            entry.remove();
-        }
+        let hash_of = hash_of(&self.entries);
+        self.by_call
+            .remove(transfer.hash, key.place() as u32, hash_of);
         Some(transfer)
     }
 
@@ -138,7 +137,7 @@ impl Transfers {
     pub(super) fn of_call(&self, call_id: &[u8]) -> impl Iterator<Item = (Key, &Transfer)> {
         let hash = self.hasher.hash_one(call_id);
         let found = self.by_call.iter_hash(hash);
-        let found = found.filter_map(|key| Some((*key, self.get(*key)?)));
+        let found = found.filter_map(|place| self.entries.at(place));
         found.filter(move |(_, transfer)| *transfer.call_id == *call_id)
     }
 
@@ -161,4 +160,9 @@ impl Transfers {
             assert!(transfer.timer.is_some(), "{key:?} has no deadline");
         }
     }
+}
+
+/// The hash under which the transfer in a place is found.
+fn hash_of(entries: &slab::Table<Transfer>) -> impl Fn(u32) -> u64 {
+    |place| entries.at(place).map_or(0, |(_, transfer)| transfer.hash)
 }
