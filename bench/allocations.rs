@@ -15,6 +15,7 @@ static ALLOCATOR: Counting = Counting;
 static COUNT: AtomicU64 = AtomicU64::new(0);
 static SIZE: AtomicU64 = AtomicU64::new(0);
 static ALIVE: AtomicU64 = AtomicU64::new(0);
+static LEFT: AtomicU64 = AtomicU64::new(0);
 
 /// Allocations since the start of the process, and their bytes; growing a block is one too.
 pub(crate) fn so_far() -> (u64, u64) {
@@ -24,6 +25,17 @@ pub(crate) fn so_far() -> (u64, u64) {
 /// Bytes of the blocks that are in use now.
 pub(crate) fn alive() -> u64 {
     ALIVE.load(Ordering::Relaxed)
+}
+
+/// Bytes of the blocks that were given up since the start of the process; of one that grew, what it
+/// was before. What a table moves when it grows is among them.
+pub(crate) fn left() -> u64 {
+    LEFT.load(Ordering::Relaxed)
+}
+
+fn leave(size: usize) {
+    LEFT.fetch_add(size as u64, Ordering::Relaxed);
+    ALIVE.fetch_sub(size as u64, Ordering::Relaxed);
 }
 
 fn count(size: usize) {
@@ -41,14 +53,14 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        ALIVE.fetch_sub(layout.size() as u64, Ordering::Relaxed);
+        leave(layout.size());
         // SAFETY: `block` came from `System` with this layout.
         unsafe { System.dealloc(block, layout) }
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count(size);
-        ALIVE.fetch_sub(layout.size() as u64, Ordering::Relaxed);
+        leave(layout.size());
         // SAFETY: `block` came from `System` with this layout.
         unsafe { System.realloc(block, layout, size) }
     }

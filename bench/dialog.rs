@@ -33,7 +33,7 @@ fn id(n: u32) -> DialogId {
 }
 
 /// A confirmed dialog with strings as long as they are in the field.
-fn add(table: &mut Table, n: u32) -> Key {
+pub(crate) fn add(table: &mut Table, n: u32) -> Key {
     let mut strings = Strings::default();
     let fits = strings.set(&[
         (Field::CallId, &call_id(n)),
@@ -68,8 +68,13 @@ fn add(table: &mut Table, n: u32) -> Key {
     key
 }
 
+/// No dialog.
+pub(crate) fn empty() -> Table {
+    Table::new(Rng::new(1).hasher())
+}
+
 fn filled(count: u32) -> (Table, Vec<Key>) {
-    let mut table = Table::new(Rng::new(1).hasher());
+    let mut table = empty();
     let keys = (0..count).map(|n| add(&mut table, n)).collect();
     (table, keys)
 }

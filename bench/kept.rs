@@ -64,59 +64,89 @@ fn request(method: &str, call: u64, user: u64, more: &str) -> Vec<u8> {
 
 const TO: &str = "To: <sip:+4989123456789@carrier.example.net;user=phone>";
 
-/// A shard in which this many calls are up, `sharing` of them for each value of a profile.
-fn filled(count: u64, sharing: u64) -> Shard {
-    let setup = Setup::from_text(CFG, 1).expect("a good configuration");
-    let mut shard = Shard::new(ShardId(0), setup.into(), 1);
-    let (mut out, mut now, mut bytes) = (Outbox::new(), Instant::ZERO, vec![]);
-    let between = Duration::from_micros(FILLING.as_micros() / count);
-    for call in 0..count {
-        let user = call / sharing;
+/// A shard that is filled with calls.
+pub(crate) struct Filling {
+    shard: Shard,
+    out: Outbox,
+    now: Instant,
+    /// Bytes of the blocks that one input gave up, at the most.
+    pub(crate) left_max: u64,
+    /// Bytes that one input allocated, at the most.
+    pub(crate) allocated_max: u64,
+}
+
+impl Filling {
+    fn new() -> Filling {
+        let setup = Setup::from_text(CFG, 1).expect("a good configuration");
+        Filling {
+            shard: Shard::new(ShardId(0), setup.into(), 1),
+            out: Outbox::new(),
+            now: Instant::ZERO,
+            left_max: 0,
+            allocated_max: 0,
+        }
+    }
+
+    /// A shard in which this many calls are up, `sharing` of them for each value of a profile;
+    /// they have begun within `length`.
+    pub(crate) fn filled(count: u64, sharing: u64, length: Duration) -> Filling {
+        let mut filling = Filling::new();
+        let between = Duration::from_nanos(length.as_nanos() / count);
+        for call in 0..count {
+            filling.begin(call, call / sharing);
+            filling.wait(between);
+        }
+        filling.wait(Duration::from_secs(60));
+        let table = &filling.shard.state().dialogs.table;
+        let up = table.count(State::Confirmed) as u64;
+        assert_eq!(up, count, "every call is up");
+        assert!(filling.shard.is_idle(), "no transaction is left");
+        filling
+    }
+
+    /// INVITE, 200 and ACK of a call.
+    fn begin(&mut self, call: u64, user: u64) {
         let invite = request("INVITE", call, user, &format!("{TO}\r\n"));
-        receive(&mut shard, now, CALLER, &invite, &mut out);
-        let relayed = out.drain().find_map(|effect| match effect {
+        self.receive(CALLER, &invite);
+        let relayed = self.out.drain().find_map(|effect| match effect {
             Effect::Send(send) if send.bytes.starts_with(b"INVITE") => Some(send.bytes),
             _ => None,
         });
-        let relayed = relayed.expect("the INVITE goes on to the callee");
+        let (relayed, mut bytes) = (relayed.expect("the INVITE goes on to the callee"), vec![]);
         respond(&relayed, "200 OK", &mut bytes);
-        receive(&mut shard, now, CALLEE, &bytes, &mut out);
+        self.receive(CALLEE, &bytes);
         let route = "Route: <sip:192.0.2.10;lr;ftag=as7f3c9a1e>\r\n";
         // The cookie is the shard's own business: dialogs are found here by their tags.
         let more = format!("{route}{TO};tag=callee\r\n");
-        let ack = request("ACK", call, user, &more);
-        receive(&mut shard, now, CALLER, &ack, &mut out);
-        out.drain();
-        now = wait(&mut shard, now, between, &mut out);
+        self.receive(CALLER, &request("ACK", call, user, &more));
+        self.out.drain();
     }
-    wait(&mut shard, now, Duration::from_secs(60), &mut out);
-    let table = &shard.state().dialogs.table;
-    assert_eq!(
-        table.count(State::Confirmed) as u64,
-        count,
-        "every call is up"
-    );
-    assert!(shard.is_idle(), "no transaction is left");
-    shard
-}
 
-fn receive(shard: &mut Shard, now: Instant, from: ([u8; 4], u16), bytes: &[u8], out: &mut Outbox) {
-    let flow = Flow {
-        socket: SocketId(0),
-        proto: Proto::Udp,
-        remote: SocketAddr::from(from),
-        conn: None,
-    };
-    shard.handle(clock(now), Input::Received { flow, bytes }, out);
-}
-
-fn wait(shard: &mut Shard, now: Instant, length: Duration, out: &mut Outbox) -> Instant {
-    let end = now + length;
-    while let Some((at, _)) = shard.next_deadline().filter(|(at, _)| *at <= end) {
-        shard.handle(clock(at), Input::Deadline, out);
-        out.drain();
+    fn receive(&mut self, from: ([u8; 4], u16), bytes: &[u8]) {
+        let flow = Flow {
+            socket: SocketId(0),
+            proto: Proto::Udp,
+            remote: SocketAddr::from(from),
+            conn: None,
+        };
+        self.input(self.now, Input::Received { flow, bytes });
     }
-    end
+
+    fn wait(&mut self, length: Duration) {
+        self.now += length;
+        while let Some((at, _)) = self.shard.next_deadline().filter(|(at, _)| *at <= self.now) {
+            self.input(at, Input::Deadline);
+            self.out.drain();
+        }
+    }
+
+    fn input(&mut self, now: Instant, input: Input<'_>) {
+        let (left, (_, allocated)) = (allocations::left(), allocations::so_far());
+        self.shard.handle(clock(now), input, &mut self.out);
+        self.left_max = self.left_max.max(allocations::left() - left);
+        let allocated = allocations::so_far().1 - allocated;
+        self.allocated_max = self.allocated_max.max(allocated);
+    }
 }
 
 fn clock(now: Instant) -> Now {
@@ -132,9 +162,9 @@ const JOURNAL: u64 = (JOURNAL_ENTRY_COUNT_MAX * size_of::<Entry>()) as u64;
 /// Bytes per dialog.
 fn kept(count: u64, sharing: u64) -> u64 {
     let before = allocations::alive();
-    let shard = filled(count, sharing);
+    let filling = Filling::filled(count, sharing, FILLING);
     let bytes = allocations::alive() - before;
-    drop(shard);
+    drop(filling);
     bytes.saturating_sub(JOURNAL) / count
 }
 

@@ -15,11 +15,13 @@
 //! one body; the difference is what N iterations cost, with start, setup and teardown taken out.
 //! Allocations are counted the same way by its own global allocator, without valgrind. Time per
 //! iteration is the best of some runs on this machine; it informs and decides nothing. What
-//! dialogs keep of the memory is counted by the same allocator.
+//! dialogs keep of the memory is counted by the same allocator, and what tables move at once when
+//! they grow (`cargo bench -- growth`).
 
 mod allocations;
 mod bodies;
 mod dialog;
+mod growth;
 mod kept;
 mod measure;
 mod path;
@@ -92,13 +94,14 @@ fn check() -> Result<(), String> {
         .filter_map(|body| body.check().err())
         .collect();
     wrong.extend(kept::check().err());
+    wrong.extend(growth::check().err());
     if !wrong.is_empty() {
         return Err(wrong.join("\n"));
     }
     // The form of the standard harness, so that one reader counts all tests.
     println!(
         "\ntest result: ok. {} passed; 0 failed; 0 ignored\n",
-        BODIES.len() + 1
+        BODIES.len() + 2
     );
     Ok(())
 }
@@ -120,9 +123,14 @@ fn measure_all(words: &[String], json: Option<&str>) -> Result<(), String> {
         body.check()?;
         costs.push((body, measure::cost(body)?));
     }
-    print!("{}", report::table(&costs));
+    if !costs.is_empty() {
+        print!("{}", report::table(&costs));
+    }
     if words.is_empty() || words.iter().any(|w| "dialog".contains(w.as_str())) {
         print!("\n{}", kept::report());
+    }
+    if words.is_empty() || words.iter().any(|w| "growth".contains(w.as_str())) {
+        print!("\n{}", growth::report());
     }
     match json {
         Some(path) => {
