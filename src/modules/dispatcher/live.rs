@@ -4,14 +4,15 @@
 //! the others (`PeerMessage::Destination`); a message that is lost is made up for by the next
 //! ping. Turns of the round robin and call loads are each shard's own.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ahash::RandomState;
 
+use crate::index::Index;
 use crate::limits::CALL_LOAD_COUNT_MAX;
 use crate::rng::Rng;
+use crate::slab::{Key, Table};
 use crate::time::{Duration, Instant};
 use crate::wheel::TimerKey;
 
@@ -143,10 +144,66 @@ pub struct Thresholds {
 }
 
 /// One call that counts as load.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Load {
+    call_id: Box<[u8]>,
+    hash: u64,
+    /// The place of the destination.
     place: usize,
     until: Instant,
+}
+
+/// The calls that count, by Call-ID.
+#[derive(Debug)]
+struct Loads {
+    entries: Table<Load>,
+    index: Index,
+    hasher: RandomState,
+}
+
+impl Loads {
+    fn new(hasher: RandomState) -> Loads {
+        Loads {
+            entries: Table::new(),
+            index: Index::new(),
+            hasher,
+        }
+    }
+
+    fn find(&self, call_id: &[u8]) -> Option<Key> {
+        self.index.find(self.hasher.hash_one(call_id), |place| {
+            let (key, load) = self.entries.at(place)?;
+            (*load.call_id == *call_id).then_some(key)
+        })
+    }
+
+    fn insert(&mut self, call_id: &[u8], place: usize, until: Instant) {
+        let hash = self.hasher.hash_one(call_id);
+        let key = self.entries.insert(Load {
+            call_id: call_id.into(),
+            hash,
+            place,
+            until,
+        });
+        let hash_of = hash_of(&self.entries);
+        self.index.insert(hash, key.place() as u32, hash_of);
+    }
+
+    fn remove(&mut self, key: Key) -> Option<Load> {
+        let load = self.entries.remove(key)?;
+        let hash_of = hash_of(&self.entries);
+        self.index.remove(load.hash, key.place() as u32, hash_of);
+        Some(load)
+    }
+
+    fn clear(&mut self) {
+        (self.entries, self.index) = (Table::new(), Index::new());
+    }
+}
+
+/// The hash under which the call in a place is found.
+fn hash_of(loads: &Table<Load>) -> impl Fn(u32) -> u64 {
+    |place| loads.at(place).map_or(0, |(_, load)| load.hash)
 }
 
 /// All that a shard knows.
@@ -160,7 +217,7 @@ pub struct Live {
     turns: Vec<usize>,
     /// The draws by weight and by relative weight, by the place of the set.
     draws: Vec<[Draw; 2]>,
-    loads: HashMap<Box<[u8]>, Load, RandomState>,
+    loads: Loads,
     /// When calls whose time is over were looked for.
     swept: Option<Instant>,
     /// When `ds_reload` last asked for a reload.
@@ -217,7 +274,7 @@ impl Live {
             addresses: Vec::new(),
             turns: Vec::new(),
             draws: Vec::new(),
-            loads: HashMap::with_hasher(hasher),
+            loads: Loads::new(hasher),
             swept: None,
             reloaded: None,
             version: 0,
@@ -356,10 +413,11 @@ impl Live {
 
     /// Counts a call. False: it counts already, or too many do.
     pub fn add_load(&mut self, call_id: &[u8], place: usize, until: Instant) -> bool {
-        if self.loads.len() >= CALL_LOAD_COUNT_MAX || self.loads.contains_key(call_id) {
+        let is_full = self.loads.entries.len() >= CALL_LOAD_COUNT_MAX;
+        if is_full || self.loads.find(call_id).is_some() {
             return false;
         }
-        self.loads.insert(call_id.into(), Load { place, until });
+        self.loads.insert(call_id, place, until);
         if let Some(condition) = self.conditions.get_mut(place) {
             condition.load += 1;
         }
@@ -368,7 +426,8 @@ impl Live {
 
     /// The call is confirmed: it counts until then. False: it does not count.
     pub fn extend_load(&mut self, call_id: &[u8], until: Instant) -> bool {
-        match self.loads.get_mut(call_id) {
+        let key = self.loads.find(call_id);
+        match key.and_then(|key| self.loads.entries.get_mut(key)) {
             Some(load) => {
                 load.until = until;
                 true
@@ -379,7 +438,12 @@ impl Live {
 
     /// The call no longer counts. False: it did not.
     pub fn remove_load(&mut self, call_id: &[u8]) -> bool {
-        let Some(load) = self.loads.remove(call_id) else {
+        let key = self.loads.find(call_id);
+        key.is_some_and(|key| self.end_load(key))
+    }
+
+    fn end_load(&mut self, key: Key) -> bool {
+        let Some(load) = self.loads.remove(key) else {
             return false;
         };
         if let Some(condition) = self.conditions.get_mut(load.place) {
@@ -399,14 +463,12 @@ impl Live {
 
     /// Forgets the calls whose time is over.
     pub fn expire_loads(&mut self, now: Instant) {
-        let conditions = &mut self.conditions;
-        self.loads.retain(|_, load| {
-            let stays = load.until > now;
-            if let Some(condition) = conditions.get_mut(load.place).filter(|_| !stays) {
-                condition.load = condition.load.saturating_sub(1);
-            }
-            stays
-        });
+        let all = self.loads.entries.iter();
+        let is_over = all.filter(|(_, load)| load.until <= now);
+        let over: Vec<Key> = is_over.map(|(key, _)| key).collect();
+        for key in over {
+            self.end_load(key);
+        }
     }
 }
 
