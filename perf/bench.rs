@@ -3,15 +3,16 @@
 use std::io;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::kernel::Cpus;
-use crate::load::{Outcome, Plan, Progress, Run, Sockets};
-use crate::subject::{Cpu, Holds, Subject, Variant};
+use crate::load::{Latency, Outcome, Plan, Progress, Run, Sockets};
+use crate::subject::{Holds, Subject, Variant};
 use crate::terminal;
+use crate::used::Used;
 
 /// A run at a rate, and what it cost the proxy.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Steady {
     /// Calls per second that were offered.
     pub(crate) rate: f64,
@@ -19,14 +20,86 @@ pub(crate) struct Steady {
     pub(crate) user_us: f64,
     /// The same in the kernel.
     pub(crate) system_us: f64,
+    /// Ticks by which the one is told from the other; their sum needs none.
+    #[serde(default)]
+    pub(crate) ticks: u64,
+    /// How often a thread of the proxy went to sleep and was woken, per complete call.
+    #[serde(default)]
+    pub(crate) wakeups: f64,
+    /// Time of a message through the proxy in the first seconds, when tables may grow.
+    #[serde(default)]
+    pub(crate) first: Latency,
+    /// The same behind them.
+    #[serde(default)]
+    pub(crate) warm: Latency,
     /// What the load generator saw.
     pub(crate) outcome: Outcome,
+}
+
+/// The first seconds of a run, or a third of it if that is less.
+const FIRST_S: f64 = 2.0;
+
+/// Loads are out of step by so much with what they are called: the kernel's ticks would else meet
+/// each call of 500/s at the same place, and never at work.
+const OUT_OF_STEP: f64 = 1.0007;
+
+/// The first seconds of a run, told from the rest of it.
+pub(crate) struct First {
+    until_s: f64,
+    latency: Option<Latency>,
+}
+
+impl First {
+    pub(crate) fn of(plan: &Plan) -> First {
+        let whole_s = plan.calls as f64 / plan.rate;
+        First {
+            until_s: FIRST_S.min(whole_s / 3.0),
+            latency: None,
+        }
+    }
+
+    /// Looks at a run that goes on.
+    pub(crate) fn look(&mut self, progress: &mut Progress<'_>) {
+        if self.latency.is_none() && progress.seconds >= self.until_s {
+            self.latency = Some(progress.part().latency.all);
+        }
+    }
 }
 
 /// A rate counts as followed while p99 of the way through the proxy is below this, microseconds.
 const FOLLOWED_P99_MAX: f64 = 50_000.0;
 
 impl Steady {
+    /// What was seen under a plan, and used meanwhile.
+    pub(crate) fn of(rate: f64, used: &Used, first: &First, outcome: Outcome) -> Steady {
+        let calls = outcome.counts.complete.max(1) as f64;
+        let all_us = used.cpu_s * 1e6 / calls;
+        let user_us = all_us * used.user_share();
+        Steady {
+            rate,
+            user_us,
+            system_us: all_us - user_us,
+            ticks: used.ticks(),
+            wakeups: used.sleeps as f64 / calls,
+            first: first.latency.unwrap_or_default(),
+            warm: outcome.last,
+            outcome,
+        }
+    }
+
+    /// The plan under which a rate is measured.
+    pub(crate) fn plan(rate: f64, calls: u64) -> Plan {
+        Plan::of(rate * OUT_OF_STEP, calls)
+    }
+
+    /// Microseconds of CPU per waking, all that was done then included.
+    pub(crate) fn wakeup_us(&self) -> f64 {
+        match self.wakeups > 0.0 {
+            true => self.cpu_us() / self.wakeups,
+            false => f64::NAN,
+        }
+    }
+
     /// Microseconds of CPU per complete call.
     pub(crate) fn cpu_us(&self) -> f64 {
         self.user_us + self.system_us
@@ -143,18 +216,15 @@ impl Bench {
         outcome
     }
 
-    /// Runs a plan and says what it cost.
-    pub(crate) fn steady(&mut self, plan: Plan) -> io::Result<Steady> {
-        let before = self.subject()?.cpu();
-        let outcome = self.run(plan, &format!("{:.0}/s", plan.rate), |_, _| {})?;
-        let Cpu { user_s, system_s } = self.subject()?.cpu();
-        let per_call = |seconds: f64| seconds * 1e6 / outcome.counts.complete.max(1) as f64;
-        Ok(Steady {
-            rate: plan.rate,
-            user_us: per_call(user_s - before.user_s),
-            system_us: per_call(system_s - before.system_s),
-            outcome,
-        })
+    /// Runs so many calls at a rate and says what it cost.
+    pub(crate) fn steady(&mut self, rate: f64, calls: u64) -> io::Result<Steady> {
+        let plan = Steady::plan(rate, calls);
+        let mut first = First::of(&plan);
+        let before = self.subject()?.used();
+        let what = format!("{rate:.0}/s");
+        let outcome = self.run(plan, &what, |mut progress, _| first.look(&mut progress))?;
+        let used = self.subject()?.used().since(&before);
+        Ok(Steady::of(rate, &used, &first, outcome))
     }
 
     /// Waits until nothing is left, which takes as long as transactions linger.
@@ -170,7 +240,7 @@ impl Bench {
         let (mut points, mut best, mut bad) = (Vec::new(), 0.0, None);
         let mut rate = from;
         for _ in 0..RAISES_MAX + HALVINGS {
-            let point = self.steady(Plan::of(rate, (rate * seconds).max(1.0) as u64))?;
+            let point = self.steady(rate, (rate * seconds).max(1.0) as u64)?;
             match point.has_followed() {
                 true => best = f64::max(best, rate),
                 false => {

@@ -6,6 +6,8 @@
 //!   cargo run --release --features perf --bin perf -- soak       hours of calls of every sort
 //!   cargo run --release --features perf --bin perf -- overload   more than it can carry
 //!   cargo run --release --features perf --bin perf -- load       the load generator alone
+//!   cargo run --release --features perf --bin perf -- segments   datagrams joined by the kernel
+//!   cargo run --release --features perf --bin perf -- report     results as README.md shows them
 //! ```
 //!
 //! `target/release/dialcore` must have been built. Nothing here judges: it prints what it saw,
@@ -21,10 +23,13 @@ mod overload;
 mod place;
 mod plot;
 mod relay;
+mod report;
 mod scale;
+mod segments;
 mod soak;
 mod subject;
 mod terminal;
+mod used;
 
 use std::io;
 use std::net::SocketAddr;
@@ -72,10 +77,12 @@ impl Results {
 enum What {
     /// Runs the same configuration and load through dialcore and Kamailio, one after the other.
     ///
-    /// CPU per call, latency from p50 to p99.99, order, memory per dialog and per ringing call,
-    /// what is left afterwards, and the knee of the curve. Kamailio is installed by apt when it
-    /// is missing, and runs twice: with as many workers as dialcore has cores, and with one,
-    /// because with more it changes the order of messages. Takes about ten minutes.
+    /// CPU and wake-ups per call, latency from p50 to p99.99, that of the first two seconds apart,
+    /// order, memory per dialog and per ringing call, what is left afterwards, and the knee of the
+    /// curve. Kamailio is installed by apt when it is missing, and runs twice: with as many workers
+    /// as dialcore has cores, and with one, because with more it changes the order of messages.
+    /// Beside them stands the floor: a relay without memory or parser that waits as dialcore is
+    /// told to, on as many cores. Takes about ten minutes.
     Compare {
         /// Calls per second of the steady runs, as far as each proxy follows.
         #[arg(long, value_delimiter = ',', default_value = "500,1500,5000")]
@@ -139,8 +146,10 @@ enum What {
     ///
     /// Of a hundred calls 5 have keep-alive, 2 are ended by nobody but the proxy, 10 are cancelled
     /// and 10 refused. A line per minute. Afterwards dialogs, transactions and timers must be 0,
-    /// memory within 5 % of before, every call complete, and p99 of every minute within its bound;
-    /// if not, the command fails.
+    /// memory within 5 % of before, every call complete, nothing wrong or out of order, and p99 of
+    /// every minute within its bound; if not, the command fails. Of 100,000 calls one may be turned
+    /// away with 503, for a machine that stands still for a moment leaves no other choice. The
+    /// results are written in any case; when the proxy dies no further calls are begun.
     Soak {
         /// How long.
         #[arg(long, default_value_t = 30.0)]
@@ -224,6 +233,22 @@ enum What {
         #[arg(long, default_value_t = 10.0)]
         every: f64,
     },
+    /// Measures what it would save to give the kernel datagrams of one size and target as one.
+    ///
+    /// CPU per datagram to send and to receive over the loopback: each by itself in sendmmsg(2), or
+    /// as one that the kernel cuts (UDP_SEGMENT), to a socket with and without UDP_GRO. Takes
+    /// seconds.
+    Segments {
+        #[command(flatten)]
+        sizes: segments::Sizes,
+        #[command(flatten)]
+        to: Results,
+    },
+    /// Prints results as README.md shows them.
+    ///
+    /// Those of compare, overload and segments have a table. With `--write`, each result whose
+    /// name stands in a mark of the file takes the place of what stands there.
+    Report(report::Wanted),
 }
 
 /// Longer than transactions live in any proxy.
@@ -306,14 +331,7 @@ fn run(what: What) -> io::Result<()> {
             println!("{}", scaled.text());
             Ok(())
         }
-        What::ScaleOne { dialogs } => {
-            let measured = scale::dialogs::measure(dialogs)?;
-            println!(
-                "{}",
-                serde_json::to_string(&measured).map_err(io::Error::other)?
-            );
-            Ok(())
-        }
+        What::ScaleOne { dialogs } => scale_one(dialogs),
         What::Soak {
             minutes,
             share,
@@ -336,6 +354,7 @@ fn run(what: What) -> io::Result<()> {
                 mix: SOAK_MIX,
                 p99_max_us: p99_max,
                 left_max_percent: 5.0,
+                shed_max: 1e-5,
             };
             let variant = of_dialcore(workers(cores, apart), apart);
             soak(sizes, &variant, &to)
@@ -380,7 +399,20 @@ fn run(what: What) -> io::Result<()> {
             };
             load(plan, proxy, every)
         }
+        What::Segments { sizes, to } => {
+            let found = segments::run(sizes, &to.results, &to.name("segments"))?;
+            println!("{}", found.text());
+            Ok(())
+        }
+        What::Report(wanted) => report::run(&wanted),
     }
+}
+
+fn scale_one(dialogs: u64) -> io::Result<()> {
+    let measured = scale::dialogs::measure(dialogs)?;
+    let json = serde_json::to_string(&measured).map_err(io::Error::other)?;
+    println!("{json}");
+    Ok(())
 }
 
 fn compare(
@@ -450,11 +482,12 @@ fn generate(plan: Plan, proxy: SocketAddr, every: f64) -> io::Result<Outcome> {
 }
 
 fn alone(plan: Plan) -> io::Result<Outcome> {
-    let steady = compare::relay(plan, false)?;
+    let (steady, _) = compare::relay(plan, 1, false)?;
     eprint!("{}", Place::here().head());
     eprintln!(
-        "the relay: {:.1} us of CPU per call; this program: {:.1} us",
+        "the relay: {:.1} us of CPU and {:.1} wake-ups per call; this program: {:.1} us",
         steady.cpu_us(),
+        steady.wakeups,
         steady.outcome.own_us
     );
     Ok(steady.outcome)

@@ -4,18 +4,18 @@ use std::io;
 use std::path::Path;
 
 use comfy_table::Table;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::bench::Bench;
 use crate::compare::SCRIPT;
 use crate::load::{Outcome, Plan};
 use crate::place::{Place, write_json};
-use crate::plot::{Axis, Corner, Line, Plot, Scale};
+use crate::plot::{Axis, Corner, Line, Plot, Scale, number};
 use crate::subject::{Kind, TurnedAway, Variant, install_kamailio};
 use crate::terminal::{table, value};
 
 /// What to run.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Sizes {
     /// Where the search for the sustainable load begins, calls per second.
     pub(crate) from: f64,
@@ -30,7 +30,7 @@ pub(crate) struct Sizes {
 }
 
 /// One load.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Loaded {
     pub(crate) factor: f64,
     /// Calls per second of the plan.
@@ -68,7 +68,7 @@ impl Loaded {
 }
 
 /// What was found of one proxy.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Found {
     pub(crate) variant: Variant,
     /// The most calls per second that it carries without loss.
@@ -77,7 +77,7 @@ pub(crate) struct Found {
 }
 
 /// All of it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Overload {
     pub(crate) place: Place,
     pub(crate) sizes: Sizes,
@@ -150,6 +150,32 @@ impl Overload {
     /// The result for people.
     pub(crate) fn text(&self) -> String {
         format!("{}\n{}", self.place.head(), self.table())
+    }
+
+    /// The result as README.md shows it.
+    pub(crate) fn markdown(&self) -> String {
+        let mut text = format!(
+            "{}\n\n| proxy | times the sustainable load | planned | offered | complete calls | \
+             503 | p50, p99 latency of BYE |\n| --- | --- | --- | --- | --- | --- | --- |\n",
+            self.place.origin()
+        );
+        for found in &self.found {
+            for load in &found.loads {
+                let rates = [load.rate, load.offered(), load.goodput()];
+                let [planned, offered, complete] = rates.map(|rate| number(rate.round()));
+                let bye = &load.whole.latency.bye;
+                text += &format!(
+                    "| {} | {} | {planned}/s | {offered}/s | {complete}/s | {} % | {} us, {} us \
+                     |\n",
+                    found.variant.name().replace(" apart", ""),
+                    number(load.factor),
+                    value(load.shed_percent()),
+                    number(bye.p50.round()),
+                    number(bye.p99.round()),
+                );
+            }
+        }
+        text
     }
 
     fn table(&self) -> Table {

@@ -5,10 +5,11 @@ use std::io;
 use std::path::Path;
 use std::process::Command;
 
-use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 /// What every result says of itself.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Place {
     /// The command line.
     pub(crate) command: String,
@@ -30,6 +31,17 @@ impl Place {
             machine: machine(),
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
         }
+    }
+
+    /// The sentence above a table of README.md.
+    pub(crate) fn origin(&self) -> String {
+        let Place {
+            command,
+            commit,
+            machine,
+            kernel,
+        } = self;
+        format!("`{command}` at commit {commit},\non {machine}, Linux {kernel}:")
     }
 
     /// The lines above a table.
@@ -93,6 +105,15 @@ pub(crate) fn write_json(folder: &Path, name: &str, result: &impl Serialize) -> 
     fs::create_dir_all(folder)?;
     let json = serde_json::to_string_pretty(result).map_err(io::Error::other)?;
     fs::write(folder.join(format!("{name}.json")), json + "\n")
+}
+
+/// Reads such a result back.
+pub(crate) fn read_json<T: DeserializeOwned>(folder: &Path, name: &str) -> io::Result<T> {
+    let file = folder.join(format!("{name}.json"));
+    let failed =
+        |error: &dyn std::fmt::Display| io::Error::other(format!("{}: {error}", file.display()));
+    let text = fs::read_to_string(&file).map_err(|error| failed(&error))?;
+    serde_json::from_str(&text).map_err(|error| failed(&error))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::bench::Bench;
+use crate::compare::GIVEN_BACK_AFTER;
 use crate::load::{Mix, Outcome, Plan};
 use crate::place::{Place, write_json};
 use crate::plot::{Axis, Corner, Line, Plot, Scale};
@@ -39,7 +40,16 @@ pub(crate) struct Sizes {
     pub(crate) p99_max_us: f64,
     /// How much more memory may be in use afterwards than before, percent.
     pub(crate) left_max_percent: f64,
+    /// Which part of all calls may be turned away with 503; one in any case.
+    pub(crate) shed_max: f64,
 }
+
+/// The load before the run to that of it: no table has to grow for a peak by chance.
+const WARM_FACTOR: f64 = 1.1;
+
+/// p99 of fewer messages than these is chance: at the end there are only those of the longest
+/// calls.
+const PART_COUNT_MIN: u64 = 1_000;
 
 /// One part of the run.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -60,7 +70,8 @@ pub(crate) struct Soaked {
     pub(crate) whole: Outcome,
     pub(crate) memory_before: u64,
     pub(crate) memory_after: u64,
-    pub(crate) holds_after: Holds,
+    /// `None`: it did not say.
+    pub(crate) holds_after: Option<Holds>,
     /// What is not as it should be; empty when all is.
     pub(crate) faults: Vec<String>,
 }
@@ -80,26 +91,31 @@ pub(crate) fn run(
         None => sizes.share * bench.knee(500.0, 3.0)?.0,
     };
     bench.restart()?;
-    let plan = |seconds: f64| Plan {
+    let plan = |rate: f64, seconds: f64| Plan {
         hold_s: sizes.hold_s,
         is_random: true,
         lost_s: f64::from(sizes.lost_s),
         mix: sizes.mix,
         ..Plan::of(rate, (rate * seconds).max(1.0) as u64)
     };
-    // As many calls at once as later, so that memory has the size that they need: longer than all
+    // More calls at once than later, so that memory has the size that they need: longer than all
     // but the longest calls, those with keep-alive and those that nobody ends.
     const LONG_S: f64 = 60.0;
     let longest_s = (4.0 * sizes.hold_s)
         .max(f64::from(sizes.lost_s))
         .max(LONG_S);
     let warm_s = (longest_s + 15.0).min(sizes.seconds);
-    bench.run(plan(warm_s), "warms up", |_, _| {})?;
+    eprintln!(
+        "{rate:.0} calls/s for {:.0} s, {warm_s:.0} s of warming up before",
+        sizes.seconds
+    );
+    bench.run(plan(rate * WARM_FACTOR, warm_s), "warms up", |_, _| {})?;
     bench.drained(sizes.linger_s)?;
-    let memory_before = bench.subject()?.memory();
-    let (parts, whole) = parts(&mut bench, plan(sizes.seconds), sizes.part_s)?;
-    let holds_after = bench.drained(sizes.linger_s)?;
-    let memory_after = bench.subject()?.memory();
+    let memory_before = settled_memory(&bench)?;
+    let (parts, whole) = parts(&mut bench, plan(rate, sizes.seconds), sizes.part_s)?;
+    // From here on nothing may keep the results from being written.
+    let holds_after = bench.drained(sizes.linger_s).ok();
+    let memory_after = settled_memory(&bench)?;
     let mut soaked = Soaked {
         place,
         sizes,
@@ -116,11 +132,20 @@ pub(crate) fn run(
     Ok(soaked)
 }
 
+/// Memory of a proxy that has nothing left to do, once it has given back what it does not need.
+fn settled_memory(bench: &Bench) -> io::Result<u64> {
+    std::thread::sleep(GIVEN_BACK_AFTER);
+    Ok(bench.subject()?.memory())
+}
+
 fn parts(bench: &mut Bench, plan: Plan, part_s: f64) -> io::Result<(Vec<Part>, Outcome)> {
     let (mut parts, mut next) = (Vec::new(), part_s);
     let whole = bench.run(plan, "soaks", |mut progress, subject| {
         if progress.seconds < next {
             return;
+        }
+        if !subject.is_alive() {
+            progress.stop();
         }
         next += part_s;
         let part = Part {
@@ -140,12 +165,13 @@ impl Part {
         let counts = &self.outcome.counts;
         let latency = &self.outcome.latency.all;
         format!(
-            "{:6.0} s: {} begun, {:.0}/s complete, {} failed, {} wrong, {} out of order, p50 {} \
-             p99 {} p99.9 {} us, {} dialogs, {} transactions, {:.1} MiB",
+            "{:6.0} s: {} begun, {:.0}/s complete, {} failed, {} with 503, {} wrong, {} out of \
+             order, p50 {} p99 {} p99.9 {} us, {} dialogs, {} transactions, {:.1} MiB",
             self.until_s,
             counts.started,
             self.outcome.goodput(),
             counts.failed + counts.rejected,
+            counts.shed,
             counts.wrong.all(),
             counts.reordered.all(),
             value(latency.p50),
@@ -165,17 +191,31 @@ impl Soaked {
     }
 
     fn worst_p99(&self) -> f64 {
-        let parts = self.parts.iter().map(|p| p.outcome.latency.all.p99);
-        parts.fold(0.0, f64::max)
+        let latencies = self.parts.iter().map(|p| p.outcome.latency.all);
+        let many = latencies.filter(|latency| latency.count >= PART_COUNT_MIN);
+        many.map(|latency| latency.p99).fold(0.0, f64::max)
+    }
+
+    fn shed_max(&self) -> u64 {
+        (self.whole.counts.started as f64 * self.sizes.shed_max).ceil() as u64
     }
 
     fn judge(&self) -> Vec<String> {
         let counts = &self.whole.counts;
-        let lost = counts.started - counts.complete;
+        let planned = (self.rate * self.sizes.seconds) as u64;
+        let lost = counts.started - counts.complete - counts.shed;
         let checks = [
+            (
+                counts.started < planned,
+                format!("{} of {planned} calls were begun", counts.started),
+            ),
             (
                 lost > 0,
                 format!("{lost} calls are not complete: {counts:?}"),
+            ),
+            (
+                counts.shed > self.shed_max(),
+                format!("{} calls got a 503, {} may", counts.shed, self.shed_max()),
             ),
             (
                 counts.wrong.all() > 0,
@@ -186,8 +226,11 @@ impl Soaked {
                 format!("messages are out of order: {:?}", counts.reordered),
             ),
             (
-                !self.holds_after.is_nothing(),
-                format!("the proxy still holds {:?}", self.holds_after),
+                self.holds_after.is_none_or(|holds| !holds.is_nothing()),
+                match self.holds_after {
+                    Some(holds) => format!("the proxy still holds {holds:?}"),
+                    None => "the proxy does not say what it holds".to_owned(),
+                },
             ),
             (
                 self.left_percent() > self.sizes.left_max_percent,
@@ -205,6 +248,10 @@ impl Soaked {
     /// The result for people.
     pub(crate) fn text(&self) -> String {
         let counts = &self.whole.counts;
+        let left = |of: fn(&Holds) -> u64| {
+            let holds = self.holds_after.as_ref();
+            holds.map_or_else(|| "-".to_owned(), |holds| of(holds).to_string())
+        };
         let mut table = table(["what", "value"].map(String::from));
         let rows = [
             ("calls per second", value(self.rate)),
@@ -214,9 +261,11 @@ impl Soaked {
             ("of them cancelled", counts.cancelled.to_string()),
             ("of them ended by the proxy", counts.timed_out.to_string()),
             ("keep-alive requests answered", counts.asked.to_string()),
+            ("failed", (counts.failed + counts.rejected).to_string()),
+            ("turned away with 503", counts.shed.to_string()),
             (
-                "failed",
-                (counts.failed + counts.rejected + counts.shed).to_string(),
+                "datagrams that the load generator lost",
+                self.whole.own_drops.to_string(),
             ),
             (
                 "messages with wrong content",
@@ -228,12 +277,9 @@ impl Soaked {
             ("memory before, bytes", self.memory_before.to_string()),
             ("memory after, bytes", self.memory_after.to_string()),
             ("more memory than before, %", value(self.left_percent())),
-            ("dialogs left", self.holds_after.dialogs.to_string()),
-            (
-                "transactions left",
-                self.holds_after.transactions.to_string(),
-            ),
-            ("timers left", self.holds_after.timers.to_string()),
+            ("dialogs left", left(|h| h.dialogs)),
+            ("transactions left", left(|h| h.transactions)),
+            ("timers left", left(|h| h.timers)),
         ];
         for (name, value) in rows {
             table.add_row([name.to_owned(), value]);
@@ -279,12 +325,11 @@ impl Soaked {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::load::Counts;
     use crate::subject::Kind;
 
-    #[test]
-    fn a_few_seconds_leave_nothing_behind() {
-        let folder = std::env::temp_dir().join(format!("perf-soak-{}", std::process::id()));
-        let sizes = Sizes {
+    fn few() -> Sizes {
+        Sizes {
             seconds: 4.0,
             rate: Some(100.0),
             share: 0.7,
@@ -301,13 +346,81 @@ mod tests {
             // A build without optimisation on a busy machine.
             p99_max_us: 1e9,
             left_max_percent: 25.0,
+            shed_max: 1e-5,
+        }
+    }
+
+    fn faultless() -> Soaked {
+        let counts = Counts {
+            started: 1_000_000,
+            complete: 1_000_000,
+            ..Counts::default()
         };
+        let whole = Outcome {
+            counts,
+            ..Outcome::default()
+        };
+        Soaked {
+            place: Place::here(),
+            sizes: few(),
+            rate: 250_000.0,
+            parts: Vec::new(),
+            whole,
+            memory_before: 1_000,
+            memory_after: 1_000,
+            holds_after: Some(Holds::default()),
+            faults: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_few_503_are_no_fault_and_everything_else_is() {
+        let judged = |change: fn(&mut Soaked)| {
+            let mut soaked = faultless();
+            change(&mut soaked);
+            soaked.judge().len()
+        };
+        let shed = |soaked: &mut Soaked, count| {
+            soaked.whole.counts.complete -= count;
+            soaked.whole.counts.shed = count;
+        };
+        assert_eq!(judged(|_| {}), 0);
+        let mut some = faultless();
+        shed(&mut some, 10);
+        assert_eq!(some.judge(), [""; 0]);
+        shed(&mut some, 11);
+        assert_eq!(some.judge().len(), 1 + 1, "11, and 10 that are nowhere");
+        assert_eq!(judged(|s| s.whole.counts.complete -= 1), 1);
+        assert_eq!(judged(|s| s.rate += 250.0), 1);
+        assert_eq!(judged(|s| s.whole.counts.reordered.trying_late = 1), 1);
+        assert_eq!(judged(|s| s.holds_after = None), 1);
+        assert_eq!(judged(|s| s.memory_after = 1_300), 1);
+        let part = |count, p99| {
+            let mut outcome = Outcome::default();
+            (outcome.latency.all.count, outcome.latency.all.p99) = (count, p99);
+            Part {
+                until_s: 60.0,
+                outcome,
+                memory: 0,
+                holds: Holds::default(),
+            }
+        };
+        let mut slow = faultless();
+        slow.parts = vec![part(999, 2e9)];
+        assert_eq!(slow.judge(), [""; 0]);
+        slow.parts.push(part(1_000, 2e9));
+        assert_eq!(slow.judge().len(), 1);
+    }
+
+    #[test]
+    fn a_few_seconds_leave_nothing_behind() {
+        let folder = std::env::temp_dir().join(format!("perf-soak-{}", std::process::id()));
         let variant = Variant {
             kind: Kind::Dialcore,
             workers: 2,
             is_apart: false,
         };
-        let soaked = run(sizes, &variant, &folder, "soak").expect("a run");
+        let soaked = run(few(), &variant, &folder, "soak").expect("a run");
         assert_eq!(soaked.faults, [""; 0], "{}", soaked.text());
         let counts = soaked.whole.counts;
         assert_eq!(counts.complete, 400);

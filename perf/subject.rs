@@ -6,15 +6,16 @@ use std::fs;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::kernel::{self, Cpus};
+use crate::used::{Used, stat, threads};
 
 const START_S_MAX: u64 = 20;
 const STOP_S_MAX: u64 = 20;
@@ -24,7 +25,7 @@ const KAMAILIO_SHARED: &str = "4096";
 const KAMAILIO_PRIVATE: &str = "64";
 
 /// Which proxy.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Kind {
     /// The one of this tree.
@@ -127,7 +128,7 @@ pub(crate) fn install_kamailio() -> io::Result<()> {
 }
 
 /// A proxy and how it is run.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Variant {
     /// Which.
     pub(crate) kind: Kind,
@@ -151,17 +152,8 @@ impl Variant {
     }
 }
 
-/// CPU seconds since the start.
-#[derive(Clone, Copy, Default, Debug)]
-pub(crate) struct Cpu {
-    /// In user space.
-    pub(crate) user_s: f64,
-    /// In the kernel.
-    pub(crate) system_s: f64,
-}
-
 /// What a proxy says that it holds.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub(crate) struct Holds {
     /// Dialogs in any state.
     pub(crate) dialogs: u64,
@@ -179,7 +171,7 @@ impl Holds {
 }
 
 /// What a proxy says that it did not take, in messages.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub(crate) struct TurnedAway {
     /// INVITEs answered with 503.
     pub(crate) refused: u64,
@@ -288,25 +280,15 @@ impl Subject {
         self.address
     }
 
-    /// What its threads have used: the scheduler's sum, which is exact to the nanosecond, divided
-    /// into user space and kernel as the ticks of the kernel's accounting were.
-    pub(crate) fn cpu(&self) -> Cpu {
-        let (mut all_s, mut user, mut system) = (0.0, 0u64, 0u64);
-        for thread in self.processes().iter().flat_map(|pid| threads(pid)) {
-            let run = fs::read_to_string(thread.join("schedstat")).unwrap_or_default();
-            let nanos = run.split_whitespace().next().and_then(|n| n.parse().ok());
-            all_s += nanos.unwrap_or(0.0) / 1e9;
-            // Fields 14 and 15 of proc(5), counted behind the name.
-            let fields = stat(&thread).unwrap_or_default();
-            let ticks = |index: usize| fields.get(index).and_then(|f| f.parse::<u64>().ok());
-            user += ticks(11).unwrap_or(0);
-            system += ticks(12).unwrap_or(0);
-        }
-        let user_share = user as f64 / (user + system).max(1) as f64;
-        Cpu {
-            user_s: all_s * user_share,
-            system_s: all_s * (1.0 - user_share),
-        }
+    /// What all its threads have used.
+    pub(crate) fn used(&self) -> Used {
+        Used::of(self.processes().iter().flat_map(|pid| threads(pid)))
+    }
+
+    /// Whether it still runs.
+    pub(crate) fn is_alive(&self) -> bool {
+        let stat = stat(&PathBuf::from(format!("/proc/{}", self.child.id())));
+        stat.is_some_and(|fields| fields.first().is_some_and(|state| state != "Z"))
     }
 
     /// Memory in use, in bytes: of its processes, each shared page counted once; of Kamailio, which
@@ -408,19 +390,6 @@ fn number(value: &Json) -> Option<u64> {
         Json::String(text) => text.trim().parse().ok(),
         value => value.as_u64(),
     }
-}
-
-/// The folders of the threads of a process.
-fn threads(process: &Path) -> Vec<PathBuf> {
-    let folders = fs::read_dir(process.join("task"));
-    folders.map_or_else(|_| Vec::new(), |f| f.flatten().map(|e| e.path()).collect())
-}
-
-/// The fields of `/proc/PID/stat` behind the name, the state first.
-fn stat(process: &Path) -> Option<Vec<String>> {
-    let text = fs::read_to_string(process.join("stat")).ok()?;
-    let (_, rest) = text.rsplit_once(')')?;
-    Some(rest.split_whitespace().map(str::to_owned).collect())
 }
 
 impl Drop for Subject {

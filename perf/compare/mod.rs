@@ -1,5 +1,7 @@
-//! Proxies with the same configuration under the same load, one after the other.
+//! Proxies with the same configuration under the same load, one after the other, and the floor
+//! beneath them.
 
+mod readme;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -8,10 +10,10 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::bench::{Apart, Bench, Steady};
-use crate::load::{Plan, Sockets};
+use crate::bench::{Apart, Bench, First, Steady};
+use crate::load::{Plan, Run, Sockets};
 use crate::place::Place;
 use crate::relay::Relay;
 use crate::subject::{Holds, Kind, Variant, install_kamailio};
@@ -23,12 +25,12 @@ const SHARE: f64 = 0.7;
 /// Where memory is measured: no proxy is busy.
 const MEMORY_RATE: f64 = 1_000.0;
 /// A proxy that has nothing left to do gives pages back within this time.
-const GIVEN_BACK_AFTER: Duration = Duration::from_millis(2_500);
+pub(crate) const GIVEN_BACK_AFTER: Duration = Duration::from_millis(2_500);
 /// What is warm before memory is measured: rings of a fixed size are full behind so many calls.
 pub(crate) const WARM_CALLS: u64 = 8_000;
 
 /// What to run.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Sizes {
     /// Calls per second of the steady runs.
     pub(crate) rates: Vec<f64>,
@@ -52,7 +54,7 @@ pub(crate) struct Sizes {
 }
 
 /// Memory of one kind of calls.
-#[derive(Clone, Copy, Default, Debug, Serialize)]
+#[derive(Clone, Copy, Default, Debug, Serialize, Deserialize)]
 pub(crate) struct Memory {
     /// How many calls there were when memory was measured.
     pub(crate) calls: u64,
@@ -69,7 +71,7 @@ pub(crate) struct Memory {
 }
 
 /// What was found of one proxy.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Found {
     pub(crate) variant: Variant,
     /// What it says of itself.
@@ -89,6 +91,17 @@ pub(crate) struct Found {
 }
 
 impl Found {
+    /// What was seen at this rate, if it followed.
+    pub(crate) fn at(&self, rate: f64) -> Option<&Steady> {
+        self.steady.iter().find(|s| s.rate == rate)
+    }
+
+    /// Dialogs and transactions that were left of all that was held.
+    pub(crate) fn left_over(&self) -> u64 {
+        let after = [self.per_dialog, self.per_call].map(|m| m.holds_after);
+        after.iter().map(|h| h.dialogs + h.transactions).sum()
+    }
+
     /// Messages out of order, and complete calls, of all steady runs.
     pub(crate) fn reordered(&self) -> (u64, u64) {
         let runs = self.steady.iter().chain([&self.at_share]);
@@ -100,12 +113,16 @@ impl Found {
 }
 
 /// All of it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Comparison {
     pub(crate) place: Place,
     pub(crate) sizes: Sizes,
-    /// The least a proxy can do, at the first rate.
-    pub(crate) relay: Steady,
+    /// The least a proxy can do, at each rate.
+    #[serde(default)]
+    pub(crate) floor: Vec<Steady>,
+    /// How many threads did it.
+    #[serde(default)]
+    pub(crate) floor_cores: usize,
     /// One for each proxy.
     pub(crate) found: Vec<Found>,
 }
@@ -135,39 +152,60 @@ pub(crate) fn run(
     if variants.iter().any(|v| v.kind == Kind::Kamailio) {
         install_kamailio()?;
     }
-    let is_apart = variants.iter().any(|v| v.is_apart);
-    let relay = relay(
-        Plan::of(sizes.rates[0], (sizes.rates[0] * 4.0) as u64),
-        is_apart,
-    )?;
+    let (floor, floor_cores) = floor(variants, &sizes)?;
     let found: io::Result<Vec<Found>> = variants.iter().map(|v| look_at(v, &sizes)).collect();
     let comparison = Comparison {
         place,
         sizes,
-        relay,
+        floor,
+        floor_cores,
         found: found?,
     };
     comparison.write(folder, name)?;
     Ok(comparison)
 }
 
-/// The built-in relay under a plan, as if it were a proxy.
-pub(crate) fn relay(plan: Plan, is_apart: bool) -> io::Result<Steady> {
+/// The built-in relay at each rate, with as many threads as the first proxy has cores.
+fn floor(variants: &[Variant], sizes: &Sizes) -> io::Result<(Vec<Steady>, usize)> {
+    let (cores, is_apart) = variants
+        .first()
+        .map_or((1, false), |v| (v.workers, v.is_apart));
+    let mut floor = Vec::new();
+    let mut core_count = 0;
+    for rate in &sizes.rates {
+        let calls = (*rate * sizes.seconds).max(1.0) as u64;
+        let (steady, count) = relay(Steady::plan(*rate, calls), cores, is_apart)?;
+        floor.push(Steady {
+            rate: *rate,
+            ..steady
+        });
+        core_count = count;
+    }
+    Ok((floor, core_count))
+}
+
+/// The built-in relay under a plan, as if it were a proxy, and how many threads it had.
+pub(crate) fn relay(plan: Plan, cores: usize, is_apart: bool) -> io::Result<(Steady, usize)> {
+    const WARM: (f64, u64) = (500.0, 500);
     let sockets = Sockets::open()?;
     let apart = is_apart.then(Apart::begin).transpose()?;
     let callee = sockets.callee()?;
-    let start = || Relay::start(callee, None);
+    let start = || Relay::start(callee, cores, None);
     let relay = apart.as_ref().map_or_else(start, |a| a.start(start))?;
-    let mut run = crate::load::Run::new(plan, relay.address(), sockets, "relay")?;
-    let outcome = run.run(|_| {})?;
-    let used = relay.stop()?;
-    Ok(Steady {
-        rate: plan.rate,
-        // Which of it is the kernel's nobody says of one thread.
-        user_us: 0.0,
-        system_us: used.as_secs_f64() * 1e6 / outcome.counts.complete.max(1) as f64,
-        outcome,
-    })
+    let warm = Plan::of(WARM.0, WARM.1.min(plan.calls));
+    let mut run = Run::new(warm, relay.address(), sockets, "warm")?;
+    run.run(|_| {})?;
+    let (mut first, before) = (First::of(&plan), relay.used());
+    let mut run = Run::new(plan, relay.address(), run.into_sockets(), "relay")?;
+    let bar = crate::terminal::bar(&format!("floor {:.0}/s", plan.rate), plan.calls);
+    let outcome = run.run(|mut progress| {
+        bar.set_position(progress.over);
+        first.look(&mut progress);
+    })?;
+    bar.finish_and_clear();
+    let (used, core_count) = (relay.used().since(&before), relay.core_count());
+    relay.stop()?;
+    Ok((Steady::of(plan.rate, &used, &first, outcome), core_count))
 }
 
 /// Runs all of it on one proxy.
@@ -183,7 +221,7 @@ fn look_at(variant: &Variant, sizes: &Sizes) -> io::Result<Found> {
     let plan = Plan::of(rate, (rate * sizes.seconds) as u64);
     // Tables grow to what this load needs, which is another matter than the load.
     bench.run(plan, "warms up at 70 %", |_, _| {})?;
-    let at_share = bench.steady(plan)?;
+    let at_share = bench.steady(plan.rate, plan.calls)?;
     Ok(Found {
         variant: variant.clone(),
         version: variant.kind.version(),
@@ -200,7 +238,7 @@ fn look_at(variant: &Variant, sizes: &Sizes) -> io::Result<Found> {
 fn steady_runs(bench: &mut Bench, sizes: &Sizes) -> io::Result<Vec<Steady>> {
     let mut steady: Vec<Steady> = Vec::new();
     for rate in &sizes.rates {
-        let run = bench.steady(Plan::of(*rate, (*rate * sizes.seconds).max(1.0) as u64))?;
+        let run = bench.steady(*rate, (*rate * sizes.seconds).max(1.0) as u64)?;
         let has_followed = run.has_followed();
         // The first one is told of in any case: it says what happened.
         steady.extend(Some(run).filter(|_| has_followed || *rate == sizes.rates[0]));
@@ -214,7 +252,11 @@ fn steady_runs(bench: &mut Bench, sizes: &Sizes) -> io::Result<Vec<Steady>> {
         && calls < sizes.calls
     {
         let again = last.outcome.counts.complete + sizes.calls - calls;
-        *last = bench.steady(Plan::of(last.rate, again))?;
+        // What a load begins with was seen when it began.
+        *last = Steady {
+            first: last.first,
+            ..bench.steady(last.rate, again)?
+        };
     }
     Ok(steady)
 }

@@ -12,8 +12,18 @@ use crate::place::write_json;
 use crate::plot::{Axis, Corner, Line, Plot, Scale};
 use crate::terminal::{table, value};
 
-/// A line of the table: its name, the budget, and the value of each proxy.
-type Row<'a> = (String, &'a str, Box<dyn Fn(&Found) -> Option<f64> + 'a>);
+/// What a line says of a proxy.
+type Of<'a> = Box<dyn Fn(&Found) -> Option<f64> + 'a>;
+
+/// A line of the table.
+struct Row<'a> {
+    name: String,
+    budget: &'a str,
+    /// That of the floor.
+    floor: Option<f64>,
+    /// That of a proxy.
+    of: Of<'a>,
+}
 
 impl Comparison {
     /// The tables.
@@ -23,26 +33,36 @@ impl Comparison {
             self.place.head(),
             self.table(),
             self.ways(),
-            self.floor()
+            self.notes()
         )
     }
 
+    /// What was seen of the floor at this rate.
+    pub(super) fn floor_at(&self, rate: f64) -> Option<&Steady> {
+        self.floor.iter().find(|s| s.rate == rate)
+    }
+
+    /// The name of the floor.
+    pub(super) fn floor_name(&self) -> String {
+        match self.floor_cores {
+            1 => "floor, 1 thread".to_owned(),
+            count => format!("floor, {count} threads"),
+        }
+    }
+
     fn table(&self) -> Table {
-        let mut head = vec![String::new()];
+        let mut head = vec![String::new(), self.floor_name()];
         head.extend(self.found.iter().map(|f| f.variant.name()));
         head.extend(["to the first".to_owned(), "budget".to_owned()]);
         let mut table = table(head);
-        for (name, budget, of) in self.rows() {
-            let values: Vec<Option<f64>> = self.found.iter().map(of).collect();
-            let mut row = vec![name];
-            row.extend(
-                values
-                    .iter()
-                    .map(|v| v.map_or_else(|| "-".to_owned(), value)),
-            );
-            row.push(ratios(&values));
-            row.push(budget.to_owned());
-            table.add_row(row);
+        let shown = |v: &Option<f64>| v.map_or_else(|| "-".to_owned(), value);
+        for row in self.rows() {
+            let values: Vec<Option<f64>> = self.found.iter().map(row.of).collect();
+            let mut cells = vec![row.name, shown(&row.floor)];
+            cells.extend(values.iter().map(shown));
+            cells.push(ratios(&values));
+            cells.push(row.budget.to_owned());
+            table.add_row(cells);
         }
         table
     }
@@ -50,26 +70,24 @@ impl Comparison {
     fn rows(&self) -> Vec<Row<'_>> {
         let mut rows: Vec<Row<'_>> = Vec::new();
         for rate in &self.sizes.rates {
-            rows.extend(rate_rows(*rate));
+            rows.extend(self.rate_rows(*rate));
         }
-        let at_share = |name: &str, budget, of: fn(&Steady) -> f64| -> Row<'_> {
-            let name = format!("{name} at 70 % of the knee");
-            (
-                name,
-                budget,
-                Box::new(move |f: &Found| Some(of(&f.at_share))),
-            )
+        let at_share = |name: &str, budget, of: fn(&Steady) -> f64| Row {
+            name: format!("{name} at 70 % of the knee"),
+            budget,
+            floor: None,
+            of: Box::new(move |f: &Found| Some(of(&f.at_share))),
         };
-        let found = |name: &str, budget, of: fn(&Found) -> f64| -> Row<'_> {
-            (
-                name.to_owned(),
-                budget,
-                Box::new(move |f: &Found| Some(of(f))),
-            )
+        let found = |name: &str, budget, of: fn(&Found) -> f64| Row {
+            name: name.to_owned(),
+            budget,
+            floor: None,
+            of: Box::new(move |f: &Found| Some(of(f))),
         };
         rows.extend([
             found("knee, calls/s", "", |f| f.knee),
             at_share("CPU per call, us,", "ratio 6, aim 8", Steady::cpu_us),
+            at_share("wake-ups per call", "", |s| s.wakeups),
             at_share("p50 added latency, us,", "", |s| s.outcome.latency.all.p50),
             at_share("p99 added latency, us,", "1000, aim 300", |s| {
                 s.outcome.latency.all.p99
@@ -93,13 +111,51 @@ impl Comparison {
                 f.per_dialog.left_percent
             }),
             found("dialogs and transactions left", "0", |f| {
-                [f.per_dialog, f.per_call]
-                    .map(|m| m.holds_after.dialogs + m.holds_after.transactions)
-                    .iter()
-                    .sum::<u64>() as f64
+                f.left_over() as f64
             }),
         ]);
         rows
+    }
+
+    fn rate_rows(&self, rate: f64) -> Vec<Row<'_>> {
+        let row = |name: &str, budget, of: fn(&Steady) -> f64| Row {
+            name: format!("{name} at {rate:.0}/s"),
+            budget,
+            floor: self.floor_at(rate).map(of),
+            of: Box::new(move |f: &Found| f.at(rate).map(of)),
+        };
+        let floor_us = self.floor_at(rate).map_or(f64::NAN, Steady::cpu_us);
+        let to_floor = Row {
+            name: format!("that, to the floor's, at {rate:.0}/s"),
+            budget: "aim 2",
+            floor: Some(1.0),
+            of: Box::new(move |f: &Found| f.at(rate).map(|s| s.cpu_us() / floor_us)),
+        };
+        vec![
+            row("CPU per call, us,", "ratio 6, aim 8", Steady::cpu_us),
+            to_floor,
+            row("in user space, us,", "40, aim 20", |s| s.user_us),
+            row("in the kernel, us,", "", |s| s.system_us),
+            row("ticks that tell them apart", "", |s| s.ticks as f64),
+            row("wake-ups per call", "", |s| s.wakeups),
+            row("CPU per wake-up, us,", "", Steady::wakeup_us),
+            row("p50 added latency, us,", "", |s| s.outcome.latency.all.p50),
+            row("p90, us,", "", |s| s.outcome.latency.all.p90),
+            row("p99, us,", "", |s| s.outcome.latency.all.p99),
+            row("p99.9, us,", "", |s| s.outcome.latency.all.p999),
+            row("p99.99, us,", "", |s| s.outcome.latency.all.p9999),
+            row("p99 of the first 2 s, us,", "", |s| of_some(&s.first)),
+            row("p99 behind them, us,", "", |s| of_some(&s.warm)),
+            row("messages out of order", "0", |s| {
+                s.outcome.counts.reordered.all() as f64
+            }),
+            row("messages with wrong content", "0", |s| {
+                s.outcome.counts.wrong.all() as f64
+            }),
+            row("calls not complete", "0", |s| {
+                (s.outcome.counts.started - s.outcome.counts.complete) as f64
+            }),
+        ]
     }
 
     fn ways(&self) -> Table {
@@ -121,15 +177,14 @@ impl Comparison {
         table
     }
 
-    fn floor(&self) -> String {
-        let relay = &self.relay;
+    fn notes(&self) -> String {
+        let own = self.found.iter().flat_map(|f| &f.steady);
+        let own = own.map(|s| s.outcome.own_us).fold(0.0, f64::max);
         format!(
-            "A bare relay takes {} us of CPU per call at {:.0} calls/s, p99 {} us; the load \
-             generator itself {} us.",
-            value(relay.cpu_us()),
-            relay.rate,
-            value(relay.outcome.latency.all.p99),
-            value(relay.outcome.own_us)
+            "The floor is a bare relay that waits as dialcore is told to; its threads are of the \
+             load generator's process. Waking must cost what it costs there, at every rate alike. \
+             The load generator itself takes up to {} us of CPU per call.",
+            value(own)
         )
     }
 
@@ -172,6 +227,11 @@ impl Comparison {
                 .map(|(place, (_, us))| (place as f64, us))
                 .collect()
         };
+        let mut cpu = lines(&of_curve(Steady::cpu_us, true));
+        cpu.extend((!self.floor.is_empty()).then(|| Line {
+            name: self.floor_name(),
+            points: self.floor.iter().map(|s| (s.rate, s.cpu_us())).collect(),
+        }));
         [
             (
                 "cpu",
@@ -179,7 +239,7 @@ impl Comparison {
                     title: "CPU per complete call, as far as each proxy follows",
                     x: rate(),
                     y: axis("microseconds of CPU", Scale::Linear),
-                    lines: lines(&of_curve(Steady::cpu_us, true)),
+                    lines: cpu,
                     legend: Corner::UpperRight,
                 },
             ),
@@ -207,30 +267,12 @@ impl Comparison {
     }
 }
 
-fn rate_rows<'a>(rate: f64) -> Vec<Row<'a>> {
-    let row = |name: &str, budget, of: fn(&Steady) -> f64| -> Row<'a> {
-        let at = move |f: &Found| f.steady.iter().find(|s| s.rate == rate).map(of);
-        (format!("{name} at {rate:.0}/s"), budget, Box::new(at))
-    };
-    vec![
-        row("CPU per call, us,", "ratio 6, aim 8", Steady::cpu_us),
-        row("in user space, us,", "40, aim 20", |s| s.user_us),
-        row("in the kernel, us,", "", |s| s.system_us),
-        row("p50 added latency, us,", "", |s| s.outcome.latency.all.p50),
-        row("p90, us,", "", |s| s.outcome.latency.all.p90),
-        row("p99, us,", "", |s| s.outcome.latency.all.p99),
-        row("p99.9, us,", "", |s| s.outcome.latency.all.p999),
-        row("p99.99, us,", "", |s| s.outcome.latency.all.p9999),
-        row("messages out of order", "0", |s| {
-            s.outcome.counts.reordered.all() as f64
-        }),
-        row("messages with wrong content", "0", |s| {
-            s.outcome.counts.wrong.all() as f64
-        }),
-        row("calls not complete", "0", |s| {
-            (s.outcome.counts.started - s.outcome.counts.complete) as f64
-        }),
-    ]
+/// p99 of messages that there were.
+pub(super) fn of_some(latency: &Latency) -> f64 {
+    match latency.count {
+        0 => f64::NAN,
+        _ => latency.p99,
+    }
 }
 
 /// The others' values divided by the first one's.

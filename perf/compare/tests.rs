@@ -1,6 +1,7 @@
 //! The whole comparison, small, with what is built.
 
 use super::*;
+use crate::place::read_json;
 use crate::subject::Kind;
 
 fn few() -> Sizes {
@@ -42,7 +43,10 @@ fn a_comparison_in_small() {
             counts.complete >= 50 && counts.wrong.all() == 0,
             "{name}: {counts:?}"
         );
-        assert!(one.steady[0].cpu_us() > 0.0, "{name}");
+        for steady in &one.steady {
+            assert!(steady.cpu_us() > 0.0 && steady.wakeups > 0.0, "{name}");
+            assert!(steady.first.count > 0 && steady.warm.count > 0, "{name}");
+        }
         assert!(one.knee >= 100.0, "{name}: {}", one.knee);
         assert!(one.reordered().1 >= 200, "{name}");
         assert_eq!(one.per_call.holds.dialogs, 50, "{name}");
@@ -50,12 +54,27 @@ fn a_comparison_in_small() {
         assert_eq!(one.per_dialog.holds.transactions, 0, "{name}");
         assert!(one.per_dialog.holds_after.is_nothing(), "{name}");
     }
+    assert_eq!(found.floor.len(), 2);
+    assert!(
+        found
+            .floor
+            .iter()
+            .all(|s| s.cpu_us() > 0.0 && s.wakeups > 0.0)
+    );
+    let read: Comparison = read_json(&folder, "compare").expect("what was written");
+    assert_eq!(read.markdown(), found.markdown());
+    assert!(
+        read.markdown().contains("| floor, 1 thread |"),
+        "{}",
+        read.markdown()
+    );
     let text = found.text();
     for word in [
         "CPU per call, us, at 100/s",
         "knee",
         "INVITE",
         "bare relay",
+        "wake-ups per call at 200/s",
         "budget",
     ] {
         assert!(text.contains(word), "{word} in\n{text}");

@@ -1,6 +1,8 @@
 //! Whether a message is what the other end has sent, as a proxy passes it on.
 
-use serde::Serialize;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 
 use super::read::{Method, Seen, Start};
 use super::write::{End, Writer, digits};
@@ -64,10 +66,23 @@ impl Wrongs {
     }
 }
 
+impl Wrong {
+    fn key(self) -> String {
+        format!("{self:?}").to_lowercase()
+    }
+}
+
 impl Serialize for Wrongs {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let named = Wrong::ALL.map(|wrong| (format!("{wrong:?}").to_lowercase(), self.of(wrong)));
-        serializer.collect_map(named)
+        serializer.collect_map(Wrong::ALL.map(|wrong| (wrong.key(), self.of(wrong))))
+    }
+}
+
+impl<'de> Deserialize<'de> for Wrongs {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Wrongs, D::Error> {
+        let named = BTreeMap::<String, u64>::deserialize(deserializer)?;
+        let count = |wrong: Wrong| named.get(&wrong.key()).copied().unwrap_or(0);
+        Ok(Wrongs(Wrong::ALL.map(count)))
     }
 }
 

@@ -215,6 +215,11 @@ pub(crate) struct Progress<'a> {
 }
 
 impl Progress<'_> {
+    /// No further call begins; the run ends when those that have are over.
+    pub(crate) fn stop(&mut self) {
+        self.run.plan.calls = self.run.plan.calls.min(self.run.started);
+    }
+
     /// What was seen since this was asked for the last time.
     pub(crate) fn part(&mut self) -> Outcome {
         let now = self.run.now();

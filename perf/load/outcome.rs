@@ -1,7 +1,7 @@
 //! What a run has seen.
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::check::Wrongs;
 
@@ -100,7 +100,7 @@ impl Lateness {
 }
 
 /// Microseconds below which so many of a hundred are.
-#[derive(Clone, Copy, Default, Debug, Serialize)]
+#[derive(Clone, Copy, Default, Debug, Serialize, Deserialize)]
 pub(crate) struct Latency {
     pub(crate) count: u64,
     pub(crate) p50: f64,
@@ -139,7 +139,7 @@ impl Latency {
 }
 
 /// Of all messages, and of each kind.
-#[derive(Clone, Copy, Default, Debug, Serialize)]
+#[derive(Clone, Copy, Default, Debug, Serialize, Deserialize)]
 pub(crate) struct Latencies {
     pub(crate) all: Latency,
     pub(crate) invite: Latency,
@@ -164,7 +164,7 @@ impl Latencies {
 }
 
 /// Messages of a call that came before one that was sent earlier.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub(crate) struct Reordered {
     /// A 180 behind the 200.
     pub(crate) ringing_after_ok: u64,
@@ -181,7 +181,7 @@ impl Reordered {
 }
 
 /// How many of what.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub(crate) struct Counts {
     /// Calls that began.
     pub(crate) started: u64,
@@ -256,7 +256,7 @@ impl Counts {
 }
 
 /// What was seen, of a run or of a part of it.
-#[derive(Clone, Copy, Default, Debug, Serialize)]
+#[derive(Clone, Copy, Default, Debug, Serialize, Deserialize)]
 pub(crate) struct Outcome {
     pub(crate) counts: Counts,
     /// How long it was, seconds.
@@ -264,7 +264,11 @@ pub(crate) struct Outcome {
     /// The one-way time of a message through the proxy, microseconds; nothing is subtracted.
     pub(crate) latency: Latencies,
     /// How late this program was with INVITEs and BYEs, microseconds.
+    #[serde(default)]
     pub(crate) lateness: Latency,
+    /// Of all messages since somebody has asked for a part of the run for the last time.
+    #[serde(skip)]
+    pub(crate) last: Latency,
     /// Microseconds of CPU that this program used per call.
     pub(crate) own_us: f64,
     /// Bytes that it kept for calls.
@@ -329,8 +333,9 @@ impl Watch {
 
     /// All of it.
     pub(crate) fn whole(&mut self, seconds: f64) -> Outcome {
-        self.part(0.0);
+        let last = self.part(0.0).latency.all;
         Outcome {
+            last,
             counts: self.all_counts,
             seconds,
             latency: self.all_ways.latencies(),

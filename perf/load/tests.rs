@@ -6,10 +6,10 @@ use crate::relay::{Fault, Relay};
 fn run(plan: Plan, fault: Option<Fault>) -> Outcome {
     let sockets = Sockets::open().expect("two ports");
     let callee = sockets.callee().expect("an address");
-    let relay = Relay::start(callee, fault).expect("a relay");
+    let relay = Relay::start(callee, 1, fault).expect("a relay");
     let mut run = Run::new(plan, relay.address(), sockets, "test").expect("a run");
     let outcome = run.run(|_| {}).expect("sockets that work");
-    relay.stop().expect("its time");
+    relay.stop().expect("threads that end");
     outcome
 }
 

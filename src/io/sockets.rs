@@ -123,6 +123,19 @@ impl Sockets {
         &self.steering
     }
 
+    /// The datagram sockets of the first address, each with the CPU of its core, for whoever wants
+    /// to know what they cost without a proxy behind them.
+    pub fn into_datagrams(self) -> Vec<(usize, UdpSocket)> {
+        let first = |core: CoreSockets| match core.listen.into_iter().next() {
+            Some(Listen::Udp { socket, .. }) => Some(socket),
+            Some(Listen::Tcp(_)) | None => None,
+        };
+        let sockets = self.cores.into_iter().map(first);
+        let both = self.cpus.into_iter().zip(sockets);
+        both.filter_map(|(cpu, socket)| Some((cpu, socket?)))
+            .collect()
+    }
+
     /// A handle that stops [`super::run`] as SIGTERM does.
     pub fn stopper(&self) -> Stopper {
         Stopper::new(self.events.0.clone())
