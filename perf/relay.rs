@@ -334,8 +334,9 @@ mod tests {
             .map(|f| Used::of([f.clone()].into_iter()))
             .collect();
         let used = relay.used().since(&before);
-        assert!(used.cpu_s > 0.0 && used.sleeps > 50, "{used:?}");
-        let idle = each.iter().filter(|used| used.sleeps < 20).count();
+        assert!(used.cpu_s > 0.0 && used.sleeps > 0, "{used:?}");
+        // What relays some of 400 calls works for longer than what only looks whether to stop.
+        let idle = each.iter().filter(|used| used.cpu_s < 0.001).count();
         assert_eq!(idle, 0, "{each:?}");
         relay.stop().expect("threads that end");
     }
