@@ -22,6 +22,8 @@ use crate::subject::{Holds, Kind, Variant, install_kamailio};
 pub(crate) const SCRIPT: &str = include_str!("../dialog.cfg");
 /// The share of the knee at which latency is judged.
 const SHARE: f64 = 0.7;
+/// For so many seconds a load is only begun: transactions are over by then.
+const BEGIN_S: f64 = 7.0;
 /// Where memory is measured: no proxy is busy.
 const MEMORY_RATE: f64 = 1_000.0;
 /// A proxy that has nothing left to do gives pages back within this time.
@@ -238,7 +240,7 @@ fn look_at(variant: &Variant, sizes: &Sizes) -> io::Result<Found> {
 fn steady_runs(bench: &mut Bench, sizes: &Sizes) -> io::Result<Vec<Steady>> {
     let mut steady: Vec<Steady> = Vec::new();
     for rate in &sizes.rates {
-        let run = bench.steady(*rate, (*rate * sizes.seconds).max(1.0) as u64)?;
+        let run = begun_and_steady(bench, *rate, sizes.seconds)?;
         let has_followed = run.has_followed();
         // The first one is told of in any case: it says what happened.
         steady.extend(Some(run).filter(|_| has_followed || *rate == sizes.rates[0]));
@@ -259,6 +261,21 @@ fn steady_runs(bench: &mut Bench, sizes: &Sizes) -> io::Result<Vec<Steady>> {
         };
     }
     Ok(steady)
+}
+
+/// A load that has begun, and what it began with: until the transactions of its first seconds are
+/// over, a proxy takes more memory with every call, which is another matter than the call.
+fn begun_and_steady(bench: &mut Bench, rate: f64, seconds: f64) -> io::Result<Steady> {
+    let calls = |seconds: f64| (rate * seconds).max(1.0) as u64;
+    let begun = bench.steady(rate, calls(seconds.min(BEGIN_S)))?;
+    if !begun.has_followed() {
+        return Ok(begun);
+    }
+    let steady = bench.steady(rate, calls(seconds))?;
+    Ok(Steady {
+        first: begun.first,
+        ..steady
+    })
 }
 
 /// Memory while calls are up and their transactions gone.
