@@ -409,6 +409,7 @@ fn run(what: What) -> io::Result<()> {
 }
 
 fn scale_one(dialogs: u64) -> io::Result<()> {
+    dialcore::io::process::without_huge_pages();
     let measured = scale::dialogs::measure(dialogs)?;
     let json = serde_json::to_string(&measured).map_err(io::Error::other)?;
     println!("{json}");

@@ -57,6 +57,7 @@ impl From<IoError> for Failure {
 
 /// Does what the arguments ask for.
 pub(crate) fn start(args: Args) -> Result<(), Failure> {
+    process::without_huge_pages();
     if args.version {
         println!("{}", text::version());
         return Ok(());

@@ -356,6 +356,23 @@ pub(crate) fn give_memory_back() {
     unsafe { libmimalloc_sys::mi_collect(true) };
 }
 
+/// Has the kernel give this process pages of its usual size only.
+pub(crate) fn refuse_huge_pages() -> io::Result<()> {
+    let unused: libc::c_ulong = 0;
+    let is_on: libc::c_ulong = 1;
+    // SAFETY: no pointer is passed.
+    unsafe {
+        check(libc::prctl(
+            libc::PR_SET_THP_DISABLE,
+            is_on,
+            unused,
+            unused,
+            unused,
+        ))?
+    };
+    Ok(())
+}
+
 /// A datagram on its way out.
 #[derive(Debug)]
 pub(crate) struct Datagram {
