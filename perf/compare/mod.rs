@@ -317,7 +317,7 @@ fn memory(
         ..Memory::default()
     };
     let third = plan.calls / 3;
-    let (mut looked, mut is_done, mut first, mut last) = (0.0, false, None, None);
+    let (mut looked, mut there, mut first, mut last) = (0.0, None, None, None);
     let what = if plan.ring_s > 0.0 { "rings" } else { "holds" };
     bench.run(plan, what, |progress, subject| {
         if first.is_none() && progress.started >= third {
@@ -326,14 +326,16 @@ fn memory(
         if last.is_none() && progress.started == plan.calls {
             last = Some((progress.started, subject.memory()));
         }
-        let is_quiet = progress.started == plan.calls && progress.over == 0 && !is_done;
+        let until = there.map_or(f64::MAX, |at: f64| at + GIVEN_BACK_AFTER.as_secs_f64());
+        let is_quiet = progress.started == plan.calls && progress.over == 0;
         let settled = plan.calls as f64 / plan.rate + 0.5;
-        if !is_quiet || progress.seconds < settled.max(looked + 1.0) {
+        let now = progress.seconds;
+        if !is_quiet || looked > until || now < settled.max(looked + 1.0) {
             return;
         }
-        looked = progress.seconds;
+        looked = now;
         let Ok(holds) = subject.holds() else { return };
-        is_done = is_time(&holds);
+        there = there.or(is_time(&holds).then_some(now));
         found.holds = holds;
         found.bytes_each = grown(subject.memory()) / plan.calls.max(1) as f64;
     })?;
