@@ -227,7 +227,7 @@ impl Core {
             self.settle();
             self.answer_one();
             self.report_idle();
-            self.give_back();
+            self.give_back(&mut batch);
             glommio::yield_if_needed().await;
         }
         Ok(())
@@ -628,8 +628,8 @@ impl Core {
     }
 
     /// Gives memory back that a peak left behind: of the shard's tables now and then, and of the
-    /// allocator once when nothing is left to do.
-    fn give_back(&mut self) {
+    /// buffers and the allocator once when nothing is left to do.
+    fn give_back(&mut self, batch: &mut ReceiveBatch) {
         let now = self.door.now.mono;
         let (streams, datagrams) = (&self.streams.counters, &self.datagrams.counters);
         let received = streams.stream_received + streams.http_received + datagrams.udp_received;
@@ -640,6 +640,7 @@ impl Core {
         }
         self.door.shard.give_memory_back();
         if work_count == self.peak.work_count {
+            batch.give_back();
             sys::give_memory_back();
             self.peak.is_owing = false;
         }

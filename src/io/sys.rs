@@ -338,6 +338,23 @@ impl ReceiveBatch {
         self.room
     }
 
+    /// Gives the pages back to the system that full batches have touched; what was read before is
+    /// gone.
+    pub(crate) fn give_back(&mut self) {
+        self.received.clear();
+        // SAFETY: no pointer is passed.
+        let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+        let page = usize::try_from(page).unwrap_or(self.data.len());
+        let begin = self.data.as_ptr().align_offset(page);
+        let size = self.data.len().saturating_sub(begin) / page * page;
+        let Some(pages) = self.data.get_mut(begin..begin + size) else {
+            return;
+        };
+        // SAFETY: the whole pages within `data`, which nobody else refers to; they read as zeros
+        // afterwards, which any octet may be. Where it fails, they stay.
+        unsafe { libc::madvise(pages.as_mut_ptr().cast(), size, libc::MADV_DONTNEED) };
+    }
+
     /// When the first datagram of the last [`ReceiveBatch::fill`] came in, if the kernel said so.
     pub(crate) fn arrived(&self) -> Option<WallTime> {
         self.arrived
@@ -703,6 +720,21 @@ unsafe fn told_of(header: &libc::msghdr) -> Told {
 mod tests {
     use super::*;
     use std::net::UdpSocket;
+
+    #[test]
+    fn a_batch_works_on_when_its_pages_are_given_back() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let to = socket.local_addr().unwrap();
+        let mut batch = ReceiveBatch::new();
+        for text in [&b"before"[..], b"behind"] {
+            socket.send_to(text, to).unwrap();
+            socket.send_to(text, to).unwrap();
+            assert_eq!(batch.fill(&socket).unwrap(), 2);
+            assert_eq!((batch.get(0).0, batch.get(1).0), (text, text));
+            batch.give_back();
+            assert_eq!(batch.data[BUFFER_STRIDE..][..text.len()], [0; 6]);
+        }
+    }
 
     #[test]
     fn a_batch_goes_out_and_comes_in_in_order() {
