@@ -35,24 +35,18 @@ impl Place {
 
     /// The sentence above a table of README.md.
     pub(crate) fn origin(&self) -> String {
-        let Place {
-            command,
-            commit,
-            machine,
-            kernel,
-        } = self;
-        format!("`{command}` at commit {commit},\non {machine}, Linux {kernel}:")
+        let (command, commit, where_it_was) = (&self.command, &self.commit, self.computer());
+        format!("`{command}` at commit {commit},\non {where_it_was}:")
     }
 
     /// The lines above a table.
     pub(crate) fn head(&self) -> String {
-        let Place {
-            command,
-            commit,
-            machine,
-            kernel,
-        } = self;
-        format!("{command}\ncommit {commit}, {machine}, Linux {kernel}\n")
+        let (command, commit, where_it_was) = (&self.command, &self.commit, self.computer());
+        format!("{command}\ncommit {commit}, {where_it_was}\n")
+    }
+
+    fn computer(&self) -> String {
+        format!("{}, Linux {}", self.machine, self.kernel)
     }
 }
 
