@@ -131,7 +131,7 @@ impl World {
                 Effect::Peer(to, message) => {
                     match message {
                         PeerMessage::Batch(_) => self.batches += 1,
-                        PeerMessage::Seen(_) => self.confirmed += 1,
+                        PeerMessage::Seen(_) | PeerMessage::Settled(_) => self.confirmed += 1,
                         _ => self.others += 1,
                     }
                     self.plan(

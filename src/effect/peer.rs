@@ -18,6 +18,8 @@ pub enum PeerMessage {
     Batch(Arc<Batch>),
     /// The batch with this number has come.
     Seen(u64),
+    /// Every batch below this number has come to all, so what still comes of them is a copy.
+    Settled(u64),
     /// A script asks about a dialog of another shard, or wants something done to it.
     Question(Box<Question>),
     /// What came of it.
@@ -83,7 +85,10 @@ impl PeerMessage {
     pub fn may_wait(&self) -> bool {
         match self {
             PeerMessage::Batch(batch) => batch.commands.is_empty(),
-            PeerMessage::Seen(_) | PeerMessage::Item(_) | PeerMessage::Shared(_) => true,
+            PeerMessage::Seen(_)
+            | PeerMessage::Settled(_)
+            | PeerMessage::Item(_)
+            | PeerMessage::Shared(_) => true,
             PeerMessage::Question(_)
             | PeerMessage::Answer(_)
             | PeerMessage::Destination { .. }

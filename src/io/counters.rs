@@ -49,6 +49,8 @@ counters! {
     /// Messages that came to this core by mistake: the kernel's, then they are handed over, or
     /// another core's, then they are handled all the same.
     misrouted,
+    /// What the shards of other cores had to tell this one.
+    peer_received,
     /// Items dropped because the queue to another core was full.
     mesh_drops,
     /// Messages read from streams.

@@ -407,7 +407,10 @@ impl Core {
             Item::Found(token, found) => self.answers.push_back(Answer::Found(token, found)),
             Item::Executed(key, answer) => self.door.handle(Input::Executed(key, answer)),
             Item::Resolved(token, found) => self.answers.push_back(Answer::Resolved(token, found)),
-            Item::Peer(from, message) => self.door.handle(Input::Peer(from, message)),
+            Item::Peer(from, message) => {
+                self.door.counters.peer_received += 1;
+                self.door.handle(Input::Peer(from, message));
+            }
             Item::Reload(make) => self.door.handle(make()),
             Item::Report => self.report(),
             Item::Ask(asked) => self.asked.push_back(*asked),
@@ -633,7 +636,8 @@ impl Core {
         let now = self.door.now.mono;
         let (streams, datagrams) = (&self.streams.counters, &self.datagrams.counters);
         let received = streams.stream_received + streams.http_received + datagrams.udp_received;
-        let work_count = received + self.door.counters.deadlines;
+        let counters = &self.door.counters;
+        let work_count = received + counters.deadlines + counters.peer_received;
         self.peak.is_owing |= work_count != self.peak.work_count;
         if !self.peak.is_owing || now.since(self.peak.looked) < GIVE_BACK_EVERY {
             return;

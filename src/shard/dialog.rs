@@ -274,6 +274,7 @@ impl Shard {
             }
             PeerMessage::Batch(batch) => peers::heard(&mut self.env(step), from, &batch),
             PeerMessage::Seen(number) => peers::seen(&mut self.env(step), from, number),
+            PeerMessage::Settled(number) => peers::settle(&mut self.env(step), from, number),
             PeerMessage::Question(question) => {
                 elsewhere::asked(&mut self.env(step), from, &question);
             }

@@ -474,6 +474,28 @@ fn a_recount_finds_planted_faults() {
     }
 }
 
+/// A count of 0 that was heard is remembered while an older word can still come, and no longer:
+/// behind the last call there is no further batch to say that none can.
+#[test]
+fn behind_the_last_call_no_value_is_remembered() {
+    let mut cluster = Cluster::new(8, 7, 0);
+    for n in 0..WAVE {
+        cluster.call(n, 5);
+    }
+    let values = |cluster: &Cluster| {
+        let profiles = cluster.shards.iter().map(|s| &s.state().dialogs.profiles);
+        profiles.map(|p| p.value_count()).sum::<usize>()
+    };
+    cluster.run(Duration::from_millis(200));
+    assert!(values(&cluster) > 8, "each shard knows some");
+    cluster.run(Duration::from_secs(60));
+    assert_eq!(cluster.check(), Ok(0));
+    assert_eq!(values(&cluster), 0);
+    for shard in &cluster.shards {
+        assert_eq!(shard.next_deadline(), None, "nothing is waited for");
+    }
+}
+
 /// A call of this number that stays up.
 fn up(cluster: &mut Cluster, n: usize) {
     cluster.call(n, 4);

@@ -3,13 +3,14 @@
 //! ```text
 //!   a count changes ─▶ news ─(10 ms)─▶ batch n ──▶ every other shard ──▶ seen n
 //!                                         └──(100 ms, until all have seen it)──▶ again
+//!                                         └──(100 ms, all have, no batch n + 1)─▶ settled n + 1
 //! ```
 //!
 //! A batch says for each changed (profile, value) how many members it has now, and the statistics
 //! of dialogs as they are. While there is little to say it leaves at once. Lost, it comes
 //! again; repeated or late, its number shows that something newer was heard. A count of 0 must be
 //! remembered as long as an older word can still come; each batch says up to which number all are
-//! settled, so the memory is short. Commands in a batch are obeyed once, by its number.
+//! settled, and a message of its own says it of the last, so the memory is short. Commands in a batch are obeyed once, by its number.
 //! Costs: no message between shards for a call but these; one batch in 10 ms at most, to each.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -66,6 +67,8 @@ struct Peer {
 #[derive(Debug, Default)]
 pub struct Peers {
     next_number: u64,
+    /// Below this, the others know that every batch is settled.
+    settled_told: u64,
     next_question: u64,
     /// The statistics that the others have been told.
     told: Figures,
@@ -173,7 +176,30 @@ pub fn fired(env: &mut Env<'_>) {
         arm(env, PEER_BATCH_TIME);
     } else if !env.state.dialogs.peers.unseen.is_empty() {
         arm(env, PEER_REPEAT_TIME);
+    } else {
+        tell_settled(env);
     }
+}
+
+/// There is no further batch to say that the last one is settled, and the others remember counts
+/// of 0 until they hear it.
+fn tell_settled(env: &mut Env<'_>) {
+    let peers = &mut env.state.dialogs.peers;
+    let number = peers.next_number;
+    if peers.settled_told < number {
+        peers.settled_told = number;
+        for shard in others(env) {
+            env.out
+                .push(Effect::Peer(shard, PeerMessage::Settled(number)));
+        }
+    }
+}
+
+/// Every shard but this one.
+fn others(env: &Env<'_>) -> impl Iterator<Item = ShardId> + use<> {
+    let own = env.state.id;
+    let all = (0..env.state.setup.shard_count).map(ShardId);
+    all.filter(move |id| *id != own)
 }
 
 fn repeat(env: &mut Env<'_>) {
@@ -213,6 +239,7 @@ fn send_news(env: &mut Env<'_>) {
     let number = peers.next_number;
     peers.next_number += 1;
     let settled = peers.unseen.keys().next().copied().unwrap_or(number);
+    peers.settled_told = settled;
     let batch = Arc::new(Batch {
         number,
         settled,
@@ -220,17 +247,13 @@ fn send_news(env: &mut Env<'_>) {
         counts,
         commands,
     });
-    let own = env.state.id;
-    let others = (0..env.state.setup.shard_count)
-        .map(ShardId)
-        .filter(|id| *id != own);
-    let waits_for: BTreeSet<ShardId> = others.collect();
+    let waits_for: BTreeSet<ShardId> = others(env).collect();
     for shard in &waits_for {
         env.out
             .push(Effect::Peer(*shard, PeerMessage::Batch(Arc::clone(&batch))));
     }
     let repeat_at = env.now.mono + PEER_REPEAT_TIME;
-    peers.unseen.insert(
+    env.state.dialogs.peers.unseen.insert(
         number,
         Unseen {
             batch,
@@ -269,7 +292,7 @@ pub fn heard(env: &mut Env<'_>, from: ShardId, batch: &Batch) {
 }
 
 /// Every batch of this shard below `settled` has been seen by all: what comes of them is a copy.
-fn settle(env: &mut Env<'_>, from: ShardId, settled: u64) {
+pub(crate) fn settle(env: &mut Env<'_>, from: ShardId, settled: u64) {
     let dialogs = &mut env.state.dialogs;
     let Some(peer) = dialogs.peers.others.get_mut(&from) else {
         return;
@@ -321,10 +344,6 @@ pub fn seen(env: &mut Env<'_>, from: ShardId, number: u64) {
     unseen.waits_for.remove(&from);
     if unseen.waits_for.is_empty() {
         peers.unseen.remove(&number);
-    }
-    if peers.unseen.is_empty() && !has_news(env.state) {
-        let timer = env.state.dialogs.peers.timer.take();
-        env.stop(timer.map(|(key, _)| key));
     }
 }
 
