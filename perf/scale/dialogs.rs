@@ -4,8 +4,9 @@
 //! Shards run as values in this process, under virtual time: no socket, no kernel. When one shard
 //! may not hold as many dialogs as are asked for, several do, each for itself. The cost is the CPU
 //! time of this thread for a request within a dialog and its 200, with script, transaction and
-//! timers, once among 64 dialogs over and over, whose memory is in the caches, and once among
-//! 65,536 different ones spread over all, each touched for the first time since it was made.
+//! timers, once among 64 dialogs over and over, whose memory is in the caches, once among 65,536
+//! different ones spread over all, each touched for the first time since it was made, and once
+//! among the 64 with a sleep before each message: what a core pays that every message wakes.
 
 use std::fs;
 use std::io;
@@ -33,6 +34,9 @@ const SAMPLE: u64 = 65_536;
 const BATCH: usize = 512;
 const WARM_DIALOGS: usize = 64;
 const WARM_BATCHES: usize = 40;
+/// About the time between two datagrams of a core that takes 800 calls per second.
+const SLEEP: std::time::Duration = std::time::Duration::from_micros(200);
+const ASLEEP_BATCHES: usize = 4;
 
 /// What was measured with so many dialogs.
 #[derive(Clone, Copy, Default, Debug, Serialize, Deserialize)]
@@ -44,6 +48,8 @@ pub(crate) struct Measured {
     pub(crate) warm_ns: f64,
     /// The same, memory out of the caches as far as there are more dialogs than fit.
     pub(crate) cold_ns: f64,
+    /// The same with warm memory, for a thread that sleeps before each message.
+    pub(crate) asleep_ns: f64,
     /// Bytes of resident memory per dialog.
     pub(crate) bytes_each: f64,
     /// Resident memory of the process, bytes.
@@ -55,6 +61,24 @@ pub(crate) struct Measured {
     pub(crate) latest_s: f64,
     /// By how much the earliest was too early, seconds.
     pub(crate) earliest_s: f64,
+}
+
+/// How messages follow each other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Gait {
+    InARow,
+    /// The thread sleeps before each, for [`SLEEP`].
+    Asleep,
+}
+
+impl Gait {
+    /// How many come between two looks at the clock.
+    fn stride(self) -> usize {
+        match self {
+            Gait::InARow => 64,
+            Gait::Asleep => 1,
+        }
+    }
 }
 
 /// One shard with its clock.
@@ -141,7 +165,7 @@ impl Core {
     }
 
     /// Nanoseconds of CPU for one batch of requests in these dialogs and their answers.
-    fn batch(&mut self, dialogs: &[(u64, Box<str>)], cseq: u32) -> io::Result<u64> {
+    fn batch(&mut self, dialogs: &[(u64, Box<str>)], cseq: u32, gait: Gait) -> io::Result<u64> {
         let requests: Vec<Vec<u8>> = (0..BATCH)
             .map(|n| {
                 let (call, route) = &dialogs[n % dialogs.len()];
@@ -149,12 +173,12 @@ impl Core {
                 text::request("INFO", *call, cseq, route)
             })
             .collect();
-        let (relayed, asked) = self.timed(text::caller(), &requests);
+        let (relayed, asked) = self.timed(text::caller(), &requests, gait);
         if relayed.len() != BATCH {
             return Err(io::Error::other("a request was not relayed"));
         }
         let answers: Vec<Vec<u8>> = relayed.iter().map(|r| text::answer(r, "200 OK")).collect();
-        let (_, answered) = self.timed(text::callee(), &answers);
+        let (_, answered) = self.timed(text::callee(), &answers, gait);
         let begun = thread_cpu();
         self.wait_until(self.now + Duration::from_secs(1));
         let waited = (thread_cpu() - begun).as_nanos() as u64;
@@ -162,9 +186,17 @@ impl Core {
     }
 
     /// Gives messages in: what went to the callee, and the CPU time.
-    fn timed(&mut self, from: std::net::SocketAddr, messages: &[Vec<u8>]) -> (Vec<Vec<u8>>, u64) {
+    fn timed(
+        &mut self,
+        from: std::net::SocketAddr,
+        messages: &[Vec<u8>],
+        gait: Gait,
+    ) -> (Vec<Vec<u8>>, u64) {
         let (flow, mut used, mut sent) = (text::flow(from), 0, Vec::new());
-        for some in messages.chunks(64) {
+        for some in messages.chunks(gait.stride()) {
+            if gait == Gait::Asleep {
+                std::thread::sleep(SLEEP);
+            }
             let begun = thread_cpu();
             for bytes in some {
                 self.input(Input::Received { flow, bytes });
@@ -186,11 +218,21 @@ impl Core {
         let few: Vec<_> = self.sample.iter().take(WARM_DIALOGS).cloned().collect();
         let mut used = 0;
         for round in 0..=WARM_BATCHES {
-            let one = self.batch(&few, 10 + 600 * round as u32)?;
+            let one = self.batch(&few, 10 + 600 * round as u32, Gait::InARow)?;
             // The first one warms.
             used += if round == 0 { 0 } else { one };
         }
         Ok(used as f64 / (2 * BATCH * WARM_BATCHES) as f64)
+    }
+
+    /// Nanoseconds per message among few dialogs, with a sleep before each.
+    fn asleep(&mut self) -> io::Result<f64> {
+        let few: Vec<_> = self.sample.iter().take(WARM_DIALOGS).cloned().collect();
+        let first = 10 + 600 * (WARM_BATCHES as u32 + 1);
+        let used: io::Result<u64> = (0..ASLEEP_BATCHES as u32)
+            .map(|round| self.batch(&few, first + 600 * round, Gait::Asleep))
+            .sum();
+        Ok(used? as f64 / (2 * BATCH * ASLEEP_BATCHES) as f64)
     }
 
     /// Nanoseconds per message in one dialog after the other, in an order that looks like chance.
@@ -200,7 +242,8 @@ impl Core {
         // With fewer dialogs than a batch they come again, and are as warm as they can be.
         let (mut used, mut count) = (0, 0);
         for (round, some) in all.chunks(BATCH).enumerate() {
-            used += self.batch(some, 30_000 + 600 * (round as u32 + 1))?;
+            let cseq = 30_000 + 600 * (round as u32 + 1);
+            used += self.batch(some, cseq, Gait::InARow)?;
             count += 2 * BATCH;
         }
         Ok(used as f64 / count as f64)
@@ -256,6 +299,7 @@ pub(crate) fn measure(dialogs: u64) -> io::Result<Measured> {
     for core in &mut cores {
         measured.cold_ns += core.cold()? / count;
         measured.warm_ns += core.warm()? / count;
+        measured.asleep_ns += core.asleep()? / count;
     }
     for core in &mut cores {
         core.expire(&mut measured, &bar);
@@ -280,7 +324,7 @@ mod tests {
     fn dialogs_cost_and_end() {
         let measured = measure(200).expect("dialogs");
         assert_eq!((measured.dialogs, measured.shards), (200, 1));
-        assert!(measured.warm_ns > 0.0 && measured.cold_ns > 0.0);
+        assert!(measured.warm_ns > 0.0 && measured.cold_ns > 0.0 && measured.asleep_ns > 0.0);
         assert!(measured.bytes_each > 0.0);
         assert_eq!(measured.expired, 200);
         assert!(
