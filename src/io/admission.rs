@@ -130,19 +130,21 @@ impl Room {
         (flow, is_steered): (Flow, bool),
         bytes: &[u8],
     ) -> Verdict {
-        let (is_cancel, call) = (bytes.starts_with(b"CANCEL "), hash(bytes));
-        let queue = if is_cancel {
+        let is_cancel = bytes.starts_with(b"CANCEL ");
+        let (queue, call) = if is_cancel {
             if self.cancel_count >= CANCEL_COUNT_MAX {
                 return Verdict::Drop;
             }
             self.cancel_count += 1;
+            let call = hash(bytes);
             match self.first.iter().any(|w| w.call == call) {
-                true => &mut self.first,
-                false => &mut self.rest,
+                true => (&mut self.first, call),
+                false => (&mut self.rest, call),
             }
         } else {
+            // Most are turned away when it matters what that costs: nothing more is read of them.
             match self.take_place(now, flow.remote.ip()) {
-                Some(queue) => queue,
+                Some(queue) => (queue, hash(bytes)),
                 None => return self.turn_away(now),
             }
         };

@@ -273,7 +273,7 @@ impl ReceiveBatch {
         self.received.clear();
         let mut names: [MaybeUninit<libc::sockaddr_storage>; BATCH_SIZE] =
             [MaybeUninit::uninit(); BATCH_SIZE];
-        let mut controls: [MaybeUninit<Control>; BATCH_SIZE] = [MaybeUninit::uninit(); BATCH_SIZE];
+        let mut control: MaybeUninit<Control> = MaybeUninit::uninit();
         let mut vectors: [MaybeUninit<libc::iovec>; BATCH_SIZE] =
             [MaybeUninit::uninit(); BATCH_SIZE];
         let mut headers: [MaybeUninit<libc::mmsghdr>; BATCH_SIZE] =
@@ -288,12 +288,16 @@ impl ReceiveBatch {
             header.msg_namelen = mem::size_of::<libc::sockaddr_storage>() as u32;
             header.msg_iov = vector;
             header.msg_iovlen = 1;
-            header.msg_control = controls[i].as_mut_ptr().cast();
-            header.msg_controllen = mem::size_of::<Control>() as _;
+            // What the kernel says beside a datagram costs as much as a short one; of a batch it is
+            // asked of the first alone.
+            if i == 0 {
+                header.msg_control = control.as_mut_ptr().cast();
+                header.msg_controllen = mem::size_of::<Control>() as _;
+            }
         }
         // SAFETY: each of the first `room` headers, which is no more than there are, points to its
-        // own name, vector, control space and `MESSAGE_SIZE_MAX` bytes of `data`, all alive until
-        // the end of this function and touched by nothing else.
+        // own name, vector and `MESSAGE_SIZE_MAX` bytes of `data`, the first one to the control
+        // space, all alive until the end of this function and touched by nothing else.
         let count = unsafe {
             check(libc::recvmmsg(
                 fd.as_raw_fd(),
@@ -305,14 +309,16 @@ impl ReceiveBatch {
         };
         self.arrived = None;
         for (i, header) in headers[..count as usize].iter().enumerate() {
-            // SAFETY: as many headers were written above, and the kernel has filled name, control
-            // space and their lengths.
-            let (header, remote, told) = unsafe {
+            // SAFETY: as many headers were written above, and the kernel has filled the names and
+            // their lengths.
+            let (header, remote) = unsafe {
                 let header = header.assume_init_ref();
-                (header, name_of(&header.msg_hdr), told_of(&header.msg_hdr))
+                (header, name_of(&header.msg_hdr))
             };
-            self.drops = told.drops.or(self.drops);
             if i == 0 {
+                // SAFETY: this one has control space, which the kernel has filled.
+                let told = unsafe { told_of(&header.msg_hdr) };
+                self.drops = told.drops.or(self.drops);
                 self.arrived = told.arrived;
             }
             // A name that is not of the internet cannot come out of an internet socket.
@@ -360,7 +366,8 @@ impl ReceiveBatch {
         self.arrived
     }
 
-    /// The kernel's count of what it dropped on the socket that was read last, when it gave one.
+    /// The kernel's count of what it dropped on the socket that was read last before the first
+    /// datagram of the last batch came in, when it gave one.
     pub(crate) fn take_drops(&mut self) -> Option<u32> {
         self.drops.take()
     }
