@@ -64,7 +64,8 @@ fn commit() -> String {
         return "unknown".into();
     };
     // What is measured stands in these.
-    let changed = git(&["status", "--porcelain", "--", "src", "perf", "Cargo.toml"]);
+    const WHAT: [&str; 4] = ["src", "perf", "Cargo.toml", ":(exclude)perf/results"];
+    let changed = git(&[&["status", "--porcelain", "--"], &WHAT[..]].concat());
     let mark = if changed.is_none_or(|c| c.is_empty()) {
         ""
     } else {
