@@ -7,10 +7,11 @@
 //! ```
 //!
 //! A batch says for each changed (profile, value) how many members it has now, and the statistics
-//! of dialogs as they are. While there is little to say it leaves at once. Lost, it comes
-//! again; repeated or late, its number shows that something newer was heard. A count of 0 must be
+//! of dialogs as they are. While there is little to say it leaves at once. Lost, it comes again;
+//! repeated or late, its number shows that something newer was heard. A count of 0 must be
 //! remembered as long as an older word can still come; each batch says up to which number all are
-//! settled, and a message of its own says it of the last, so the memory is short. Commands in a batch are obeyed once, by its number.
+//! settled, and a message of its own says it of the last, so the memory is short. Commands in a
+//! batch are obeyed once, by its number.
 //! Costs: no message between shards for a call but these; one batch in 10 ms at most, to each.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
