@@ -48,7 +48,8 @@ pub(crate) struct Measured {
     pub(crate) warm_ns: f64,
     /// The same, memory out of the caches as far as there are more dialogs than fit.
     pub(crate) cold_ns: f64,
-    /// The same with warm memory, for a thread that sleeps before each message.
+    /// The same with warm memory, for a thread that sleeps before each message; a look at the
+    /// clock, which the others share among 64 messages, is in it.
     pub(crate) asleep_ns: f64,
     /// Bytes of resident memory per dialog.
     pub(crate) bytes_each: f64,

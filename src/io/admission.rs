@@ -18,9 +18,9 @@
 //! its share among those that wait, a quarter stays free for others, and the first few of each
 //! source come before the rest: so one that floods neither locks out nor delays the others.
 //! Refusals are sent at a bounded rate, beyond which INVITEs are dropped: their
-//! senders repeat them later, and a flood does not become a flood of answers. Costs: 1 to 1.7 us
-//! for an INVITE that is dropped, what the kernel does to hand it over included (`perf overload`:
-//! the goodput that 150,000 more of them in a second take away).
+//! senders repeat them later, and a flood does not become a flood of answers. Costs: 1 to 2 us for
+//! an INVITE that is dropped, what the kernel does to hand it over included (`perf overload`: the
+//! goodput that 150,000 more of them in a second take away).
 
 use std::collections::VecDeque;
 use std::net::IpAddr;

@@ -288,8 +288,8 @@ impl ReceiveBatch {
             header.msg_namelen = mem::size_of::<libc::sockaddr_storage>() as u32;
             header.msg_iov = vector;
             header.msg_iovlen = 1;
-            // What the kernel says beside a datagram costs as much as a short one; of a batch it is
-            // asked of the first alone.
+            // What the kernel says beside a datagram takes it time, and of a batch nobody needs more
+            // than what it says of the first.
             if i == 0 {
                 header.msg_control = control.as_mut_ptr().cast();
                 header.msg_controllen = mem::size_of::<Control>() as _;

@@ -166,7 +166,8 @@ fn arm(env: &mut Env<'_>, after: Duration) {
     env.state.dialogs.peers.timer = Some((key, at));
 }
 
-/// The time of a batch is over: news go out, what was not seen goes out again.
+/// The time of a batch is over: news go out, what was not seen goes out again; when there is
+/// neither, the others hear that all is settled.
 pub fn fired(env: &mut Env<'_>) {
     env.state.dialogs.peers.timer = None;
     repeat(env);
@@ -183,7 +184,7 @@ pub fn fired(env: &mut Env<'_>) {
 }
 
 /// There is no further batch to say that the last one is settled, and the others remember counts
-/// of 0 until they hear it.
+/// of 0 until they hear it; if this is lost, until the next batch.
 fn tell_settled(env: &mut Env<'_>) {
     let peers = &mut env.state.dialogs.peers;
     let number = peers.next_number;
@@ -293,7 +294,7 @@ pub fn heard(env: &mut Env<'_>, from: ShardId, batch: &Batch) {
 }
 
 /// Every batch of this shard below `settled` has been seen by all: what comes of them is a copy.
-pub(crate) fn settle(env: &mut Env<'_>, from: ShardId, settled: u64) {
+pub fn settle(env: &mut Env<'_>, from: ShardId, settled: u64) {
     let dialogs = &mut env.state.dialogs;
     let Some(peer) = dialogs.peers.others.get_mut(&from) else {
         return;
