@@ -288,7 +288,7 @@ impl ReceiveBatch {
             header.msg_namelen = mem::size_of::<libc::sockaddr_storage>() as u32;
             header.msg_iov = vector;
             header.msg_iovlen = 1;
-            // What the kernel says beside a datagram takes it time, and of a batch nobody needs more
+            // What the kernel says beside a datagram takes it time, and nobody needs more of a batch
             // than what it says of the first.
             if i == 0 {
                 header.msg_control = control.as_mut_ptr().cast();
