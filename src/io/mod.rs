@@ -6,11 +6,11 @@
 //!   tcp.rs       the streams of a core              stream.rs    one stream
 //!   admission.rs which new calls it takes           udp.rs       datagrams by the batch
 //!   pace.rs      when a core wakes                  control.rs   the thread beside the cores
-//!   mesh.rs      ordered channels between cores
+//!   wait_set.rs  what wakes it                      mesh.rs      ordered channels between cores
 //!   dns.rs       RFC 3263                           log.rs       a thread that writes
 //!   signals.rs   what stops it                      process.rs   pid file, user, directory
 //!   counters.rs  what a core counts                 clock.rs     both clocks
-//!   sys.rs       system calls, most `unsafe`        error.rs     why it cannot start
+//!   sys.rs, sys/ system calls, most `unsafe`        error.rs     why it cannot start
 //!   steering/    the kernel program that brings datagrams to the core that owns their call
 //! ```
 //!
